@@ -1,0 +1,15 @@
+"""The 256 px recipe, for an accelerator.
+
+python -m experiments.meta_train --config=configs/default.py --workdir=runs/default
+"""
+
+from metastyle.config import config_dict
+
+
+def get_config():
+    return config_dict(
+        run={"steps": 40_000},
+        data={"procedural_styles": 0.2},
+        inner={"steps": 5, "scope": "norm", "lr": 1e-2, "lrs": "step"},
+        outer={"tasks": 8, "query": 2, "lr": 1e-3, "second_order_from": 10_000, "multi_step": 20_000},
+    )

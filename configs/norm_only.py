@@ -1,0 +1,14 @@
+"""Second-order MAML of the instance norms alone (as ANIL adapts only a part): the smallest style files.
+
+python -m experiments.meta_train --config=configs/norm_only.py --workdir=runs/norm_only
+"""
+
+from metastyle.config import config_dict
+
+
+def get_config():
+    return config_dict(
+        run={"steps": 40_000},
+        inner={"steps": 5, "scope": "norm", "lrs": "step"},
+        outer={"tasks": 8, "query": 2},
+    )

@@ -1,0 +1,24 @@
+"""Minutes on two cores, without any data: procedural photographs and styles. What the demo runs.
+
+python -m experiments.meta_train --config=configs/tiny_cpu.py --workdir=runs/tiny
+
+With the sample data: --config.data.content='folder:$METASTYLE_SAMPLE_DATA/data/content/train' and the same for
+--config.data.style ('.../data/style/train').
+"""
+
+from metastyle.config import config_dict
+
+
+def get_config():
+    return config_dict(
+        run={"steps": 300, "log_every": 10, "checkpoint_every": 100, "picture_every": 300},
+        data={
+            "content": "procedural",
+            "style": "procedural",
+            "val_content": "procedural",
+            "val_style": "procedural",
+            "size": 64,
+        },
+        inner={"steps": 3, "scope": "norm", "lr": 5e-2, "first_order": True},
+        outer={"tasks": 1, "query": 1, "lr": 1e-3, "lrs_lr": 2e-2, "warmup": 20},
+    )

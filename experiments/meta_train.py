@@ -1,0 +1,25 @@
+"""Meta-trains a generator: python -m experiments.meta_train --config=configs/tiny_cpu.py --workdir=runs/tiny
+
+Any setting can be changed on the line, as in --config.inner.steps=3. The same line again continues a stopped run.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from metastyle import config
+from metastyle.launch import RETRY, run
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "a file of configs/", lock_config=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder for checkpoints, curves, pictures and the bundle")
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def main(_: list[str]) -> int:
+    from metastyle.train import train
+
+    complete = train(config.from_dict(_CONFIG.value.to_dict()), _WORKDIR.value)
+    return 0 if complete else RETRY
+
+
+if __name__ == "__main__":
+    run(main)

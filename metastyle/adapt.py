@@ -1,0 +1,249 @@
+"""The inner loop: K gradient steps on the fast parameters, differentiable through; and the same steps at deployment.
+
+    fast_0 = the meta-parameters;   fast_{k+1} = fast_k - exp(log_lr_k) * n(dL(fast_k, slow; support_k) / dfast)
+
+n divides each leaf by its root mean square if `inner.normalize`: losses of different styles differ by orders of
+magnitude, their normalised gradients don't, so one set of rates serves all. Otherwise n(g) = g.
+`log_lr` has one leaf per fast leaf, f32[K, 1, ...] (one rate per leaf and step, MAML++, Antoniou et al. 2019) or
+f32[1, *leaf.shape] (one per parameter, Meta-SGD, Li et al. 2017).
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from metastyle import config, generator, losses, vgg
+from metastyle.generator import Flat
+
+ADAM_WARMUP = 5
+_TINY = 1e-20  # squared gradients below it count as none
+Tree = Any
+
+
+class Prepared(NamedTuple):
+    """What stays fixed while a task is learned: computed once, not per step."""
+
+    target: Tree  # of the style
+    support: Tree  # leaves [K, ...], one batch per inner step
+    query: Tree
+
+
+class Problem(NamedTuple):
+    """A family of tasks: `prepare(task, vgg) -> Prepared` and `loss(fast, slow, batch, target, vgg) -> scalar`.
+
+    The loss must be a function of its arguments alone; only `fast` and `slow` may depend on meta-parameters.
+    """
+
+    prepare: Callable[[Tree, Tree], Prepared]
+    loss: Callable[[Flat, Flat, Tree, Tree, Tree], jax.Array]
+
+
+class InnerResult(NamedTuple):
+    """Adapted parameters, the support loss before each step f32[K], and what `after` gave after each step f32[K]."""
+
+    fast: Flat
+    support: jax.Array
+    after: jax.Array | None
+
+
+@functools.cache
+def style_problem(net: config.Generator, loss: config.Loss) -> Problem:
+    """Stylise photographs in one style. A task is {"style", "support", "query"}, as in tasks.py."""
+    dtype = jnp.dtype(net.dtype)
+
+    def prepare(task, params):
+        steps, size = task["support"].shape[:2]
+        pictures = jnp.concatenate([task["support"].reshape(-1, *task["support"].shape[2:]), task["query"]])
+        batch = content_batch(params, pictures, loss, dtype)
+        support = jax.tree.map(lambda x: x[: steps * size].reshape(steps, size, *x.shape[1:]), batch)
+        query = jax.tree.map(lambda x: x[steps * size :], batch)
+        return Prepared(losses.style_target(params, task["style"], loss, dtype), support, query)
+
+    def style_loss(fast, slow, batch, target, params):
+        outputs = generator.apply(net, fast | slow, batch["images"])
+        return losses.perceptual(params, outputs, batch["content"], target, loss, dtype).total.mean()
+
+    return Problem(prepare, style_loss)
+
+
+def content_batch(params: vgg.Params, pictures: jax.Array, loss: config.Loss, dtype=jnp.float32) -> Tree:
+    """Photographs f32[N, H, W, 3] with the features that the loss compares their stylisations with."""
+    return {"images": pictures, "content": losses.content_target(params, pictures, loss, dtype)}
+
+
+class Measure(NamedTuple):
+    """`style(vgg, pictures)` and `content(vgg, pictures)`: what the loss compares with, compiled."""
+
+    style: Callable[[vgg.Params, jax.Array], losses.Target]
+    content: Callable[[vgg.Params, jax.Array], Tree]
+
+
+@functools.cache
+def measure(net: config.Generator, loss: config.Loss) -> Measure:
+    """The once-per-task part of a style problem, for deployment, where pictures come one by one."""
+    dtype = jnp.dtype(net.dtype)
+    return Measure(
+        jax.jit(lambda params, pictures: losses.style_target(params, pictures, loss, dtype)),
+        jax.jit(lambda params, pictures: content_batch(params, pictures, loss, dtype)),
+    )
+
+
+def initial_log_lr(fast: Flat, inner: config.Inner) -> Flat:
+    """Learning rates before any is learned: `inner.lr` everywhere."""
+    start = float(np.log(max(inner.lr, 1e-12)))
+
+    def leaf(x):
+        shape = (1, *x.shape) if inner.lrs == "parameter" else (max(inner.steps, 1), *(1,) * x.ndim)
+        return jnp.full(shape, start, jnp.float32)
+
+    return jax.tree.map(leaf, fast)
+
+
+def support_gradient(loss: Callable, mode: str) -> Callable:
+    """`(fast, slow, *fixed) -> (loss, dloss/dfast)`, ready to be differentiated again by reverse mode.
+
+    mode "plain" leaves the second derivative to autodiff (reverse over reverse). "forward_over_reverse" uses that the
+    Hessian is symmetric: the vector-Jacobian product of a gradient is the directional derivative of the full gradient
+    (the mixed mode of MixFlow-MG, Kemaev et al. 2025), so nothing but the arguments is stored between steps. `fixed`
+    gets no cotangent there.
+    """
+    value_and_grad = jax.value_and_grad(loss)
+    if mode == "plain":
+        return value_and_grad
+
+    @jax.custom_vjp
+    def gradient(fast, slow, *fixed):
+        return value_and_grad(fast, slow, *fixed)
+
+    def forward(fast, slow, *fixed):
+        return value_and_grad(fast, slow, *fixed), (fast, slow, fixed)
+
+    def backward(residuals, cotangents):
+        fast, slow, fixed = residuals
+        of_loss, of_gradient = cotangents
+        full = jax.grad(loss, argnums=(0, 1))
+        first, second = jax.jvp(lambda f: full(f, slow, *fixed), (fast,), (of_gradient,))
+        return *jax.tree.map(lambda a, b: of_loss * a + b, first, second), *(None for _ in fixed)
+
+    gradient.defvjp(forward, backward)
+    return gradient
+
+
+def inner_loop(
+    loss: Callable,
+    meta: dict[str, Flat],
+    support: Tree,
+    fixed: tuple,
+    inner: config.Inner,
+    *,
+    first_order: bool | None = None,
+    lr_scale: jax.Array | float = 1.0,
+    after: Callable[[Flat], jax.Array] | None = None,
+) -> InnerResult:
+    """Adapts `meta` ({"fast", "slow", "log_lr"}) on `support` (leaves [K, ...]), K = `inner.steps`.
+
+    fixed: what `loss(fast, slow, batch, *fixed)` takes after the batch. first_order (default: the config's) stops the
+    gradient through the inner gradient only, so that learned rates still learn. after: evaluated after every step.
+    """
+    gradient = support_gradient(loss, inner.gradient)
+    first_order = inner.first_order if first_order is None else first_order
+    slow = meta["slow"]
+    unroll = jax.default_backend() == "cpu"  # XLA:CPU runs convolutions in a while loop several times slower
+
+    def step(fast, xs):
+        batch, log_lr = xs
+        value, g = gradient(fast, slow, batch, *fixed)
+        if first_order:
+            g = jax.lax.stop_gradient(g)
+        fast = descend(fast, g, log_lr, lr_scale, normalize=inner.normalize)
+        return fast, (value, after(fast) if after else None)
+
+    if inner.steps == 0:
+        return InnerResult(meta["fast"], jnp.zeros(0), jnp.zeros(0) if after else None)
+    if inner.remat:
+        step = jax.checkpoint(step, prevent_cse=unroll)
+    log_lr = jax.tree.map(lambda x: jnp.broadcast_to(x, (inner.steps, *x.shape[1:])), meta["log_lr"])
+    fast, (values, afters) = jax.lax.scan(step, meta["fast"], (support, log_lr), unroll=unroll)
+    return InnerResult(fast, values, afters)
+
+
+def descend(
+    fast: Flat, gradient: Flat, log_lr: Flat, lr_scale: jax.Array | float = 1.0, *, normalize: bool
+) -> Flat:
+    """One step of (normalised) gradient descent with this step's rates."""
+    if normalize:
+        gradient = jax.tree.map(lambda g: g * jax.lax.rsqrt(jnp.square(g).mean() + _TINY), gradient)
+    return jax.tree.map(lambda w, g, a: w - lr_scale * jnp.exp(a) * g, fast, gradient, log_lr)
+
+
+class Step(NamedTuple):
+    """What `on_step` is told before each deployment step: its number from 0, and the loss there."""
+
+    step: int
+    loss: float
+
+
+_value_and_grad = jax.jit(
+    lambda loss, fast, slow, batch, *fixed: jax.value_and_grad(loss)(fast, slow, batch, *fixed), static_argnums=0
+)
+_descend = jax.jit(descend, static_argnames="normalize")
+
+
+@functools.cache
+def _adam(lr: float) -> tuple[optax.GradientTransformation, Callable]:
+    tx = optax.adam(lambda count: lr * jnp.minimum(1.0, (count + 1) / ADAM_WARMUP))
+
+    @jax.jit
+    def update(gradient, state, fast):
+        updates, state = tx.update(gradient, state, fast)
+        return optax.apply_updates(fast, updates), state
+
+    return tx, update
+
+
+def adapt(
+    loss: Callable,
+    meta: dict[str, Flat],
+    support: Tree,
+    fixed: tuple,
+    *,
+    steps: int,
+    inner: config.Inner,
+    adam_lr: float,
+    learned_steps: int | None = None,
+    on_step: Callable[[Step], None] | None = None,
+    on_params: Callable[[int, Flat], None] | None = None,
+) -> tuple[Flat, list[float]]:
+    """The inner loop at deployment: `steps` steps from `meta`, one compiled gradient, the loop in Python.
+
+    support: leaves [N, ...]; step k uses `inner.support` of them, round and round. The first `learned_steps`
+    (default: `inner.steps`) steps are the meta-trained ones; any further are Adam with fresh moments, a warm-up of 5 steps and
+    `adam_lr`. `on_step` is told the loss before each step, `on_params` the fast parameters after 0 ... `steps` steps.
+    Returns the adapted fast parameters and the loss before each step.
+    """
+    fast, history, adam_state = meta["fast"], [], None
+    learned_steps = inner.steps if learned_steps is None else learned_steps
+    size = jax.tree.leaves(support)[0].shape[0] if steps else 0
+    if on_params:
+        on_params(0, fast)
+    for k in range(steps):
+        chosen = (k * inner.support + np.arange(inner.support)) % size
+        value, gradient = _value_and_grad(loss, fast, meta["slow"], jax.tree.map(lambda x: x[chosen], support), *fixed)
+        history.append(float(value))
+        if on_step:
+            on_step(Step(k, history[-1]))
+        if k < learned_steps:
+            rates = jax.tree.map(lambda x: x[min(k, x.shape[0] - 1)], meta["log_lr"])
+            fast = _descend(fast, gradient, rates, normalize=inner.normalize)
+        else:
+            tx, update = _adam(adam_lr)
+            adam_state = tx.init(fast) if adam_state is None else adam_state
+            fast, adam_state = update(gradient, adam_state, fast)
+        if on_params:
+            on_params(k + 1, fast)
+    return fast, history

@@ -1,0 +1,179 @@
+"""The settings of a run: frozen dataclasses, the only home of defaults, and their JSON and config-file forms."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from metastyle.errors import InputError
+
+
+def _one_of(*choices: Any) -> dict:
+    return {"choices": choices}
+
+
+def _at_least(low: float) -> dict:
+    return {"low": low}
+
+
+@dataclass(frozen=True)
+class Run:
+    """How long and where a run runs, and what it writes on the way (all counts in outer steps)."""
+
+    steps: int = field(default=20_000, metadata=_at_least(0))
+    seed: int = field(default=0, metadata=_at_least(0))
+    parallel: str = field(default="shard_map", metadata=_one_of("shard_map", "pmap"))
+    log_every: int = field(default=20, metadata=_at_least(1))
+    checkpoint_every: int = field(default=500, metadata=_at_least(1))
+    keep_checkpoints: int = field(default=3, metadata=_at_least(1))
+    picture_every: int = field(default=1000, metadata=_at_least(1))
+
+
+@dataclass(frozen=True)
+class Data:
+    """Sources are `folder:PATH`, `tfds:NAME[:SPLIT]` or `procedural`; PATH may contain $VARIABLES."""
+
+    content: str = "folder:$METASTYLE_SAMPLE_DATA/data/content/train"
+    style: str = "folder:$METASTYLE_SAMPLE_DATA/data/style/train"
+    val_content: str = "folder:$METASTYLE_SAMPLE_DATA/data/content/val"
+    val_style: str = "folder:$METASTYLE_SAMPLE_DATA/data/style/val"
+    size: int = field(default=256, metadata=_at_least(16))  # px, of every crop
+    shots: int = field(default=1, metadata=_at_least(1))  # crops of the style picture in one target
+    procedural_styles: float = field(default=0.0, metadata=_at_least(0))  # share of styles drawn from `procedural`
+    zoom: float = field(default=1.5, metadata=_at_least(1))  # pictures are scaled at random up to this
+    rotate: float = field(default=5.0, metadata=_at_least(0))  # degrees, either way
+    flip_style: bool = False
+    threads: int = field(default=2, metadata=_at_least(1))
+
+
+@dataclass(frozen=True)
+class Generator:
+    """The stylisation network: an architecture of generator.ARCHITECTURES, or a string in its language."""
+
+    arch: str = "compact"
+    dtype: str = field(default="float32", metadata=_one_of("float32", "bfloat16"))  # of convolutions only
+
+
+@dataclass(frozen=True)
+class Loss:
+    """See losses.py. `tv` is never part of a reported J."""
+
+    kind: str = field(default="relative", metadata=_one_of("relative", "paper"))
+    statistic: str = field(default="gram", metadata=_one_of("gram", "mean_std"))
+    content: float = field(default=1.0, metadata=_at_least(0))
+    style: float = field(default=5.0, metadata=_at_least(0))
+    tv: float = field(default=0.0, metadata=_at_least(0))
+
+
+@dataclass(frozen=True)
+class Inner:
+    """The inner loop: `steps` gradient steps on the fast parameters, `support` photographs in each."""
+
+    steps: int = field(default=5, metadata=_at_least(0))
+    scope: str = "norm"  # what is fast: "norm", "all", or path prefixes such as "norm,block5,out"
+    support: int = field(default=1, metadata=_at_least(1))
+    lr: float = field(default=1e-2, metadata=_at_least(0))  # the start, where learned
+    normalize: bool = True  # each leaf's gradient by its root mean square: rates then are sizes of steps
+    lrs: str = field(default="step", metadata=_one_of("fixed", "step", "parameter"))  # fixed, MAML++, Meta-SGD
+    first_order: bool = False
+    gradient: str = field(default="forward_over_reverse", metadata=_one_of("forward_over_reverse", "plain"))
+    remat: bool = False
+
+
+@dataclass(frozen=True)
+class Outer:
+    """The outer loop: `tasks` styles per step over all devices, `query` photographs each."""
+
+    tasks: int = field(default=4, metadata=_at_least(1))
+    query: int = field(default=1, metadata=_at_least(1))
+    update: str = field(default="maml", metadata=_one_of("maml", "reptile"))
+    objective: str = field(default="log", metadata=_one_of("mean", "log"))  # of the query loss, over tasks
+    optimizer: str = field(default="adam", metadata=_one_of("adam", "sgd"))
+    lr: float = field(default=1e-3, metadata=_at_least(0))
+    lrs_lr: float = field(default=1e-2, metadata=_at_least(0))  # of the learned rates, in log space
+    warmup: int = field(default=100, metadata=_at_least(0))
+    decay: str = field(default="cosine", metadata=_one_of("cosine", "inverse"))  # inverse: MetaStyle's, both loops
+    clip: float = field(default=10.0, metadata=_at_least(0))  # global gradient norm; 0 is off
+    second_order_from: int = field(default=0, metadata=_at_least(0))  # first order before this step
+    multi_step: int = field(default=0, metadata=_at_least(0))  # steps over which the multi-step loss anneals; 0 is off
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that defines a run. `vgg`: a path, "random", or "" for the first found (vgg.locate)."""
+
+    run: Run = Run()
+    data: Data = Data()
+    generator: Generator = Generator()
+    loss: Loss = Loss()
+    inner: Inner = Inner()
+    outer: Outer = Outer()
+    vgg: str = ""
+
+    def __post_init__(self) -> None:
+        for section in dataclasses.fields(self):
+            value = getattr(self, section.name)
+            if dataclasses.is_dataclass(value):
+                for f in dataclasses.fields(value):
+                    _check(f"{section.name}.{f.name}", getattr(value, f.name), f.metadata)
+        if self.outer.update == "reptile" and (self.inner.scope != "all" or self.inner.steps == 0):
+            raise InputError(
+                "`outer.update`: reptile needs `inner.scope` \"all\" and at least one inner step, "
+                f'got "{self.inner.scope}" and {self.inner.steps}'
+            )
+        if self.data.size % 4:
+            raise InputError(f"`data.size`: expected a multiple of 4, got {self.data.size}")
+        if self.data.procedural_styles > 1:
+            raise InputError(f"`data.procedural_styles`: expected a share in [0, 1], got {self.data.procedural_styles}")
+
+
+def _check(name: str, value: Any, rule: dict) -> None:
+    if "choices" in rule and value not in rule["choices"]:
+        raise InputError(f"`{name}`: expected one of {', '.join(map(str, rule['choices']))}, got {value!r}")
+    if "low" in rule and not value >= rule["low"]:
+        raise InputError(f"`{name}`: expected at least {rule['low']}, got {value}")
+
+
+def from_dict(values: dict) -> Config:
+    """A checked Config from nested dicts (missing fields take their defaults); InputError names an unknown field."""
+    return _build(Config, values, "")
+
+
+def _build(cls: type, values: Any, prefix: str) -> Any:
+    if not isinstance(values, dict):
+        raise InputError(f"`{prefix.rstrip('.')}`: expected a section of settings, got {values!r}")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise InputError(f"`{prefix}{unknown[0]}`: no such setting; expected one of {', '.join(fields)}")
+    out = {}
+    for name, value in values.items():
+        default = fields[name].default
+        if dataclasses.is_dataclass(default):
+            out[name] = _build(type(default), value, f"{prefix}{name}.")
+        else:
+            out[name] = _cast(f"{prefix}{name}", value, type(default))
+    return cls(**out)
+
+
+def _cast(name: str, value: Any, kind: type) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise InputError(f"`{name}`: expected {kind.__name__}, got {value!r}")
+    return value
+
+
+def to_json(config: Config) -> str:
+    """The whole config, every field, as indented JSON."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def config_dict(**sections: dict) -> Any:
+    """The defaults as an `ml_collections.ConfigDict`, with changes: what a config file's `get_config()` returns."""
+    from ml_collections import ConfigDict
+
+    values = dataclasses.asdict(Config())
+    for name, changes in sections.items():
+        values[name] = values[name] | changes if isinstance(changes, dict) else changes
+    return ConfigDict(dataclasses.asdict(from_dict(values)))

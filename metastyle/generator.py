@@ -1,0 +1,243 @@
+"""Stylisation networks (Flax linen), described in fast-neural-style's architecture language.
+
+    c9s1-32   9x9 convolution, stride 1, 32 channels     d64   3x3 convolution, stride 2
+    R128x5    5 residual blocks of two 3x3 convolutions  u64   nearest 2x up-sampling, 3x3 convolution
+    s4        space to depth, 4x4                        p4-3  3x3 convolution, then depth to space, 4x4, to 3 channels
+    skip      last of all: the instance-normed input is added before the sigmoid
+
+Every convolution is padded by reflection and followed by instance norm and ReLU, except the last of a block (no ReLU)
+and the last of the net (a bias and a sigmoid). A convolution before an instance norm has no bias: it would cancel.
+Modules are named by kind and place (`conv1`, `norm1`, `block1/conv1`, ..., `out`): params can be picked by path.
+"""
+
+import re
+from collections.abc import Callable
+from typing import NoReturn
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from metastyle import config
+from metastyle.errors import InputError
+
+ARCHITECTURES = {
+    "johnson": "c9s1-32,d64,d128,R128x5,u64,u32,c9s1-3",  # Johnson et al. 2016, as in MetaStyle
+    "compact": "s4,c3s1-64,R64x5,p4-3,skip",  # every convolution at a quarter of the resolution, for CPUs
+}
+MIN_SIDE = 16
+_MULTIPLE = 4
+_TOKEN = re.compile(
+    r"c(?P<kernel>[3579])s1-(?P<conv>N)|d(?P<down>N)|R(?P<res>N)x(?P<blocks>N)|u(?P<up>N)"
+    r"|s(?P<pack>[24])|p(?P<unpack>[24])-(?P<out>N)|(?P<skip>skip)".replace("N", "[1-9][0-9]*")
+)
+_HE = nn.initializers.he_normal()
+_QUIET = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")  # of the last: a sigmoid must not start full
+
+Flat = dict[str, jax.Array]
+
+
+class _Norm(nn.Module):
+    """Instance norm (Ulyanov et al. 2016), biased variance, in float32 or wider whatever the input."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        centred = wide - wide.mean((1, 2), keepdims=True)
+        variance = jnp.square(centred).mean((1, 2), keepdims=True)  # two passes: the one-pass form cancels
+        return (centred * (jax.lax.rsqrt(variance + 1e-5) * scale) + bias).astype(x.dtype)
+
+
+class _Block(nn.Module):
+    """x + norm(conv(relu(norm(conv(x)))))."""
+
+    features: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = _conv(self.features, 3, self.dtype, "conv1")(x)
+        y = nn.relu(_Norm(name="norm1")(y))
+        y = _conv(self.features, 3, self.dtype, "conv2")(y)
+        return x + _Norm(name="norm2")(y)
+
+
+class Network(nn.Module):
+    """The network of one architecture string: f32[N, H, W, 3] in [0, 1] -> the same; H and W multiples of 4."""
+
+    arch: str
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        tokens = parse(self.arch)
+        x = x.astype(self.dtype)
+        convs = blocks = 0
+        picture, (*body, last) = x, [token for token in tokens if not token["skip"]]
+        for token in body:
+            if token["pack"]:
+                x = space_to_depth(x, int(token["pack"]))
+            elif token["res"]:
+                for _ in range(int(token["blocks"])):
+                    blocks += 1
+                    x = _Block(int(token["res"]), self.dtype, name=f"block{blocks}")(x)
+            else:
+                convs += 1
+                features = int(token["conv"] or token["down"] or token["up"])
+                if token["up"]:
+                    x = x.repeat(2, 1).repeat(2, 2)
+                x = _conv(features, int(token["kernel"] or 3), self.dtype, f"conv{convs}", 2 if token["down"] else 1)(x)
+                x = nn.relu(_Norm(name=f"norm{convs}")(x))
+        if last["unpack"]:
+            factor, features = int(last["unpack"]), int(last["out"])
+            x = _conv(features * factor**2, 3, self.dtype, "out", init=_equal_subpixels(factor), bias=True)(x)
+            x = depth_to_space(x, factor)
+        else:
+            x = _conv(int(last["conv"]), int(last["kernel"]), self.dtype, "out", init=_QUIET, bias=True)(x)
+        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        if tokens[-1]["skip"]:
+            x = x + _Norm(name="norm_skip")(picture).astype(x.dtype)
+        return nn.sigmoid(x)
+
+
+def _conv(features, kernel, dtype, name, stride=1, init=_HE, bias=False):
+    return nn.Conv(
+        features, (kernel, kernel), stride, padding="REFLECT", use_bias=bias, dtype=dtype, kernel_init=init, name=name
+    )
+
+
+def _equal_subpixels(factor: int) -> Callable:
+    """A picture that starts smooth: all sub-pixels of a colour begin with the same kernel, or else a grid shows."""
+
+    def init(key, shape, dtype=jnp.float32):
+        base = _QUIET(key, (*shape[:3], shape[3] // factor**2), dtype)
+        return jnp.tile(base, (1, 1, 1, factor**2))
+
+    return init
+
+
+def space_to_depth(x: jax.Array, factor: int) -> jax.Array:
+    """[N, H, W, C] -> [N, H / f, W / f, f f C]; channels are ordered row, column, colour."""
+    n, h, w, c = x.shape
+    x = x.reshape(n, h // factor, factor, w // factor, factor, c)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // factor, w // factor, factor * factor * c)
+
+
+def depth_to_space(x: jax.Array, factor: int) -> jax.Array:
+    """The inverse of `space_to_depth`."""
+    n, h, w, c = x.shape
+    x = x.reshape(n, h, w, factor, factor, c // factor**2)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h * factor, w * factor, c // factor**2)
+
+
+def parse(arch: str) -> list[dict[str, str | None]]:
+    """The tokens of an architecture name or string. Raises InputError for what is not in the language."""
+    tokens, scale, channels = [], 1.0, 3
+    for text in ARCHITECTURES.get(arch, arch).split(","):
+        match = _TOKEN.fullmatch(text)
+        if not match:
+            _refuse(arch, text, f"{', '.join(ARCHITECTURES)} or tokens such as c9s1-32, d64, R128x5, u64, s4, p4-3")
+        token = match.groupdict()
+        if token["res"] and int(token["res"]) != channels:
+            _refuse(arch, text, f"as many channels as come in, R{channels}x{token['blocks']}")
+        if token["pack"]:
+            channels *= int(token["pack"]) ** 2
+        elif not (token["res"] or token["skip"]):
+            channels = int(token["conv"] or token["down"] or token["up"] or token["out"])
+        scale *= 2.0 if token["up"] else 0.5 if token["down"] else int(token["unpack"] or 1) / int(token["pack"] or 1)
+        if scale < 1 / _MULTIPLE:
+            _refuse(arch, text, f"a net that goes down to 1/{_MULTIPLE} of its input's size at most")
+        tokens.append(token)
+    *body, last = tokens[:-1] if tokens[-1]["skip"] else tokens
+    if scale != 1 or channels != 3 or not (last["conv"] or last["unpack"]) or any(t["unpack"] or t["skip"] for t in body):
+        _refuse(arch, text, "a net that ends in c9s1-3 or p4-3, its only p, at its input's size, and then skip at most")
+    return tokens
+
+
+def _refuse(arch: str, token: str, expected: str) -> NoReturn:
+    raise InputError(f'`generator.arch`: expected {expected}, got "{token}" in "{arch}"')
+
+
+def network(settings: config.Generator) -> Network:
+    """The Flax module of a config."""
+    parse(settings.arch)
+    return Network(settings.arch, jnp.dtype(settings.dtype))
+
+
+def initial_params(settings: config.Generator, seed: int) -> Flat:
+    """Freshly drawn params, float32, as a flat dict of paths ("block1/conv1/kernel")."""
+    module = network(settings)
+    key, image = jax.random.key(seed), jnp.zeros((1, 32, 32, 3))
+    return flatten(module.init(key, image)["params"])
+
+
+def shapes(settings: config.Generator) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of the params, without computing them."""
+    module = network(settings)
+    tree = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    return flatten(tree["params"])
+
+
+def apply(settings: config.Generator, params: Flat, images: jax.Array) -> jax.Array:
+    """Stylised pictures: f32[N, H, W, 3] in [0, 1] -> the same, any H, W >= 16.
+
+    Sides that are not multiples of 4 are padded by reflection and the result is cropped.
+    """
+    height, width = images.shape[1:3]
+    if min(height, width) < MIN_SIDE:
+        raise InputError(
+            f"`content`: expected sides of at least {MIN_SIDE} px, got {width} x {height}; use a larger picture"
+        )
+    padding = ((0, 0), (0, -height % _MULTIPLE), (0, -width % _MULTIPLE), (0, 0))
+    padded = jnp.pad(images, padding, "reflect")
+    return network(settings).apply({"params": unflatten(params)}, padded)[:, :height, :width]
+
+
+stylize = jax.jit(apply, static_argnums=0)
+
+
+def split(params: Flat, scope: str) -> tuple[Flat, Flat]:
+    """(fast, slow): what the inner loop adapts, and what it does not.
+
+    scope: "norm" (every instance norm), "all", or a comma-separated list of these and of path prefixes ("block5,out").
+    Raises InputError for a part that picks nothing.
+    """
+    parts = [part.strip() for part in scope.split(",")]
+    for part in parts:
+        if not any(_in_scope(path, part) for path in params):
+            top = sorted({path.split("/")[0] for path in params})
+            raise InputError(f'`inner.scope`: expected norm, all or prefixes of {", ".join(top)}, got "{part}"')
+    fast = {path: x for path, x in params.items() if any(_in_scope(path, part) for part in parts)}
+    return fast, {path: x for path, x in params.items() if path not in fast}
+
+
+def _in_scope(path: str, part: str) -> bool:
+    if part == "norm":
+        return any(name.startswith("norm") for name in path.split("/"))
+    return part == "all" or f"{path}/".startswith(f"{part}/")
+
+
+def flatten(tree: dict) -> Flat:
+    """Nested params -> {"a/b/c": array}, sorted by path."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return dict(sorted(("/".join(key.key for key in path), leaf) for path, leaf in leaves))
+
+
+def unflatten(flat: Flat) -> dict:
+    """The inverse of `flatten`."""
+    tree: dict = {}
+    for path, leaf in flat.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    return tree
+
+
+def count(params: Flat) -> int:
+    """Number of parameters."""
+    return sum(int(np.prod(x.shape)) for x in params.values())

@@ -1,0 +1,131 @@
+"""Perceptual losses on VGG features (Gatys et al. 2016; Johnson et al. 2016).
+
+The default is relative, hence scale-free: styles are comparable, and one set of learning rates serves all.
+
+    content  C = |F(out) - F(photo)|^2 / |F(photo)|^2                      at relu3_3
+    style    S = mean over taps of |G(out) - G(style)|_F^2 / |G(style)|_F^2
+    total    J = C + 5 S
+
+`kind="paper"` is MetaStyle's loss (Zhang et al. 2019): mean squared errors of features at relu2_2 and of Gram / C at
+all four taps, weighted 1 : 1e5, on features in the units of torchvision's normalisation.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from metastyle import vgg
+from metastyle.config import Loss
+
+_EPS = 1e-8  # keeps a ratio finite for a picture without any features; far below any real denominator
+_CONTENT_TAP = {"relative": "relu3_3", "paper": "relu2_2"}
+
+Target = dict[str, dict[str, jax.Array]]
+
+
+class Parts(NamedTuple):
+    """The parts of the loss and their weighted sum, each f32[N], one value per output picture."""
+
+    content: jax.Array
+    style: jax.Array
+    tv: jax.Array
+    total: jax.Array
+
+
+def gram(features: jax.Array) -> jax.Array:
+    """F^T F / (h w): f32[N, h, w, C] -> f32[N, C, C]."""
+    n, h, w, c = features.shape
+    flat = features.reshape(n, h * w, c)
+    return jnp.einsum("npc,npd->ncd", flat, flat) / (h * w)
+
+
+def moments(features: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance over positions: f32[N, h, w, C] -> two f32[N, C]."""
+    return features.mean((1, 2)), features.var((1, 2))
+
+
+def total_variation(images: jax.Array) -> jax.Array:
+    """Mean absolute difference of horizontal plus of vertical neighbours: f32[N, H, W, 3] -> f32[N]."""
+    return jnp.abs(jnp.diff(images, axis=1)).mean((1, 2, 3)) + jnp.abs(jnp.diff(images, axis=2)).mean((1, 2, 3))
+
+
+def style_target(params: vgg.Params, pictures: jax.Array, loss: Loss, dtype=jnp.float32) -> Target:
+    """What an output's statistics are compared with, for the pictures of one style.
+
+    pictures: f32[shots, H, W, 3] in [0, 1]. Gram: the unweighted mean of the pictures' Grams. Mean and standard
+    deviation: those of all pictures' pixels pooled, with equal weight per picture.
+    """
+    return jax.tree.map(lambda x: x[None], _pool(_statistics(_features(params, pictures, vgg.TAPS, loss, dtype), loss)))
+
+
+def mean_target(targets: list[Target], loss: Loss) -> Target:
+    """The target of pictures that were measured one by one (of any sizes): the same as `style_target` of them all."""
+    return jax.tree.map(lambda x: x[None], _pool(jax.tree.map(lambda *x: jnp.concatenate(x), *targets)))
+
+
+def content_target(params: vgg.Params, photographs: jax.Array, loss: Loss, dtype=jnp.float32) -> jax.Array:
+    """The features that an output must keep: f32[N, H, W, 3] in [0, 1] -> f32[N, h, w, C]."""
+    tap = _CONTENT_TAP[loss.kind]
+    return _features(params, photographs, (tap,), loss, dtype)[tap]
+
+
+def perceptual(
+    params: vgg.Params, outputs: jax.Array, content: jax.Array, style: Target, loss: Loss, dtype=jnp.float32
+) -> Parts:
+    """Loss of `outputs` (f32[N, H, W, 3] in [0, 1]) against `content_target` and `style_target`, per picture."""
+    features = _features(params, outputs, vgg.TAPS, loss, dtype)
+    statistics = _statistics(features, loss)
+    kept = features[_CONTENT_TAP[loss.kind]]
+    if loss.kind == "relative":
+        content_loss = _ratio(kept, content)
+        style_loss = sum(_style_ratio(statistics[tap], style[tap]) for tap in vgg.TAPS) / len(vgg.TAPS)
+    else:
+        content_loss = jnp.square(kept - content).mean((1, 2, 3))
+        style_loss = sum(_style_error(statistics[tap], style[tap], features[tap].shape[-1]) for tap in vgg.TAPS)
+    tv = total_variation(outputs)
+    return Parts(content_loss, style_loss, tv, loss.content * content_loss + loss.style * style_loss + loss.tv * tv)
+
+
+def _features(params, pictures, taps, loss, dtype):
+    features = vgg.features(params, pictures, taps, dtype)
+    if loss.kind == "relative":
+        return features
+    # The paper's weights hold for torchvision's units; Caffe's network sees pixels about 57 times as large.
+    scale = params["input"]["std"].mean() / (sum(vgg.TORCHVISION["std"]) / 3)
+    return jax.tree.map(lambda x: x * scale, features)
+
+
+def _statistics(features, loss):
+    if loss.statistic == "gram":
+        return {tap: {"gram": gram(x)} for tap, x in features.items()}
+    return {tap: dict(zip(("mean", "variance"), moments(x), strict=True)) for tap, x in features.items()}
+
+
+def _pool(statistics):
+    pooled = jax.tree.map(lambda x: x.mean(0), statistics)
+    for tap, s in statistics.items():
+        if "variance" in s:  # law of total variance; E[x^2] - mean^2 would cancel
+            pooled[tap]["variance"] += s["mean"].var(0)
+    return pooled
+
+
+def _comparable(statistic):
+    if "gram" in statistic:
+        return statistic["gram"]
+    return jnp.stack([statistic["mean"], jnp.sqrt(statistic["variance"] + _EPS)], -1)
+
+
+def _ratio(value, target):
+    axes = tuple(range(1, value.ndim))
+    return jnp.square(value - target).sum(axes) / (jnp.square(target).sum(axes) + _EPS)
+
+
+def _style_ratio(statistic, target):
+    return _ratio(_comparable(statistic), _comparable(target))
+
+
+def _style_error(statistic, target, channels):
+    error = jnp.square(_comparable(statistic) - _comparable(target))
+    scale = channels**2 if "gram" in statistic else 1  # the paper divides each Gram by C h w, ours by h w
+    return error.mean(tuple(range(1, error.ndim))) / scale

@@ -1,0 +1,189 @@
+"""The few-shot API: a bundle adapts to pictures of a style; the result stylises photographs."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from metastyle import adapt, bundles, generator, images, losses, mesh, paths, vgg
+from metastyle.bundles import Bundle, StyleFile
+from metastyle.config import Config
+from metastyle.errors import InputError
+from metastyle.images import MAX_PIXELS, Picture
+
+SUPPORT_POOL = 16  # support crops at most; further steps go round them again
+
+
+@dataclass(frozen=True)
+class Stylizer:
+    """A meta-trained start that adapts to a style in a few gradient steps."""
+
+    bundle: Bundle
+
+    def adapt(
+        self,
+        styles: Picture | Sequence[Picture],
+        *,
+        steps: int = 10,
+        support: Sequence[Picture] | None = None,
+        seed: int = 0,
+        style_size: int | None = None,
+        weights: str = "",
+        max_pixels: int = MAX_PIXELS,
+        on_step: Callable[[adapt.Step], None] | None = None,
+    ) -> "Style":
+        """Adapts the fast parameters to one style.
+
+        Args:
+          styles: one picture of the style or several, each a path, PIL image or array (see images.load).
+          steps: gradient steps, 0 or more. The first `inner.steps` are those that were meta-trained.
+          support: photographs to learn on; by default the four that come with the package. The photograph that is to
+            be stylised is a good choice.
+          seed: of the crops of the support photographs. The same seed and input give the same style.
+          style_size: px, the side of the square that each style picture is brought to; smaller gives larger strokes.
+            By default what the bundle was trained with.
+          weights: VGG-16 weights (vgg.load).
+          max_pixels: larger pictures are refused.
+          on_step: called before each step with its number and loss.
+
+        Raises InputError or FileNotFoundError, in one line, for bad input.
+        """
+        settings = self.bundle.config
+        size = settings.data.size
+        style_size = size if style_size is None else style_size
+        _check_count("steps", steps, 0)
+        _check_count("seed", seed, 0)
+        _check_count("style_size", style_size, generator.MIN_SIDE)
+        paintings = [images.square(images.load(p, name="style", max_pixels=max_pixels)[0], style_size) for p in _list(styles)]
+        photographs = paths.demo_pictures("photos") if support is None else _list(support)
+        if not paintings or not photographs:
+            name = "support" if paintings else "style"
+            raise InputError(f"`{name}`: expected at least one picture, got none")
+        count = min(steps * settings.inner.support, max(SUPPORT_POOL, len(photographs)))
+        pool = support_crops(photographs, count, size, seed, max_pixels)
+
+        problem = adapt.style_problem(settings.generator, settings.loss)
+        fast, history = self.bundle.meta["fast"], []
+        if steps:
+            measure = adapt.measure(settings.generator, settings.loss)
+            params = vgg.load(weights or ("random" if settings.vgg == "random" else ""))
+            targets = [measure.style(params, picture[None]) for picture in paintings]
+            batches = [measure.content(params, picture[None]) for picture in pool]
+            fast, history = adapt.adapt(
+                problem.loss,
+                self.bundle.meta,
+                jax.tree.map(lambda *x: jnp.concatenate(x), *batches),
+                (losses.mean_target(targets, settings.loss), params),
+                steps=steps,
+                inner=settings.inner,
+                adam_lr=self.bundle.adam_lr,
+                on_step=on_step,
+            )
+        if not all(np.isfinite(x).all() for x in (*fast.values(), history)):
+            raise InputError(f"`steps`: the adaptation left the finite numbers within {steps} steps; use fewer")
+        facts = StyleFile(
+            fast=jax.tree.map(np.asarray, fast),
+            slow_sha256=self.bundle.slow_sha256,
+            bundle=str(self.bundle.path or ""),
+            scope=settings.inner.scope,
+            steps=steps,
+            style_size=style_size,
+            history=tuple(history),
+        )
+        return Style(settings, self.bundle.meta["slow"], facts)
+
+
+@dataclass(frozen=True)
+class Style:
+    """An adapted style: stylises photographs of any size."""
+
+    config: Config
+    slow: dict[str, np.ndarray]
+    file: StyleFile
+
+    @property
+    def history(self) -> tuple[float, ...]:
+        """The loss before each step, on that step's support photographs."""
+        return self.file.history
+
+    def stylize(self, photograph: Picture, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+        """The photograph in this style: uint8 [H, W, 3], of the photograph's size (sides of at least 16 px)."""
+        content, _ = images.load(photograph, max_pixels=max_pixels)
+        return self._apply(content)
+
+    def stylize_file(self, photograph: Picture, out: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> None:
+        """Writes the stylised photograph; where the photograph was transparent, so is the output."""
+        images.check_output(out, name="out")
+        content, alpha = images.load(photograph, max_pixels=max_pixels)
+        images.save(out, self._apply(content), alpha=alpha, name="out")
+
+    def _apply(self, content: np.ndarray) -> np.ndarray:
+        output = generator.stylize(self.config.generator, {**self.slow, **self.file.fast}, content[None])[0]
+        return images.to_uint8(np.asarray(output))
+
+    def save(self, path: str | os.PathLike, *, self_contained: bool = False) -> None:
+        """Writes the style file: the fast parameters, or with `self_contained` all that `stylize` needs."""
+        check_style_path(path)
+        extra = {"slow": self.slow, "config": self.config} if self_contained else {}
+        bundles.save_style(path, dataclasses.replace(self.file, **extra))
+
+
+def load(folder: str | os.PathLike) -> Stylizer:
+    """The stylizer of a bundle folder. Raises FileNotFoundError or InputError for what is not one."""
+    mesh.enable_compile_cache()
+    return Stylizer(bundles.load_bundle(folder))
+
+
+def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | None = None) -> Style:
+    """A saved style, on the bundle given, else on the one whose path the file records.
+
+    Raises InputError when the slow tensors are not those that the style was adapted with.
+    """
+    file = bundles.load_style(path)
+    if file.slow is not None and bundle is None:
+        return Style(file.config, file.slow, dataclasses.replace(file, slow=None, config=None))
+    if bundle is None and not (file.bundle and Path(file.bundle).is_dir()):
+        recorded = f"the recorded {file.bundle} is not there" if file.bundle else "the file records none"
+        raise InputError(f"`bundle`: {path} needs the bundle it was adapted from and {recorded}; pass --bundle (bundle=)")
+    start = bundle.bundle if isinstance(bundle, Stylizer) else bundles.load_bundle(file.bundle if bundle is None else bundle)
+    if start.slow_sha256 != file.slow_sha256:
+        raise InputError(
+            f"`bundle`: {path} was adapted from another bundle than {start.path or 'the one given'} "
+            f"(slow tensors {file.slow_sha256[:12]}, not {start.slow_sha256[:12]}); pass --bundle (bundle=)"
+        )
+    return Style(start.config, start.meta["slow"], dataclasses.replace(file, slow=None, config=None))
+
+
+def check_style_path(path: str | os.PathLike) -> None:
+    """Raises InputError or FileNotFoundError unless a style file can be written there."""
+    images.check_output(path, suffixes={".safetensors"}, name="out")
+
+
+def support_crops(photographs: Sequence[Picture], count: int, size: int, seed: int, max_pixels: int) -> list[np.ndarray]:
+    """`count` squares f32[size, size, 3]: first the centre of each photograph, then random crops of them in turn."""
+    rng = np.random.default_rng(seed)
+    loaded = [images.load(p, name="support", max_pixels=max_pixels)[0] for p in photographs[:count]]
+    crops = []
+    for i in range(count):
+        photograph = loaded[i % len(loaded)]
+        if i >= len(loaded):
+            short = min(photograph.shape[:2])
+            side = int(short * rng.uniform(0.6, 1.0))
+            y, x = (rng.integers(0, extent - side + 1) for extent in photograph.shape[:2])
+            photograph = photograph[y : y + side, x : x + side]
+        crops.append(images.square(photograph, size))
+    return crops
+
+
+def _list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
+    return list(pictures) if isinstance(pictures, list | tuple) else [pictures]
+
+
+def _check_count(name: str, value: int, low: int) -> None:
+    if not isinstance(value, int | np.integer) or value < low:
+        raise InputError(f"`{name}`: expected a whole number of at least {low}, got {value}")

@@ -1,0 +1,189 @@
+"""VGG-16 features (Simonyan and Zisserman 2014) as a pure function of a params tree.
+
+A params tree is `{"input": {"mean", "std"}, "conv1_1": {"kernel", "bias"}, ..., "conv4_3": {...}}`: pictures enter as
+RGB in [0, 1] and the network's own normalisation, `(x - mean) / std`, lives in `input`. Kernels are HWIO, and any
+width per layer is allowed, so a slim network of the same shape is a params tree like any other.
+
+On disk there is one form: safetensors with keys `convB_I/kernel` and `convB_I/bias` in the channel order in which the
+weights were trained, and the metadata `format_version`, `mean` and `std` (per stored channel, for pictures in [0, 1])
+and `channels` ("rgb" or "bgr").
+"""
+
+import json
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+from jax import lax
+from safetensors import SafetensorError, safe_open
+
+from metastyle.errors import InputError
+from metastyle.images import atomic
+from metastyle.paths import cache_dir, sample_data
+
+Params = dict[str, dict[str, jax.Array]]
+
+TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3", "conv4_1", "conv4_2", "conv4_3")
+FORMAT_VERSION = 1
+CAFFE = {"channels": "bgr", "mean": [103.939 / 255, 116.779 / 255, 123.68 / 255], "std": [1 / 255] * 3}
+TORCHVISION = {"channels": "rgb", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+FILE_NAME = "vgg16.safetensors"
+_SAMPLE_FILE = "weights/vgg16_imagenet_conv1-conv4.safetensors"
+_SLIM_WIDTHS = (8, 8, 16, 16, 32, 32, 32, 64, 64, 64)
+
+
+def features(
+    params: Params, images: jax.Array, taps: tuple[str, ...] = TAPS, dtype=jnp.float32
+) -> dict[str, jax.Array]:
+    """Activations after the named ReLUs.
+
+    images: f32[N, H, W, 3] in [0, 1], sides of at least 8 px. Returns f32[N, H / 2^(b-1), W / 2^(b-1), C] for each
+    `relub_i` in `taps`. Convolutions compute in `dtype`; what is returned is float32. InputError for unknown taps.
+    """
+    relus = [f"relu{layer[4:]}" for layer in LAYERS]
+    if not taps or len(set(taps)) < len(taps) or not set(taps) <= set(relus):
+        raise InputError(f"`taps`: expected some of {', '.join(relus)}, each once, got {', '.join(taps) or 'none'}")
+    x = ((images - params["input"]["mean"]) / params["input"]["std"]).astype(dtype)
+    out = {}
+    for layer, tap in zip(LAYERS, relus, strict=True):
+        if tap.endswith("_1") and tap != "relu1_1":
+            x = _max_pool(x)
+        kernel, bias = params[layer]["kernel"].astype(dtype), params[layer]["bias"].astype(dtype)
+        x = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        x = jax.nn.relu(x + bias)
+        if tap in taps:
+            out[tap] = x.astype(jnp.float32)
+        if len(out) == len(taps):
+            break
+    return out
+
+
+def _max_pool(x: jax.Array) -> jax.Array:
+    """2x2, stride 2, as the maximum of four slices: its gradient avoids XLA:CPU's slow select-and-scatter."""
+    x = x[:, : x.shape[1] // 2 * 2, : x.shape[2] // 2 * 2]
+    rows = jnp.maximum(x[:, ::2], x[:, 1::2])
+    return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
+
+
+def random_params(seed: int = 0, widths: tuple[int, ...] = _SLIM_WIDTHS) -> Params:
+    """He-initialised weights with torchvision's normalisation: random features, for tests and dry runs."""
+    rng = np.random.default_rng(seed)
+    params = {"input": {k: jnp.asarray(TORCHVISION[k], jnp.float32) for k in ("mean", "std")}}
+    for layer, fan_in, width in zip(LAYERS, (3, *widths), widths, strict=False):
+        kernel = rng.normal(size=(3, 3, fan_in, width)) * np.sqrt(2 / (9 * fan_in))
+        params[layer] = {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.zeros(width, jnp.float32)}
+    return params
+
+
+def load(weights: str | os.PathLike = "") -> Params:
+    """The params tree of `weights`: a path, "random" (random features), or "" for the first that is there.
+
+    Raises FileNotFoundError when there are none, InputError when the file is not one of ours.
+    """
+    if weights == "random":
+        return random_params()
+    path = locate(weights)
+    return from_tensors(*read(path), path)
+
+
+def read(path: str | os.PathLike, name: str = "vgg") -> tuple[dict[str, np.ndarray], dict]:
+    """The tensors of a safetensors file, in float32, and their input convention, a dict like `CAFFE`.
+
+    A file without our metadata is taken for the Caffe numbers. `name` is the argument that errors name. Raises
+    InputError when the file or its metadata can't be read.
+    """
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata, keys = file.metadata() or {}, file.keys()
+            tensors = {key: np.asarray(file.get_tensor(key), np.float32) for key in keys}
+    except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the last two: a type that numpy lacks
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"`{name}`: {path} is not a readable safetensors file ({reason}); fetch or convert the weights again"
+        ) from None
+    return tensors, _convention(metadata, path, name)
+
+
+def _convention(metadata: dict[str, str], path: str | os.PathLike, name: str) -> dict:
+    if not metadata.keys() & {"format_version", "channels", "mean", "std"}:
+        return CAFFE  # as the sample data's file, which has no metadata
+    mean, std = (_three_numbers(metadata.get(key, "")) for key in ("mean", "std"))
+    rules = (
+        ("format_version", str(FORMAT_VERSION), metadata.get("format_version") == str(FORMAT_VERSION)),
+        ("channels", "rgb or bgr", metadata.get("channels") in ("rgb", "bgr")),
+        ("mean", "three numbers", mean),
+        ("std", "three positive numbers", std and min(std) > 0),
+    )
+    for key, expected, holds in rules:
+        if not holds:
+            raise InputError(
+                f"`{name}`: expected {expected} as {key} in the metadata of {path}, got {metadata.get(key)!r}; "
+                "fetch or convert the weights again"
+            )
+    return {"channels": metadata["channels"], "mean": mean, "std": std}
+
+
+def _three_numbers(text: str) -> list[float] | None:
+    try:
+        values = np.asarray(json.loads(text), np.float64)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return values.tolist() if values.shape == (3,) and np.isfinite(values).all() else None
+
+
+def from_tensors(tensors: dict[str, np.ndarray], convention: dict, source: object = "tensors") -> Params:
+    """A params tree from on-disk tensors and their input convention; checks names and shapes.
+
+    `source` says in errors where the tensors are from.
+    """
+    check_tensors(tensors, source)
+    flip = slice(None, None, -1) if convention["channels"] == "bgr" else slice(None)
+    params = {"input": {k: jnp.asarray(np.float32(convention[k])[flip]) for k in ("mean", "std")}}
+    for layer in LAYERS:
+        kernel = np.float32(tensors[f"{layer}/kernel"])
+        kernel = kernel[:, :, flip] if layer == LAYERS[0] else kernel
+        params[layer] = {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(np.float32(tensors[f"{layer}/bias"]))}
+    return params
+
+
+def check_tensors(tensors: dict[str, np.ndarray], source: object, name: str = "vgg") -> None:
+    """Raises InputError unless `tensors` are the ten convolutions of a (possibly slim) VGG-16 up to conv4_3."""
+    fan_in = 3
+    for layer in LAYERS:
+        kernel, bias = (getattr(tensors.get(f"{layer}/{part}"), "shape", None) for part in ("kernel", "bias"))
+        if kernel is None or len(kernel) != 4 or kernel[:3] != (3, 3, fan_in) or bias != kernel[3:]:
+            raise InputError(
+                f"`{name}`: expected {layer}/kernel of shape (3, 3, {fan_in}, C) and {layer}/bias of shape (C,), "
+                f"got {kernel} and {bias} in {source}; use weights of VGG-16"
+            )
+        fan_in = kernel[3]
+
+
+def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], convention: dict) -> None:
+    """Writes the on-disk form, atomically. `convention`: `CAFFE`, `TORCHVISION` or a dict like them."""
+    check_tensors(tensors, path)
+    metadata = {k: json.dumps(convention[k]) for k in ("mean", "std")}
+    metadata |= {"channels": convention["channels"], "format_version": str(FORMAT_VERSION)}
+    keys = [f"{layer}/{part}" for layer in LAYERS for part in ("kernel", "bias")]
+    contents = safetensors.numpy.save({key: np.ascontiguousarray(tensors[key]) for key in keys}, metadata)
+    with atomic(path) as temporary:
+        temporary.write_bytes(contents)  # save_file would leave it readable to nobody else
+
+
+def locate(weights: str | os.PathLike = "") -> Path:
+    """Where the weights are: the argument, then METASTYLE_VGG16, then the user's cache, then the sample data."""
+    named = {"`vgg`": weights, "`METASTYLE_VGG16`": os.environ.get("METASTYLE_VGG16", "")}
+    for name, path in named.items():
+        if path:
+            if not Path(path).is_file():
+                raise FileNotFoundError(f"{name}: expected a VGG-16 safetensors file, got {path}, which is not a file")
+            return Path(path)
+    sample = sample_data()
+    for path in [cache_dir() / FILE_NAME, *([sample / _SAMPLE_FILE] if sample else [])]:
+        if path.is_file():
+            return path
+    raise FileNotFoundError("VGG-16 weights not found; type `metastyle fetch vgg16`, or set METASTYLE_VGG16 to a file")

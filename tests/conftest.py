@@ -1,0 +1,17 @@
+import os
+
+import jax
+import pytest
+
+from metastyle import paths
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+jax.config.update("jax_num_cpu_devices", 8)
+
+
+@pytest.fixture
+def sample_data():
+    folder = paths.sample_data()
+    if folder is None:
+        pytest.skip("no sample data: set METASTYLE_SAMPLE_DATA, or put a folder `shared` beside the checkout")
+    return folder

@@ -1,0 +1,171 @@
+"""Identities of the inner and outer loop, on a small net and a toy loss."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy
+
+from metastyle import adapt, config, meta
+from metastyle.errors import InputError
+
+
+def wide_meta(settings):
+    """Meta-parameters in float64, moved off their start so that no gradient is zero by symmetry."""
+    rng = np.random.default_rng(1)
+    return jax.tree.map(lambda x: jnp.asarray(x + 0.1 * rng.normal(size=x.shape), jnp.float64), meta.initial_meta(settings))
+
+
+def one_task(dtype=np.float32, steps=3, seed=0):
+    return jax.tree.map(lambda x: jnp.asarray(x[0]), toy.tasks(1, steps=steps, seed=seed, dtype=dtype))
+
+
+def loss_and_gradient(settings, params, task, dtype, first_order=False, step=0):
+    problem = toy.problem(dtype)
+    loss = lambda m: meta.task_loss(problem, settings, m, task, toy.VGG.astype(dtype), step, first_order)[0]
+    return jax.jit(loss), jax.jit(jax.grad(loss))(params)
+
+
+@pytest.mark.parametrize("mode", ["forward_over_reverse", "plain"])
+@pytest.mark.parametrize(("scope", "lrs", "multi_step"), [("norm", "step", 0), ("all", "step", 10), ("all", "parameter", 0)])
+def test_meta_gradient_is_the_finite_difference(scope, lrs, multi_step, mode):
+    settings = toy.settings(
+        inner={"scope": scope, "lrs": lrs, "gradient": mode, "remat": multi_step > 0}, outer={"multi_step": multi_step}
+    )
+    with jax.enable_x64(True):
+        params, task = wide_meta(settings), one_task(np.float64)
+        loss, gradient = loss_and_gradient(settings, params, task, jnp.float64)
+        rng, epsilon = np.random.default_rng(2), 1e-6
+        for name in [name for name in ("fast", "slow", "log_lr") if params[name]]:
+            direction = jax.tree.map(jnp.zeros_like, params)
+            direction[name] = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), params[name])
+            ahead, behind = (jax.tree.map(lambda p, d: p + s * d, params, direction) for s in (epsilon, -epsilon))  # noqa: B023
+            numeric = (loss(ahead) - loss(behind)) / (2 * epsilon)
+            analytic = sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
+            assert abs(numeric - analytic) <= 1e-6 * abs(numeric), name
+
+
+@pytest.mark.parametrize("scope", ["norm", "all"])
+def test_forward_over_reverse_is_plain_autodiff(scope):
+    with jax.enable_x64(True):
+        gradients = []
+        for mode in ("forward_over_reverse", "plain"):
+            settings = toy.settings(inner={"scope": scope, "gradient": mode})
+            gradients.append(loss_and_gradient(settings, wide_meta(settings), one_task(np.float64), jnp.float64)[1])
+        assert toy.relative_error(*gradients) < 1e-12
+
+
+def test_second_order_differs_from_first_order():
+    settings = toy.settings()
+    params = meta.initial_meta(settings)
+    first, second = (loss_and_gradient(settings, params, one_task(), jnp.float32, fo)[1] for fo in (True, False))
+    assert toy.relative_error(first["fast"], second["fast"]) > 1e-2
+
+
+def test_first_order_is_the_gradient_at_the_adapted_parameters_and_rates_still_learn():
+    settings = toy.settings(inner={"scope": "all"})
+    params, task = meta.initial_meta(settings), one_task()
+    problem = toy.problem()
+    _, gradient = loss_and_gradient(settings, params, task, jnp.float32, first_order=True)
+    prepared = problem.prepare(task, toy.VGG)
+    adapted = adapt.inner_loop(problem.loss, params, prepared.support, (prepared.target, toy.VGG), settings.inner).fast
+    at_adapted = jax.grad(problem.loss)(adapted, {}, prepared.query, prepared.target, toy.VGG)
+    assert toy.relative_error(gradient["fast"], at_adapted) < 1e-5
+    # The last rate: d query / d log_lr_K = -lr <d query / d fast_K, g_K>, leaf by leaf, with g_K held fixed.
+    before = (fast_after(problem, settings, params, prepared, 2), {}, {"images": prepared.support["images"][2]})
+    last = jax.grad(problem.loss)(*before, prepared.target, toy.VGG)
+    expected = {path: -settings.inner.lr * jnp.vdot(at_adapted[path], last[path]) for path in last}
+    assert toy.relative_error({path: x[-1] for path, x in gradient["log_lr"].items()}, expected) < 1e-4
+
+
+def fast_after(problem, settings, params, prepared, steps):
+    inner = dataclasses.replace(settings.inner, steps=steps)
+    start = params | {"log_lr": jax.tree.map(lambda x: x[:steps], params["log_lr"])}
+    support = jax.tree.map(lambda x: x[:steps], prepared.support)
+    return adapt.inner_loop(problem.loss, start, support, (prepared.target, toy.VGG), inner).fast
+
+
+def test_without_inner_steps_the_meta_gradient_is_the_plain_gradient():
+    settings = toy.settings(inner={"steps": 0})
+    params, task = meta.initial_meta(settings), one_task()
+    _, gradient = loss_and_gradient(settings, params, task, jnp.float32)
+    problem = toy.problem()
+    prepared = problem.prepare(task, toy.VGG)
+    plain = jax.grad(problem.loss, argnums=(0, 1))(params["fast"], params["slow"], prepared.query, prepared.target, toy.VGG)
+    assert toy.relative_error((gradient["fast"], gradient["slow"]), plain) < 1e-6
+
+
+def test_deployment_runs_exactly_what_was_meta_trained_then_adam():
+    settings = toy.settings()
+    params, task, problem = meta.initial_meta(settings), one_task(), toy.problem()
+    prepared = problem.prepare(task, toy.VGG)
+    fixed = (prepared.target, toy.VGG)
+    trained = adapt.inner_loop(problem.loss, params, prepared.support, fixed, settings.inner)
+    support = {"images": prepared.support["images"].reshape(-1, toy.SIZE, toy.SIZE, 3)}
+    arguments = {"inner": settings.inner, "adam_lr": 1e-2}
+    fast, history = adapt.adapt(problem.loss, params, support, fixed, steps=3, **arguments)
+    assert toy.relative_error(fast, trained.fast) < 1e-6
+    np.testing.assert_allclose(history, trained.support, rtol=1e-5)
+    told = []
+    longer, longer_history = adapt.adapt(problem.loss, params, support, fixed, steps=8, on_step=told.append, **arguments)
+    assert longer_history[:3] == history and [s.step for s in told] == list(range(8))
+    assert toy.relative_error(longer, fast) > 1e-3  # Adam went on from there
+    assert adapt.adapt(problem.loss, params, support, fixed, steps=0, **arguments) == (params["fast"], [])
+
+
+def test_multi_step_weights_anneal_to_the_last_step():
+    outer = config.Outer(multi_step=100)
+    weights = [np.asarray(meta.step_weights(outer, 4, step)) for step in (0, 50, 1000)]
+    np.testing.assert_allclose(weights[0], 0.25)
+    np.testing.assert_allclose([w.sum() for w in weights], 1, rtol=1e-6)
+    assert weights[0][-1] < weights[1][-1] < weights[2][-1]
+    np.testing.assert_allclose(weights[2][:-1], 0.03 / 4, rtol=1e-5)
+
+
+def test_reptile_moves_towards_where_the_inner_loop_ends():
+    settings = toy.settings(
+        inner={"scope": "all", "lrs": "fixed"},
+        outer={"update": "reptile", "optimizer": "sgd", "lr": 1.0, "decay": "inverse", "tasks": 1},
+    )
+    problem, state = toy.problem(), meta.initial_state(settings)
+    tasks = toy.tasks(1)
+    prepared = problem.prepare(jax.tree.map(lambda x: x[0], tasks), toy.VGG)
+    end = adapt.inner_loop(problem.loss, state["meta"], prepared.support, (prepared.target, toy.VGG), settings.inner).fast
+    after, _ = meta.outer_step(problem, settings, True, state, tasks, toy.VGG)
+    assert toy.relative_error(after["meta"]["fast"], end) < 1e-5
+    with pytest.raises(InputError, match="reptile"):
+        dataclasses.replace(settings, inner=dataclasses.replace(settings.inner, scope="norm"))
+
+
+def test_fixed_rates_stay_fixed_and_learned_rates_move():
+    for lrs, moves in (("fixed", False), ("step", True)):
+        settings = toy.settings(inner={"lrs": lrs}, outer={"tasks": 1})
+        state = meta.initial_state(settings)
+        after, _ = meta.outer_step(toy.problem(), settings, False, state, toy.tasks(1), toy.VGG)
+        changed = toy.relative_error(after["meta"]["log_lr"], state["meta"]["log_lr"]) > 1e-6
+        assert changed == moves
+
+
+def test_meta_training_lowers_the_loss_after_adaptation():
+    settings = toy.settings(outer={"tasks": 4, "lr": 3e-3}, run={"steps": 100})
+    problem, state = toy.problem(), meta.initial_state(settings)
+    step = jax.jit(lambda s, t: meta.outer_step(problem, settings, False, s, t, toy.VGG))
+    losses = []
+    for i in range(100):
+        state, metrics = step(state, toy.tasks(4, seed=i))
+        losses.append(float(metrics["query"]))
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_the_schedule_warms_up_and_decays():
+    settings = toy.settings(outer={"optimizer": "sgd", "lr": 1.0, "warmup": 4}, run={"steps": 20})
+    tx = meta.optimizer(settings)
+    params = {"fast": {"w": jnp.zeros(1)}, "slow": {}, "log_lr": {}}
+    state, moves = tx.init(params), []
+    for _ in range(21):
+        updates, state = tx.update({"fast": {"w": jnp.ones(1)}, "slow": {}, "log_lr": {}}, state, params)
+        moves.append(-float(updates["fast"]["w"][0]))
+    np.testing.assert_allclose(moves[:4], [0.25, 0.5, 0.75, 1.0])
+    assert all(a >= b for a, b in zip(moves[3:], moves[4:], strict=False)) and moves[-1] < 1e-6

@@ -1,0 +1,125 @@
+"""Known answers: grids that are drawn, and pictures without any."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from metastyle import images, metrics, paths
+from metastyle.errors import InputError
+
+PHOTOS = paths.demo_pictures("photos")
+ROWS, COLUMNS = np.indices((700, 700))
+SIGN = lambda x: 1 - 2.0 * (x % 2)  # noqa: E731
+GRIDS = {
+    "checkerboard of 2 px": SIGN(ROWS // 2 + COLUMNS // 2),
+    "checkerboard of 1 px": SIGN(ROWS + COLUMNS),
+    "columns of 2 px": SIGN(COLUMNS // 2),
+    "columns of 1 px": SIGN(COLUMNS),
+    "rows of 2 px": SIGN(ROWS // 2),
+    "rows of 1 px": SIGN(ROWS),
+    "points 4 px apart": 2.0 * (ROWS % 4 + COLUMNS % 4 == 0),
+}
+
+
+def photograph(path, size):
+    picture = images.load(path)[0]
+    return images.square(picture, size) if size else picture
+
+
+def with_grid(picture, name, amplitude=8):
+    height, width, _ = picture.shape
+    return np.clip(picture + amplitude / 255 * GRIDS[name][:height, :width, None], 0, 1)
+
+
+def grey(plane):
+    return np.repeat(plane[..., None], 3, -1)
+
+
+@pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("size", [128, 256, None])
+def test_photographs_have_no_grid(path, size):
+    assert 0.6 < metrics.grid_artefact(photograph(path, size)) < 1.4
+
+
+@pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("name", GRIDS)
+def test_a_grid_of_8_levels_on_a_photograph_raises_its_score_tenfold(path, name):
+    picture = photograph(path, None)
+    assert metrics.grid_artefact(with_grid(picture, name)) > 10 * metrics.grid_artefact(picture)
+
+
+@pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("name", [name for name in GRIDS if name != "points 4 px apart"])
+def test_and_on_one_of_256_px(path, name):
+    picture = photograph(path, 256)
+    assert metrics.grid_artefact(with_grid(picture, name)) > 10 * metrics.grid_artefact(picture)
+
+
+def test_a_stronger_grid_scores_higher():
+    picture = photograph(PHOTOS[0], 128)
+    scores = [metrics.grid_artefact(with_grid(picture, "checkerboard of 2 px", a)) for a in (0, 2, 4, 8, 16, 32)]
+    assert scores == sorted(scores) and scores[-1] > 50
+
+
+@pytest.mark.parametrize("size", [(128, 128), (130, 259), (512, 64)])
+def test_white_noise_scores_one(size):
+    noise = np.random.default_rng(0).uniform(size=(*size, 3))
+    assert 0.8 < metrics.grid_artefact(noise) < 1.25
+
+
+@pytest.mark.parametrize("level", [0.0, 0.4, 1.0])
+def test_a_constant_picture_scores_one(level):
+    assert metrics.grid_artefact(np.full((50, 64, 3), level, np.float32)) == pytest.approx(1)
+
+
+def test_a_smooth_picture_and_its_rounding_score_one():
+    smooth = grey(np.hypot(ROWS[:200, :200] - 40.3, COLUMNS[:200, :200] - 90.7) / 300)
+    for picture in (smooth, images.to_uint8(smooth) / 255):
+        assert 0.8 < metrics.grid_artefact(picture) < 1.25
+
+
+def test_blocks_of_one_colour_and_larger_squares_are_no_grid():
+    blocks = np.random.default_rng(0).uniform(size=(40, 40, 3)).repeat(4, 0).repeat(4, 1)
+    squares = photograph(PHOTOS[0], 256) * 0.9 + 0.1 * grey(SIGN(ROWS // 4 + COLUMNS // 4)[:256, :256] > 0)
+    assert metrics.grid_artefact(blocks) < 1
+    assert metrics.grid_artefact(squares) < 1.4
+
+
+def test_rows_and_columns_brightness_and_the_rest_of_a_multiple_of_4_do_not_matter():
+    picture = with_grid(photograph(PHOTOS[1], 128), "columns of 2 px")
+    score = metrics.grid_artefact(picture)
+    assert metrics.grid_artefact(picture.transpose(1, 0, 2)) == pytest.approx(score)
+    assert metrics.grid_artefact(1 - picture) == pytest.approx(score)
+    assert metrics.grid_artefact(np.pad(picture, ((0, 3), (0, 1), (0, 0)))) == pytest.approx(score)
+
+
+def test_too_small_for_a_spectrum():
+    with pytest.raises(InputError, match="`image`: expected sides of at least 32 px, got 31 x 40"):
+        metrics.grid_artefact(np.zeros((40, 31, 3)))
+
+
+def test_ssim():
+    pytest.importorskip("skimage", reason="scikit-image is not installed")
+    picture = photograph(PHOTOS[0], 64)
+    noise = np.random.default_rng(0).normal(size=picture.shape)
+    scores = [metrics.ssim(picture, picture + std * noise) for std in (0, 0.05, 0.2)]
+    assert scores[0] == pytest.approx(1) and scores[1] > scores[2] > 0
+    # Of two constants c and d, (2 c d + (0.01 L)^2) / (c^2 + d^2 + (0.01 L)^2) with a data range L of 1.
+    assert metrics.ssim(np.full((9, 9, 3), 0.2), np.full((9, 9, 3), 0.4)) == pytest.approx(0.1601 / 0.2001)
+
+
+@pytest.mark.parametrize("other", [(64, 63, 3), (6, 64, 3)])
+def test_ssim_of_different_or_tiny_sizes(other):
+    pytest.importorskip("skimage", reason="scikit-image is not installed")
+    first = (6, 64, 3) if other[0] == 6 else (64, 64, 3)
+    with pytest.raises(InputError, match="`b`: expected the shape of `a`"):
+        metrics.ssim(np.zeros(first), np.zeros(other))
+
+
+def test_ssim_without_scikit_image(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage.metrics", None)
+    with pytest.raises(
+        InputError, match=r'scikit-image, which is not installed; type `pip install "metastyle\[eval\]"`'
+    ):
+        metrics.ssim(np.zeros((9, 9, 3)), np.zeros((9, 9, 3)))
