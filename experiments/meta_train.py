@@ -15,10 +15,11 @@ flags.mark_flags_as_required(["config", "workdir"])
 
 
 def main(_: list[str]) -> int:
-    from metastyle.train import train
+    settings = config.from_dict(_CONFIG.value.to_dict())
 
-    complete = train(config.from_dict(_CONFIG.value.to_dict()), _WORKDIR.value)
-    return 0 if complete else RETRY
+    from metastyle.train import train  # seconds of imports, which a mistake in the settings needn't wait for
+
+    return 0 if train(settings, _WORKDIR.value) else RETRY
 
 
 if __name__ == "__main__":

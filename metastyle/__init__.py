@@ -11,7 +11,13 @@ import importlib
 
 __version__ = "0.1.0"
 
-_HOMES = {"load": "stylizer", "load_style": "stylizer", "Stylizer": "stylizer", "Style": "stylizer", "InputError": "errors"}
+_HOMES = {
+    "load": "stylizer",
+    "load_style": "stylizer",
+    "Stylizer": "stylizer",
+    "Style": "stylizer",
+    "InputError": "errors",
+}
 __all__ = sorted(_HOMES)
 
 

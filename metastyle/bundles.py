@@ -1,19 +1,23 @@
 """What leaves a run: bundles (a meta-trained start) and style files (what an adaptation changed), as safetensors.
 
 A bundle is a folder {config.json, params.safetensors} with tensors `fast/PATH`, `slow/PATH` and `log_lr/PATH`. A style
-file holds `fast/PATH` alone, and in its metadata which slow tensors it belongs to; a self-contained one holds `slow/PATH`
-and the config as well. Tensors may be stored as float16; in memory they are float32, and hashes are of float32.
+file holds `fast/PATH` alone, and in its metadata which slow tensors it belongs to; a self-contained one holds
+`slow/PATH` and the config as well. Tensors may be stored as float16; in memory they are float32, and hashes are of
+float32. Both forms record the hash of all their tensors: damage, or a bundle's two files from two runs, is found out.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -22,8 +26,10 @@ from metastyle import generator
 from metastyle.config import Config, from_dict
 from metastyle.errors import InputError
 from metastyle.images import atomic
+from metastyle.meta import initial_meta
 
 FORMAT_VERSION = 1
+_KIND = "metastyle style"
 
 Flat = dict[str, np.ndarray]
 
@@ -49,6 +55,7 @@ class StyleFile:
 
     fast: Flat
     slow_sha256: str
+    arch: str
     bundle: str
     scope: str
     steps: int
@@ -56,6 +63,11 @@ class StyleFile:
     history: tuple[float, ...]
     slow: Flat | None = None
     config: Config | None = None
+
+
+_FACTS = {  # a style file's metadata, each as JSON
+    "slow_sha256": str, "arch": str, "bundle": str, "scope": str, "steps": int, "style_size": int, "history": list,
+}  # fmt: skip
 
 
 def sha256(tensors: Flat) -> str:
@@ -71,73 +83,78 @@ def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32
     """Writes a bundle; each of its two files appears whole or not at all. dtype: "float32" or "float16"."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"{part}/{path}": x for part, flat in bundle.meta.items() for path, x in flat.items()}
-    stored = {name: np.asarray(x, dtype) for name, x in tensors.items()}
-    slow = {n.removeprefix("slow/"): x for n, x in stored.items() if n.startswith("slow/")}
+    stored = {part: {path: np.asarray(x, dtype) for path, x in flat.items()} for part, flat in bundle.meta.items()}
+    tensors = _join(stored)
     text = {
         "format_version": FORMAT_VERSION,
         "adam_lr": bundle.adam_lr,
-        "slow_sha256": sha256(slow),
+        "sha256": sha256(tensors),
+        "slow_sha256": sha256(stored["slow"]),
         "config": dataclasses.asdict(bundle.config),
     }
-    _write(folder / "params.safetensors", stored, {"format_version": str(FORMAT_VERSION)})
-    with atomic(folder / "config.json") as temporary:
-        temporary.write_text(json.dumps(text, indent=2) + "\n")
+    # Both are written before either is moved, config.json last: where it is, the bundle is whole, unless a crash between
+    # the moves left it with the old one, and then the hash tells.
+    with atomic(folder / "config.json") as config, atomic(folder / "params.safetensors") as params:
+        config.write_text(json.dumps(text, indent=2) + "\n")
+        params.write_bytes(save(tensors, {"format_version": str(FORMAT_VERSION)}))
 
 
 def load_bundle(folder: str | os.PathLike) -> Bundle:
     """Reads and checks a bundle. Raises FileNotFoundError or InputError, in one line, for what is not one."""
     folder = Path(folder)
+    path = folder / "config.json"
     if not folder.is_dir():
         raise FileNotFoundError(f"`bundle`: expected a folder with config.json and params.safetensors, got {folder}")
-    try:
-        text = json.loads((folder / "config.json").read_text())
-        version, adam_lr, values = text["format_version"], float(text["adam_lr"]), text["config"]
-    except FileNotFoundError:
-        raise FileNotFoundError(f"`bundle`: {folder} has no config.json; expected the `bundle` folder of a run") from None
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"`bundle`: {folder}/config.json is not a bundle's ({error!r}); train or copy it again") from None
+    if not path.is_file():
+        raise FileNotFoundError(f"`bundle`: {folder} has no config.json; expected the `bundle` folder of a run")
+    with _parsing("bundle", path):
+        text = json.loads(path.read_text())
+        version = text["format_version"]
     _check_version("bundle", folder, version)
-    settings = from_dict(values)
-    meta = _split(_read("bundle", folder / "params.safetensors")[0])
-    _check_shapes("bundle", folder, settings, meta)
-    missing = sorted(set(meta["fast"]) - set(meta["log_lr"]))
-    if missing:
-        raise InputError(f"`bundle`: {folder} has no learning rate for {missing[0]}; train or copy it again")
-    return Bundle(settings, meta, adam_lr, folder.resolve())
+    with _parsing("bundle", path):
+        settings, adam_lr, digest = from_dict(text["config"]), float(text["adam_lr"]), text["sha256"]
+    tensors, _ = _read("bundle", folder / "params.safetensors")
+    _check_shapes("bundle", folder, settings, tensors, ("fast", "slow", "log_lr"))
+    if sha256(tensors) != digest:
+        raise InputError(
+            f"`bundle`: the tensors in {folder} are not those that its config.json was written with; "
+            "copy both files again, or delete the folder and train again"
+        )
+    return Bundle(settings, _split(tensors), adam_lr, folder.resolve())
 
 
 def save_style(path: str | os.PathLike, style: StyleFile) -> None:
-    """Writes a style file, atomically."""
-    facts = {f.name: getattr(style, f.name) for f in dataclasses.fields(style)}
-    tensors = {f"fast/{p}": np.asarray(x, np.float32) for p, x in facts.pop("fast").items()}
-    tensors |= {f"slow/{p}": np.asarray(x, np.float32) for p, x in (facts.pop("slow") or {}).items()}
-    settings = facts.pop("config")
-    if settings:
-        facts["config"] = dataclasses.asdict(settings)
-    metadata = {name: json.dumps(value) for name, value in facts.items()}
-    _write(Path(path), tensors, {"format_version": str(FORMAT_VERSION), "kind": "metastyle style"} | metadata)
+    """Writes a style file, atomically. Raises InputError where it can't be written."""
+    tensors = _join({"fast": style.fast, "slow": style.slow or {}})
+    facts = {name: getattr(style, name) for name in _FACTS} | {"sha256": sha256(tensors)}
+    if style.config:
+        facts["config"] = dataclasses.asdict(style.config)
+    metadata = {"format_version": str(FORMAT_VERSION), "kind": _KIND}
+    metadata |= {name: json.dumps(value) for name, value in facts.items()}
+    try:
+        with atomic(path) as temporary:
+            temporary.write_bytes(save(tensors, metadata))
+    except OSError as error:
+        raise InputError(f"`out`: cannot write {path} ({error.strerror or error}); the disk may be full") from error
 
 
 def load_style(path: str | os.PathLike) -> StyleFile:
-    """Reads a style file. Raises FileNotFoundError or InputError, in one line, for what is not one."""
+    """Reads and checks a style file. Raises FileNotFoundError or InputError, in one line, for what is not one."""
     tensors, metadata = _read("style_file", Path(path))
-    if metadata.get("kind") != "metastyle style":
+    if metadata.get("kind") != _KIND:
         raise InputError(f"`style_file`: {path} is a safetensors file but no style; make one with `metastyle adapt`")
-    _check_version("style_file", path, metadata["format_version"])
+    _check_version("style_file", path, metadata.get("format_version"))
+    with _parsing("style_file", path):
+        facts = {name: _fact(name, metadata[name], kind) for name, kind in _FACTS.items()}
+        facts["history"] = tuple(map(float, facts["history"]))
+        digest = json.loads(metadata["sha256"])
+        settings = from_dict(json.loads(metadata["config"])) if "config" in metadata else None
+    if settings:
+        _check_shapes("style_file", path, settings, tensors, ("fast", "slow"))
+    if sha256(tensors) != digest:
+        raise InputError(f"`style_file`: the tensors in {path} are not those it was written with; copy it again")
     parts = _split(tensors)
-    try:
-        facts = {k: json.loads(v) for k, v in metadata.items() if k not in ("kind", "format_version")}
-        facts["history"] = tuple(facts["history"])
-        facts["config"] = from_dict(facts["config"]) if "config" in facts else None
-        style = StyleFile(parts["fast"], slow=parts["slow"] or None, **facts)
-    except (TypeError, KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"`style_file`: {path} has damaged metadata ({error!r}); adapt again") from None
-    if style.config:
-        _check_shapes("style_file", path, style.config, parts)
-        if style.slow and sha256(style.slow) != style.slow_sha256:
-            raise InputError(f"`style_file`: the slow tensors in {path} are not those it was adapted with; adapt again")
-    return style
+    return StyleFile(parts["fast"], slow=parts["slow"] if settings else None, config=settings, **facts)
 
 
 def describe_bundle(folder: str | os.PathLike) -> dict[str, str]:
@@ -146,6 +163,7 @@ def describe_bundle(folder: str | os.PathLike) -> dict[str, str]:
     inner, rates = start.config.inner, np.exp(np.concatenate([x.ravel() for x in start.meta["log_lr"].values()]))
     return {
         "bundle": str(start.path),
+        "meta-trained": f"{start.config.run.steps:,} steps of {start.config.outer.tasks} tasks",
         "architecture": start.config.generator.arch,
         "parameters": f"{generator.count(start.meta['fast'] | start.meta['slow']):,}",
         "adapts": f"{inner.scope} ({generator.count(start.meta['fast']):,} parameters)",
@@ -165,51 +183,81 @@ def describe_style(path: str | os.PathLike) -> dict[str, str]:
     ends = f", loss {style.history[0]:.4f} to {style.history[-1]:.4f}" if style.history else ""
     return {
         "style file": str(path),
+        "architecture": style.arch,
         "adapted": f"{style.scope} ({generator.count(style.fast):,} parameters)",
         "steps": f"{style.steps}{ends}",
         "style size": f"{style.style_size} px",
         "bundle": style.bundle or "none recorded",
-        "self-contained": "yes" if style.slow else "no",
+        "self-contained": "yes" if style.config else "no",
         "slow tensors": style.slow_sha256,
         "format version": str(FORMAT_VERSION),
     }
 
 
+@contextlib.contextmanager
+def _parsing(name: str, path: Any) -> Iterator[None]:
+    """What a damaged text makes Python raise, as one line that names the file."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise InputError(f"`{name}`: {path} is damaged or not metastyle's ({reason}); copy or make it again") from None
+
+
+def _fact(name: str, text: str, kind: type) -> Any:
+    value = json.loads(text)
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is {text}")
+    return value
+
+
 def _check_version(name: str, path: Any, version: Any) -> None:
     if str(version) != str(FORMAT_VERSION):
-        raise InputError(f"`{name}`: {path} has format_version {version}, this metastyle reads {FORMAT_VERSION}; update it")
+        raise InputError(
+            f"`{name}`: {path} has format_version {version}, expected {FORMAT_VERSION}; "
+            "use the metastyle that wrote it, or a newer one"
+        )
 
 
-def _check_shapes(name: str, path: Any, settings: Config, meta: dict[str, Flat]) -> None:
-    expected = {p: s.shape for p, s in generator.shapes(settings.generator).items()}
-    got = {p: x.shape for p, x in (meta["fast"] | meta["slow"]).items()}
-    wrong = sorted(p for p in expected.keys() | got.keys() if expected.get(p) != got.get(p))
+def _check_shapes(name: str, path: Any, settings: Config, tensors: Flat, parts: tuple[str, ...]) -> None:
+    try:
+        meta = jax.eval_shape(lambda: initial_meta(settings))
+    except InputError as error:
+        raise InputError(f"`{name}`: {path} has settings that make no network: {error}") from None
+    expected = {n: x.shape for n, x in _join({part: meta[part] for part in parts}).items()}
+    got = {n: x.shape for n, x in tensors.items()}
+    wrong = sorted(n for n in expected.keys() | got.keys() if expected.get(n) != got.get(n))
     if wrong:
         raise InputError(
-            f"`{name}`: {path} does not fit its architecture {settings.generator.arch}: "
-            f"expected {wrong[0]} of shape {expected.get(wrong[0])}, got {got.get(wrong[0])}; use one that does"
+            f"`{name}`: {path} does not fit its own settings (architecture {settings.generator.arch}, fast parameters "
+            f"{settings.inner.scope}): expected {_shape(wrong[0], expected)}, got {_shape(wrong[0], got)}; "
+            "use tensors and settings of one run"
         )
+
+
+def _shape(name: str, shapes: dict[str, tuple[int, ...]]) -> str:
+    return f"{name} of shape {shapes[name]}" if name in shapes else f"no {name}"
+
+
+def _join(parts: dict[str, Any]) -> dict[str, Any]:
+    return {f"{part}/{path}": x for part, flat in parts.items() for path, x in flat.items()}
 
 
 def _split(tensors: Flat) -> dict[str, Flat]:
     parts: dict[str, Flat] = {"fast": {}, "slow": {}, "log_lr": {}}
     for name, x in sorted(tensors.items()):
         part, _, path = name.partition("/")
-        parts.setdefault(part, {})[path] = np.asarray(x, np.float32)
+        parts.setdefault(part, {})[path] = x
     return parts
-
-
-def _write(path: Path, tensors: Flat, metadata: dict[str, str]) -> None:
-    data = save({name: np.ascontiguousarray(x) for name, x in tensors.items()}, metadata)
-    with atomic(path) as temporary:
-        temporary.write_bytes(data)
 
 
 def _read(name: str, path: Path) -> tuple[Flat, dict[str, str]]:
     if not path.is_file():
-        raise FileNotFoundError(f"`{name}`: expected a safetensors file, got {path}, which does not exist")
+        raise FileNotFoundError(f"`{name}`: expected a safetensors file, got {path}, which is not a file")
     try:
         with safe_open(path, "numpy") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except SafetensorError as error:
-        raise InputError(f"`{name}`: {path} is not a readable safetensors file ({error}); copy or make it again") from None
+            tensors = {key: np.asarray(file.get_tensor(key), np.float32) for key in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
+    except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the last two: a type that numpy lacks
+        reason = " ".join(str(error).split())
+        raise InputError(f"`{name}`: {path} is no readable safetensors file ({reason}); make it again") from None

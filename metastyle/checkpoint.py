@@ -1,8 +1,12 @@
-"""Training checkpoints: the whole state of a run, by Orbax."""
+"""Training checkpoints: the whole state of a run, by Orbax; and which settings a run may be continued with."""
 
+import contextlib
 import dataclasses
+import gc
+import io
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +21,13 @@ class Checkpoints:
     """The checkpoints of one run, in `folder`; saves are asynchronous and each appears whole or not at all."""
 
     def __init__(self, folder: str | os.PathLike, keep: int | None = None):
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
-        self._manager = ocp.CheckpointManager(Path(folder).resolve(), options=options)
+        """Makes `folder`; InputError where that can't be. keep: how many of the newest stay (default: all)."""
+        self._folder = Path(folder).resolve()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"`workdir`: cannot make {self._folder} ({error.strerror}); use another") from error
+        self._manager = ocp.CheckpointManager(self._folder, options=ocp.CheckpointManagerOptions(max_to_keep=keep))
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -27,7 +36,7 @@ class Checkpoints:
         self._manager.close()
 
     def latest(self) -> int | None:
-        """The newest complete step."""
+        """The newest step."""
         return self._manager.latest_step()
 
     def save(self, step: int, state: Any, settings: config.Config) -> None:
@@ -40,25 +49,48 @@ class Checkpoints:
         self._manager.wait_until_finished()
 
     def restore(self, step: int, template: Any, sharding: jax.sharding.Sharding | None) -> Any:
-        """The state of `step`, with the shapes of `template`, placed by `sharding` (on any number of devices)."""
+        """The state of `step`, with the shapes of `template`, placed by `sharding` (on any number of devices).
+
+        Raises InputError, naming the folder, if it is damaged or of other shapes.
+        """
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), template)
-        return self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes))).state
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(shapes))
+        with contextlib.redirect_stderr(io.StringIO()):  # a failed read leaves others unfinished, which all complain
+            try:
+                return self._manager.restore(step, args=items).state
+            except Exception as error:  # Orbax lets through anything, from KeyError to UnicodeDecodeError
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            time.sleep(0.2)
+            gc.collect()
+        before = max((s for s in self._manager.all_steps() if s < step), default=None)
+        raise InputError(
+            f"`workdir`: cannot restore the checkpoint {self._folder / str(step)} ({reason}); delete that folder "
+            f"to continue from {'the start' if before is None else f'step {before}'}"
+        )
 
 
 def claim(workdir: str | os.PathLike, settings: config.Config) -> None:
-    """Records the settings of a run, or checks that a run that is continued has the same.
+    """Records the settings of a run in its config.json, or checks that a run that is continued has the same.
 
     Only `run` may change (but for its seed): how long, how often. InputError names the first field that differs.
     """
     path = Path(workdir) / "config.json"
     if path.exists():
-        before = config.from_dict(json.loads(path.read_text()))
+        try:
+            before = config.from_dict(json.loads(path.read_text()))
+        except ValueError as error:
+            raise InputError(f"`workdir`: {path} is not the settings of a run ({error}); use another") from error
         free = {f.name: getattr(settings.run, f.name) for f in dataclasses.fields(config.Run) if f.name != "seed"}
         different = differences(dataclasses.replace(before, run=dataclasses.replace(before.run, **free)), settings)
         if different:
             name, old, new = different[0]
-            raise InputError(f"`{name}`: the run in {workdir} has {old}, got {new}; set it back or use another --workdir")
-    path.write_text(config.to_json(settings))
+            raise InputError(
+                f"`{name}`: the run in {workdir} has {old!r}, got {new!r}; set it back or use another --workdir"
+            )
+    if jax.process_index() == 0:
+        temporary = path.with_name(".config.json")
+        temporary.write_text(config.to_json(settings))
+        temporary.replace(path)
 
 
 def differences(a: config.Config, b: config.Config) -> list[tuple[str, Any, Any]]:
@@ -67,8 +99,8 @@ def differences(a: config.Config, b: config.Config) -> list[tuple[str, Any, Any]
     for section in dataclasses.fields(a):
         x, y = getattr(a, section.name), getattr(b, section.name)
         if dataclasses.is_dataclass(x):
-            pairs = ((f"{section.name}.{f.name}", getattr(x, f.name), getattr(y, f.name)) for f in dataclasses.fields(x))
-            out += [pair for pair in pairs if pair[1] != pair[2]]
+            pairs = ((f.name, getattr(x, f.name), getattr(y, f.name)) for f in dataclasses.fields(x))
+            out += [(f"{section.name}.{name}", old, new) for name, old, new in pairs if old != new]
         elif x != y:
             out.append((section.name, x, y))
     return out

@@ -220,3 +220,12 @@ def _plot(path: Path, rows: list[tuple[str, int, int, losses.Parts]], names: lis
     axes.legend()
     with images.atomic(path) as temporary:
         figure.savefig(temporary, dpi=120)
+
+
+def mean_by_step(results: str) -> dict[str, dict[int, float]]:
+    """Mean J of each method after each number of steps, from a report's results.csv."""
+    found: dict[str, dict[int, list[float]]] = {}
+    with open(results, newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["method"], {}).setdefault(int(row["steps"]), []).append(float(row["J"]))
+    return {method: {k: float(np.mean(j)) for k, j in by_step.items()} for method, by_step in found.items()}

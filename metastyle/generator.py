@@ -33,7 +33,7 @@ _TOKEN = re.compile(
     r"|s(?P<pack>[24])|p(?P<unpack>[24])-(?P<out>N)|(?P<skip>skip)".replace("N", "[1-9][0-9]*")
 )
 _HE = nn.initializers.he_normal()
-_QUIET = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")  # of the last: a sigmoid must not start full
+_QUIET = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")  # the last: a sigmoid must not start full
 
 Flat = dict[str, jax.Array]
 
@@ -92,9 +92,7 @@ class Network(nn.Module):
                 x = _conv(features, int(token["kernel"] or 3), self.dtype, f"conv{convs}", 2 if token["down"] else 1)(x)
                 x = nn.relu(_Norm(name=f"norm{convs}")(x))
         if last["unpack"]:
-            factor, features = int(last["unpack"]), int(last["out"])
-            x = _conv(features * factor**2, 3, self.dtype, "out", init=_equal_subpixels(factor), bias=True)(x)
-            x = depth_to_space(x, factor)
+            x = _Unpack(int(last["out"]), int(last["unpack"]), self.dtype, name="out")(x)
         else:
             x = _conv(int(last["conv"]), int(last["kernel"]), self.dtype, "out", init=_QUIET, bias=True)(x)
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
@@ -109,12 +107,37 @@ def _conv(features, kernel, dtype, name, stride=1, init=_HE, bias=False):
     )
 
 
-def _equal_subpixels(factor: int) -> Callable:
-    """A picture that starts smooth: all sub-pixels of a colour begin with the same kernel, or else a grid shows."""
+class _Unpack(nn.Module):
+    """3x3 convolution, then depth to space: `features` channels at `factor` times the resolution.
+
+    Left free, the sub-pixels learn a tile that repeats all over the picture, for it is the cheapest texture. So their
+    kernels are shifted to one common sum: whatever is constant in the input is constant in the output, and structure
+    at the period of the grid can only come from structure in the input.
+    """
+
+    features: int
+    factor: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        tile = self.factor**2
+        kernel = self.param("kernel", _equal_subpixels(tile), (3, 3, x.shape[-1], tile * self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        sums = kernel.sum((0, 1)).reshape(-1, tile, self.features)
+        excess = (sums - sums.mean(1, keepdims=True)).reshape(-1, tile * self.features)
+        padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
+        kernel = (kernel - excess / 9).astype(self.dtype)
+        y = jax.lax.conv_general_dilated(padded, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return depth_to_space(y, self.factor) + bias.astype(self.dtype)
+
+
+def _equal_subpixels(tile: int) -> Callable:
+    """All sub-pixels of a colour start with the same kernel."""
 
     def init(key, shape, dtype=jnp.float32):
-        base = _QUIET(key, (*shape[:3], shape[3] // factor**2), dtype)
-        return jnp.tile(base, (1, 1, 1, factor**2))
+        base = _QUIET(key, (*shape[:3], shape[3] // tile), dtype)
+        return jnp.tile(base, (1, 1, 1, tile))
 
     return init
 
@@ -151,8 +174,9 @@ def parse(arch: str) -> list[dict[str, str | None]]:
         if scale < 1 / _MULTIPLE:
             _refuse(arch, text, f"a net that goes down to 1/{_MULTIPLE} of its input's size at most")
         tokens.append(token)
-    *body, last = tokens[:-1] if tokens[-1]["skip"] else tokens
-    if scale != 1 or channels != 3 or not (last["conv"] or last["unpack"]) or any(t["unpack"] or t["skip"] for t in body):
+    *body, last = (tokens[:-1] if tokens[-1]["skip"] else tokens) or tokens
+    misplaced = any(token["unpack"] or token["skip"] for token in body)
+    if scale != 1 or channels != 3 or not (last["conv"] or last["unpack"]) or misplaced:
         _refuse(arch, text, "a net that ends in c9s1-3 or p4-3, its only p, at its input's size, and then skip at most")
     return tokens
 

@@ -1,7 +1,9 @@
 """How a main runs: flags are parsed, and a user's mistake becomes one line and a non-zero exit."""
 
 import sys
+import traceback
 from collections.abc import Callable
+from typing import NoReturn
 
 from absl import app, flags, logging
 
@@ -16,7 +18,11 @@ def run(main: Callable[[list[str]], int | None]) -> None:
 
 
 def guard(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
-    """`main(argv)` with user mistakes, a full disk and a diverged run told in one line (exit 1); defects keep their traceback."""
+    """The exit status of `main(argv)`.
+
+    A user's mistake, a full disk and a diverged run are told in one line (1), as is Ctrl-C (130); defects keep their
+    traceback.
+    """
     logging.set_verbosity(logging.WARNING)  # Orbax tells every file it touches
     logging.use_absl_handler()
     try:
@@ -30,17 +36,37 @@ def guard(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
 
 
 def _parse(argv: list[str]) -> list[str]:
+    """Sets the flags. A mistake in them is told in one line (exit 1), a defect in a config file by its traceback."""
     try:
-        return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:  # what config flags raise on a typo
-        named = [a.split("=")[0] for a in argv if a.startswith("--config")]
-        print(f"error: `{' '.join(named) or 'flags'}`: {one_line(error)}", file=sys.stderr)
-        sys.exit(1)
+        rest = flags.FLAGS(argv)
+        for name in flags.FLAGS:
+            getattr(flags.FLAGS[name].value, "items", None)  # a config that wasn't found says so only when it is used
     except flags.Error as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(1)
+        _, mistake, text = str(error).rpartition("InputError: ")  # of a config file, after a traceback
+        if "Traceback" in str(error) and not mistake:
+            raise
+        _refuse(text if mistake else str(error))
+    except OSError as error:
+        _refuse(f"`config`: {str(error).splitlines()[-1]}")
+    except (AttributeError, KeyError) as error:  # a setting that isn't there
+        if "get_config" in (frame.name for frame in traceback.extract_tb(error.__traceback__)):
+            raise
+        reason = error
+        while isinstance(reason.args[0], Exception):
+            reason = reason.args[0]
+        names = [a.partition("=")[0].lstrip("-") for a in argv if a.startswith("--config")]
+        unknown = [name for name in names if name.rpartition(".")[2] in str(reason.args[0])]
+        _refuse(f"`{[*unknown, 'config'][0]}`: not found: {reason.args[0]}")
+    if rest[1:]:
+        _refuse(f"`{rest[1]}`: expected only flags, --flag=value")
+    return rest
 
 
-def one_line(error: Exception) -> str:
-    """The message of an exception without line breaks."""
+def _refuse(message: str) -> NoReturn:
+    print(f"error: {one_line(message)}", file=sys.stderr)
+    sys.exit(1)
+
+
+def one_line(error: Exception | str) -> str:
+    """A message, or that of an exception, without line breaks."""
     return " ".join(str(error).split())

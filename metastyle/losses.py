@@ -7,7 +7,7 @@ The default is relative, hence scale-free: styles are comparable, and one set of
     total    J = C + 5 S
 
 `kind="paper"` is MetaStyle's loss (Zhang et al. 2019): mean squared errors of features at relu2_2 and of Gram / C at
-all four taps, weighted 1 : 1e5, on features in the units of torchvision's normalisation.
+all four taps, on features in the units of torchvision's normalisation. Its weights are `content=1, style=1e5`.
 """
 
 from typing import NamedTuple

@@ -15,15 +15,15 @@ def grid_artefact(image: np.ndarray) -> float:
     """How far a grid of period 2 or 4 px, such as up-sampling leaves, stands out: about 1 where there is none.
 
     Spectral power at 1/4 and at 1/2 cycle per px against neighbouring frequencies. The luma's power spectrum is taken
-    along each row (mean removed, Hann window) and averaged over strips of 4 rows. In each strip, the power at 1/4 is
-    divided by the mean power 2 to 6 bins away on either side; of these ratios, the geometric mean over the strips says
-    how far that frequency stands out, wherever the picture is plain enough to show it. Likewise at 1/2, and along
-    columns; the score is the largest of the four.
+    along each row (Hann window) and averaged over strips of 4 rows. In each strip, the power at 1/4 is divided by the
+    mean power 2 to 6 bins away on either side; of these ratios, the geometric mean over the strips says how far that
+    frequency stands out, whatever each strip holds besides. Likewise at 1/2, and along columns; the score is the
+    largest of the four.
 
     Checkerboards and stripes of 1 or 2 px count alike. Squares of 4 px and more don't, and neither do blocks of one
-    colour each, since only their edges repeat. The power of 8-bit rounding noise is added throughout: a constant
-    picture scores 1. White noise and photographs score 0.7 to 1.3; a photograph of 256 px with a checkerboard of 2 px
-    squares, +-8/255, scores over 30 times what it scores without.
+    colour each, as of nearest up-sampling, whose spectrum vanishes there. The power of 8-bit rounding noise is added
+    throughout: a constant picture scores 1. White noise and photographs score 0.7 to 1.3; a photograph of 256 px with a
+    checkerboard of 2 px squares, +-8/255, scores over 30 times what it scores without.
 
     Args:
       image: floats [H, W, 3] in [0, 1], sides of at least 32 px; rows and columns beyond a multiple of 4 are left out.
@@ -43,8 +43,7 @@ def _prominence(lines: np.ndarray) -> list[float]:
     """How far 1/4 and 1/2 cycle per px stand out along the rows of [lines, pixels], both multiples of 4."""
     pixels = lines.shape[1]
     window = np.sin(np.pi * (np.arange(pixels) + 0.5) / pixels) ** 2
-    spectrum = np.fft.fft((lines - lines.mean(1, keepdims=True)) * window)
-    power = np.square(np.abs(spectrum)) / np.square(window).sum() + _ROUNDING
+    power = np.square(np.abs(np.fft.fft(lines * window))) / np.square(window).sum() + _ROUNDING
     strips = power.reshape(-1, _STRIP, pixels).mean(1)
     bins = np.array([pixels // 4, pixels // 2])
     near = strips[:, (bins[:, None] + _NEAR) % pixels].mean(2)

@@ -30,10 +30,10 @@ class Stylizer:
         styles: Picture | Sequence[Picture],
         *,
         steps: int = 10,
-        support: Sequence[Picture] | None = None,
+        support: Picture | Sequence[Picture] | None = None,
         seed: int = 0,
         style_size: int | None = None,
-        weights: str = "",
+        weights: str | os.PathLike = "",
         max_pixels: int = MAX_PIXELS,
         on_step: Callable[[adapt.Step], None] | None = None,
     ) -> "Style":
@@ -47,7 +47,8 @@ class Stylizer:
           seed: of the crops of the support photographs. The same seed and input give the same style.
           style_size: px, the side of the square that each style picture is brought to; smaller gives larger strokes.
             By default what the bundle was trained with.
-          weights: VGG-16 weights (vgg.load).
+          weights: VGG-16 weights (vgg.load); by default the file that the bundle was trained with if it is still there,
+            else the first that vgg.locate finds.
           max_pixels: larger pictures are refused.
           on_step: called before each step with its number and loss.
 
@@ -59,7 +60,10 @@ class Stylizer:
         _check_count("steps", steps, 0)
         _check_count("seed", seed, 0)
         _check_count("style_size", style_size, generator.MIN_SIDE)
-        paintings = [images.square(images.load(p, name="style", max_pixels=max_pixels)[0], style_size) for p in _list(styles)]
+        paintings = [
+            images.square(images.load(picture, name="style", max_pixels=max_pixels)[0], style_size)
+            for picture in _list(styles)
+        ]
         photographs = paths.demo_pictures("photos") if support is None else _list(support)
         if not paintings or not photographs:
             name = "support" if paintings else "style"
@@ -71,7 +75,8 @@ class Stylizer:
         fast, history = self.bundle.meta["fast"], []
         if steps:
             measure = adapt.measure(settings.generator, settings.loss)
-            params = vgg.load(weights or ("random" if settings.vgg == "random" else ""))
+            trained_with = settings.vgg if settings.vgg == "random" or Path(settings.vgg).is_file() else ""
+            params = vgg.load(weights or trained_with)
             targets = [measure.style(params, picture[None]) for picture in paintings]
             batches = [measure.content(params, picture[None]) for picture in pool]
             fast, history = adapt.adapt(
@@ -89,6 +94,7 @@ class Stylizer:
         facts = StyleFile(
             fast=jax.tree.map(np.asarray, fast),
             slow_sha256=self.bundle.slow_sha256,
+            arch=settings.generator.arch,
             bundle=str(self.bundle.path or ""),
             scope=settings.inner.scope,
             steps=steps,
@@ -140,23 +146,31 @@ def load(folder: str | os.PathLike) -> Stylizer:
 
 
 def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | None = None) -> Style:
-    """A saved style, on the bundle given, else on the one whose path the file records.
+    """A saved style, on the bundle given, else, unless it is self-contained, on the one whose path the file records.
 
-    Raises InputError when the slow tensors are not those that the style was adapted with.
+    Raises FileNotFoundError or InputError for what is no style file or bundle, and InputError when the bundle is not
+    the one that the style was adapted from.
     """
+    mesh.enable_compile_cache()
     file = bundles.load_style(path)
-    if file.slow is not None and bundle is None:
+    if file.config and bundle is None:
         return Style(file.config, file.slow, dataclasses.replace(file, slow=None, config=None))
-    if bundle is None and not (file.bundle and Path(file.bundle).is_dir()):
+    if bundle is None and not (file.bundle and Path(file.bundle, "config.json").is_file()):
         recorded = f"the recorded {file.bundle} is not there" if file.bundle else "the file records none"
-        raise InputError(f"`bundle`: {path} needs the bundle it was adapted from and {recorded}; pass --bundle (bundle=)")
-    start = bundle.bundle if isinstance(bundle, Stylizer) else bundles.load_bundle(file.bundle if bundle is None else bundle)
-    if start.slow_sha256 != file.slow_sha256:
+        raise InputError(
+            f"`bundle`: {path} needs the bundle it was adapted from, and {recorded}; pass --bundle (bundle=)"
+        )
+    bundle = file.bundle if bundle is None else bundle
+    start = bundle.bundle if isinstance(bundle, Stylizer) else bundles.load_bundle(bundle)
+    expected, got = (file.arch, file.slow_sha256), (start.config.generator.arch, start.slow_sha256)
+    if expected != got or _shapes(file.fast) != _shapes(start.meta["fast"]):
+        expected, got = (f"{arch} with slow tensors {sha256[:12]}" for arch, sha256 in (expected, got))
         raise InputError(
             f"`bundle`: {path} was adapted from another bundle than {start.path or 'the one given'} "
-            f"(slow tensors {file.slow_sha256[:12]}, not {start.slow_sha256[:12]}); pass --bundle (bundle=)"
+            f"(expected {expected}, got {got}); pass --bundle (bundle=)"
         )
-    return Style(start.config, start.meta["slow"], dataclasses.replace(file, slow=None, config=None))
+    file = dataclasses.replace(file, slow=None, config=None, bundle=str(start.path or file.bundle))
+    return Style(start.config, start.meta["slow"], file)
 
 
 def check_style_path(path: str | os.PathLike) -> None:
@@ -164,20 +178,24 @@ def check_style_path(path: str | os.PathLike) -> None:
     images.check_output(path, suffixes={".safetensors"}, name="out")
 
 
-def support_crops(photographs: Sequence[Picture], count: int, size: int, seed: int, max_pixels: int) -> list[np.ndarray]:
+def support_crops(
+    photographs: Sequence[Picture], count: int, size: int, seed: int, max_pixels: int
+) -> list[np.ndarray]:
     """`count` squares f32[size, size, 3]: first the centre of each photograph, then random crops of them in turn."""
-    rng = np.random.default_rng(seed)
-    loaded = [images.load(p, name="support", max_pixels=max_pixels)[0] for p in photographs[:count]]
-    crops = []
-    for i in range(count):
-        photograph = loaded[i % len(loaded)]
-        if i >= len(loaded):
-            short = min(photograph.shape[:2])
-            side = int(short * rng.uniform(0.6, 1.0))
+    crops = {}
+    for first, picture in enumerate(photographs[:count]):
+        photograph, _ = images.load(picture, name="support", max_pixels=max_pixels)
+        crops[first] = images.square(photograph, size)
+        for i in range(first + len(photographs), count, len(photographs)):
+            rng = np.random.default_rng((seed, i))
+            side = int(min(photograph.shape[:2]) * rng.uniform(0.6, 1.0))
             y, x = (rng.integers(0, extent - side + 1) for extent in photograph.shape[:2])
-            photograph = photograph[y : y + side, x : x + side]
-        crops.append(images.square(photograph, size))
-    return crops
+            crops[i] = images.square(photograph[y : y + side, x : x + side], size)
+    return [crops[i] for i in range(count)]
+
+
+def _shapes(tensors: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    return {path: x.shape for path, x in tensors.items()}
 
 
 def _list(pictures: Picture | Sequence[Picture]) -> list[Picture]:

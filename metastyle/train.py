@@ -1,125 +1,149 @@
 """Meta-training: a straight loop over outer steps that can be stopped anywhere and continued by the same line."""
 
 import csv
+import dataclasses
 import functools
-import logging
+import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from metastyle import adapt, bundles, checkpoint, config, evaluate, generator, images, mesh, meta, vgg
 from metastyle.adapt import Problem
-from metastyle.tasks import Prefetcher, TaskSampler
+from metastyle.errors import InputError
+from metastyle.tasks import Prefetcher, Task, TaskSampler
 
 LOGGED = ("loss", "query", "support_first", "support_mean", "gradient_norm")
 _VAL_STYLES = 4
 _TUNING_TASKS = 4
-_log = logging.getLogger("metastyle")
+
+Row = tuple[int, dict[str, float]]
 
 
-def train(settings: config.Config, workdir: str, problem: Problem | None = None, params: Any = None) -> bool:
+def train(
+    settings: config.Config, workdir: str | os.PathLike, problem: Problem | None = None, params: Any = None
+) -> bool:
     """Runs or continues a run in `workdir`; returns whether it is complete (False: it was asked to stop).
 
-    Writes config.json, checkpoints/, metrics.csv, TensorBoard events, pictures/ and at the end bundle/. `problem` and
-    `params` replace style transfer on VGG features, for tests. Raises InputError or FileNotFoundError for bad
-    settings before anything is written, and FloatingPointError when a loss is not finite.
+    Writes config.json, checkpoints/, metrics.csv, TensorBoard events/, pictures/ and at the end bundle/. `problem` and
+    `params` replace style transfer on VGG features, for tests. Raises InputError or FileNotFoundError for bad settings
+    or data before anything is written, InputError for a workdir that doesn't fit, and FloatingPointError when a loss is
+    not finite.
     """
     run, outer = settings.run, settings.outer
     mesh.enable_compile_cache()
     parallel = mesh.Parallel(run.parallel, outer.tasks)
     params = vgg.load(settings.vgg) if params is None else params
     problem = problem or adapt.style_problem(settings.generator, settings.loss)
-    sampler = TaskSampler(settings)
+    problem = problem._replace(prepare=jax.jit(problem.prepare))  # one program outside the step too, for pictures
+    sampler, val = TaskSampler(settings), val_tasks(settings)
     state = meta.initial_state(settings)
     main = jax.process_index() == 0
     workdir = Path(workdir)
-    workdir.mkdir(parents=True, exist_ok=True)
-    checkpoint.claim(workdir, settings)
 
     with checkpoint.Checkpoints(workdir / "checkpoints", run.keep_checkpoints) as saved, _StopSignal() as stop:
         # Resume policy: 1. the newest complete checkpoint, 2. else the start. Tasks are a function of (seed, step), so
         # there is nothing else to restore; rows of metrics.csv beyond the checkpoint are dropped and written again.
         start = saved.latest() or 0
+        if start > run.steps:
+            raise InputError(f"`run.steps`: the run in {workdir} has done {start}, got {run.steps}; use no fewer")
+        checkpoint.claim(workdir, settings)
+        if start == run.steps and _is_bundle_of(workdir / "bundle", settings):
+            if main:
+                print(f"{workdir} is complete after {start} steps; raise run.steps to continue it", flush=True)
+            return True
         state = saved.restore(start, state, parallel.replicated) if start else parallel.replicate(state)
-        params = parallel.replicate(params)
-        if main:
-            _announce(settings, parallel, state, start)
-        log = _Log(workdir, start, run.steps) if main else None
-        step_function, first_order, pending = None, None, []
+        replicas = parallel.replicate(params)
         tasks = parallel.local_indices(outer.tasks)
-        with Prefetcher(sampler.task, tasks, start, run.steps, threads=settings.data.threads) as batches:
+        take_step, first_order, pending = None, None, []
+        with (
+            _Log(workdir, start, run.steps, main) as log,
+            Prefetcher(sampler.task, tasks, start, run.steps, threads=settings.data.threads) as batches,
+        ):
+            log.say(_derived(settings, parallel, state, start))
             for step, batch in batches:
                 batch = parallel.split(batch)
                 if meta.is_first_order(settings, step) != first_order:
                     first_order = meta.is_first_order(settings, step)
-                    step_function = _compile(problem, settings, first_order, parallel, (state, batch, params), main)
-                state, metrics = step_function(state, batch, params)
-                pending.append((step, metrics))
-                done, last = step + 1, step + 1 == run.steps
-                saving = last or done % run.checkpoint_every == 0 or stop.requested
+                    take_step = _compile(problem, settings, first_order, parallel, (state, batch, replicas), log)
+                state, metrics = take_step(state, batch, replicas)
+                done, stopping = step + 1, stop.requested
+                pending.append((done, metrics))
+                saving = stopping or done == run.steps or done % run.checkpoint_every == 0
                 if saving or done % run.log_every == 0:
-                    rows = _finite([(s, {k: float(m[k]) for k in LOGGED}) for s, m in pending], saved.latest())
+                    log.write(_finite(jax.device_get(pending), saved.latest()), run.log_every, batches.waited)
                     pending = []
-                    if main:
-                        log.write(rows, run.log_every, batches.waited)
                 if saving:
                     saved.save(done, parallel.for_checkpoint(state), settings)
-                if main and (last or done % run.picture_every == 0):
-                    pictures(workdir, settings, state["meta"], params, problem, done, log)
-                if stop.requested and not last:
+                if main and (done == run.steps or done % run.picture_every == 0):
+                    learned = jax.tree.map(np.asarray, state["meta"])
+                    log.picture(pictures(settings, learned, val, problem, params), done)
+                if stopping:
                     break
         saved.wait()
-        complete = int(state["step"]) >= run.steps
+    if stop.requested:
         if main:
-            log.close()
-    if complete and main and (start < run.steps or not (workdir / "bundle" / "config.json").exists()):
-        finish(workdir, settings, jax.tree.map(np.asarray, state["meta"]), sampler, problem, params)
-    return complete
+            print(f"stopped after step {int(state['step'])} of {run.steps}; the same line continues", flush=True)
+        return False
+    if main:
+        finish(workdir, settings, jax.tree.map(np.asarray, state["meta"]), problem, params)
+    return True
 
 
-def finish(workdir: Path, settings: config.Config, learned: meta.Meta, sampler: TaskSampler, problem: Problem, params: Any):
+def finish(workdir: Path, settings: config.Config, learned: meta.Meta, problem: Problem, params: Any) -> None:
     """Chooses the Adam rate on training styles that come after the last step, and writes the bundle."""
+    inner = dataclasses.replace(settings.inner, steps=max(settings.inner.steps, 1))  # Adam needs photographs at least
+    sampler = TaskSampler(dataclasses.replace(settings, inner=inner))
     tasks = [sampler.task(settings.run.steps, i) for i in range(_TUNING_TASKS)]
     rate = evaluate.choose_adam_lr(learned, settings, tasks, params, problem)
     bundles.save_bundle(workdir / "bundle", bundles.Bundle(settings, learned, rate))
     print(f"wrote {workdir / 'bundle'} (Adam lr {rate:g} beyond {settings.inner.steps} steps)", flush=True)
 
 
-def pictures(workdir: Path, settings: config.Config, learned: meta.Meta, params: Any, problem: Problem, step: int, log: "_Log"):
-    """The photograph, the style, and the photograph in that style after 0 and K steps, for fixed val styles."""
-    data, inner = settings.data, settings.inner
-    val = TaskSampler(settings, prefix="val_")
-    contents, styles = val.content, val.style
-    learned = jax.tree.map(np.asarray, learned)
-    square = lambda source, i: images.square(images.load(source[i % len(source)])[0], data.size)
-    rows = []
-    for i in range(min(_VAL_STYLES, len(styles))):
-        photograph, style = square(contents, i), square(styles, i * len(styles) // _VAL_STYLES)
-        support = np.stack([square(contents, i + 1 + j) for j in range(inner.steps * inner.support)] or [photograph])
-        task = {"style": style[None], "support": support[:, None], "query": photograph[None]}
-        prepared = problem.prepare(jax.tree.map(jnp.asarray, task), params)
-        batches = jax.tree.map(lambda x: x[:, 0], prepared.support)
+def val_tasks(settings: config.Config) -> list[Task]:
+    """The tasks of the picture grid, the same for a whole run: a style, a photograph, support [N, 1, S, S, 3]."""
+    val, inner = TaskSampler(settings, prefix="val_"), settings.inner
+    count, support = min(_VAL_STYLES, len(val.style)), max(inner.steps * inner.support, 1)
+
+    def square(source, i):
+        return images.square(images.load(source[i % len(source)])[0], settings.data.size)
+
+    photographs = np.stack([square(val.content, i) for i in range(count + support)])[:, None]
+    styles = np.stack([square(val.style, i * len(val.style) // count) for i in range(count)])[:, None]
+    return [
+        {"style": style, "support": photographs[i + 1 : i + 1 + support], "query": photographs[i]}
+        for i, style in enumerate(styles)
+    ]
+
+
+def pictures(
+    settings: config.Config, learned: meta.Meta, tasks: Sequence[Task], problem: Problem, params: Any
+) -> np.ndarray:
+    """A grid f32[H, W, 3], a row for each of `val_tasks`: photograph, style, and the photograph after 0 and K steps."""
+    inner, rows = settings.inner, []
+    for task in tasks:
+        prepared = problem.prepare(jax.tree.map(jax.numpy.asarray, task), params)
+        support = jax.tree.map(lambda x: x[:, 0], prepared.support)
         fast, _ = adapt.adapt(
-            problem.loss, learned, batches, (prepared.target, params), steps=inner.steps, inner=inner, adam_lr=0.0
+            problem.loss, learned, support, (prepared.target, params), steps=inner.steps, inner=inner, adam_lr=0.0
         )  # fmt: skip
-        views = [generator.stylize(settings.generator, {**f, **learned["slow"]}, photograph[None])[0] for f in (learned["fast"], fast)]
-        rows.append([photograph, style, *map(np.asarray, views)])
-    labels = ["photograph", "style", "0 steps", f"{inner.steps} steps"]
-    grid = images.grid(rows, column_labels=labels)
-    (workdir / "pictures").mkdir(exist_ok=True)
-    images.save(workdir / "pictures" / f"step_{step:07d}.png", grid)
-    log.picture(grid, step)
+        views = [
+            generator.stylize(settings.generator, {**params_, **learned["slow"]}, task["query"])
+            for params_ in (learned["fast"], fast)
+        ]
+        rows.append([np.asarray(x[0]) for x in (task["query"], task["style"], *views)])
+    return images.grid(rows, column_labels=["photograph", "style", "0 steps", f"{inner.steps} steps"])
 
 
 class _StopSignal:
-    """Notes SIGTERM and SIGINT: the loop saves and ends at the next step."""
+    """Notes SIGTERM and SIGINT: the loop saves and ends at the next step. A second SIGINT interrupts at once."""
 
     def __enter__(self) -> "_StopSignal":
         self.requested = False
@@ -132,34 +156,45 @@ class _StopSignal:
 
     def _note(self, number, frame):
         self.requested = True
+        if number == signal.SIGINT:
+            signal.signal(number, self._before[number])
 
 
 class _Log:
-    """metrics.csv, TensorBoard events and a progress bar with the time left."""
+    """metrics.csv, TensorBoard events, pictures, and a progress bar with the time left; nothing unless `main`."""
 
-    def __init__(self, workdir: Path, start: int, steps: int):
-        path = workdir / "metrics.csv"
-        kept = []
-        if path.exists():
-            with path.open(newline="") as file:
-                kept = [row for row in csv.reader(file) if row[0] != "step" and int(row[0]) <= start]
-        with images.atomic(path) as temporary, open(temporary, "w", newline="") as file:
-            csv.writer(file).writerows([("step", *LOGGED), *kept])
-        self._csv = path.open("a", newline="")
-        self._events = SummaryWriter(str(workdir / "events"), purge_step=start or None)
-        self._bar = tqdm(total=steps, initial=start, unit="step", mininterval=1.0)
+    def __init__(self, workdir: Path, start: int, steps: int, main: bool):
+        self._main, self._pictures = main, workdir / "pictures"
+        if main:
+            _keep_rows(workdir / "metrics.csv", start)
+        self._csv = open(workdir / "metrics.csv" if main else os.devnull, "a", newline="")  # noqa: SIM115
+        self._events = SummaryWriter(str(workdir / "events"), purge_step=start or None, write_to_disk=main)
+        self._bar = tqdm(total=steps, initial=start, unit="step", mininterval=1.0, disable=not main)
         self._waited, self._since = 0.0, time.monotonic()
 
-    def write(self, rows: list[tuple[int, dict[str, float]]], every: int, waited: float) -> None:
+    def __enter__(self) -> "_Log":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._csv.close()
+        self._events.close()
+        self._bar.close()
+
+    def say(self, text: str) -> None:
+        """Prints a line above the progress bar."""
+        if self._main:
+            tqdm.write(text)
+
+    def write(self, rows: list[Row], every: int, waited: float) -> None:
         """Shows every step's progress; writes the steps whose number is a multiple of `every`."""
         seconds = max(time.monotonic() - self._since, 1e-9)
         share = (waited - self._waited) / seconds
         for step, metrics in rows:
-            if (step + 1) % every == 0:
-                csv.writer(self._csv).writerow([step + 1, *(repr(metrics[k]) for k in LOGGED)])
+            if step % every == 0:
+                csv.writer(self._csv).writerow([step, *(repr(metrics[k]) for k in LOGGED)])
                 for name, value in metrics.items():
-                    self._events.add_scalar(name, value, step + 1)
-                self._events.add_scalar("data_wait_share", share, step + 1)
+                    self._events.add_scalar(name, value, step)
+                self._events.add_scalar("data_wait_share", share, step)
         self._csv.flush()
         query = np.mean([metrics["query"] for _, metrics in rows])
         self._bar.set_postfix_str(f"query loss {query:.3f}, data wait {share:.0%}", refresh=False)
@@ -167,43 +202,58 @@ class _Log:
         self._waited, self._since = waited, time.monotonic()
 
     def picture(self, grid: np.ndarray, step: int) -> None:
+        self._pictures.mkdir(exist_ok=True)
+        images.save(self._pictures / f"step_{step:07d}.png", grid)
         self._events.add_image("val", images.to_uint8(grid), step, dataformats="HWC")
 
-    def close(self) -> None:
-        self._csv.close()
-        self._events.close()
-        self._bar.close()
+
+def _keep_rows(path: Path, start: int) -> None:
+    """Leaves metrics.csv with its header and the whole rows of the steps up to `start`."""
+    kept = []
+    if path.exists():
+        with path.open(newline="") as file:
+            rows = [row for row in csv.reader(file) if len(row) == 1 + len(LOGGED) and row[0].isdigit()]
+        kept = [row for row in rows if int(row[0]) <= start]
+    with images.atomic(path) as temporary, open(temporary, "w", newline="") as file:
+        csv.writer(file).writerows([("step", *LOGGED), *kept])
 
 
-def _finite(rows: list[tuple[int, dict[str, float]]], last_good: int | None) -> list[tuple[int, dict[str, float]]]:
+def _is_bundle_of(folder: Path, settings: config.Config) -> bool:
+    try:
+        return bundles.load_bundle(folder).config == settings
+    except (InputError, FileNotFoundError):
+        return False
+
+
+def _finite(pending: list[tuple[int, dict[str, Any]]], last_good: int | None) -> list[Row]:
+    rows = [(step, {name: float(metrics[name]) for name in LOGGED}) for step, metrics in pending]
     for step, metrics in rows:
         for name, value in metrics.items():
             if not np.isfinite(value):
-                good = f"the checkpoint of step {last_good}" if last_good else "no checkpoint yet"
-                raise FloatingPointError(f"step {step + 1}: {name} is {value}; last good: {good}; lower outer.lr or inner.lr")
+                good = f"the checkpoint of step {last_good} is good" if last_good else "there is no checkpoint yet"
+                raise FloatingPointError(
+                    f"step {step}: {name} is {value}; {good}; try a lower outer.lr or inner.lr in another --workdir"
+                )
     return rows
 
 
-def _announce(settings: config.Config, parallel: mesh.Parallel, state: meta.State, start: int) -> None:
+def _derived(settings: config.Config, parallel: mesh.Parallel, state: meta.State, start: int) -> str:
     learned = {part: generator.count(flat) for part, flat in state["meta"].items()}
     per_task = settings.inner.steps * settings.inner.support + settings.outer.query
-    print(
+    return (
         f"{len(parallel.devices)} {parallel.devices[0].platform} devices in {jax.process_count()} processes "
-        f"({settings.run.parallel}), {settings.outer.tasks} tasks x {per_task} photographs of {settings.data.size} px per step; "
-        f"{learned['fast']:,} fast, {learned['slow']:,} slow parameters, {learned['log_lr']:,} rates; "
-        f"{'from the start' if not start else f'continued from step {start}'}",
-        flush=True,
+        f"({settings.run.parallel}), {settings.outer.tasks} tasks x {per_task} photographs of {settings.data.size} px "
+        f"per step; {learned['fast']:,} fast, {learned['slow']:,} slow parameters, {learned['log_lr']:,} rates; "
+        f"{f'continued from step {start}' if start else 'from the start'}"
     )
 
 
-def _compile(problem, settings, first_order, parallel, arguments, main):
-    order = "first" if first_order else "second"
+def _compile(problem, settings, first_order, parallel, arguments, log):
     began = time.monotonic()
     step = parallel.compile(functools.partial(meta.outer_step, problem, settings, first_order))
     compiled = step.lower(*arguments).compile()
     memory = compiled.memory_analysis()
-    if main:
-        temporary = f"{memory.temp_size_in_bytes / 2**20:.0f} MiB" if memory else "unknown"
-        took = time.monotonic() - began
-        print(f"compiled the {order}-order step in {took:.0f} s; temporary memory {temporary}", flush=True)
+    temporary = f"{memory.temp_size_in_bytes / 2**20:.0f} MiB" if memory else "unknown"
+    order, took = "first" if first_order else "second", time.monotonic() - began
+    log.say(f"compiled the {order}-order step in {took:.0f} s; temporary memory {temporary}")
     return compiled

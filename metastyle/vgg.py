@@ -42,7 +42,8 @@ def features(
     """Activations after the named ReLUs.
 
     images: f32[N, H, W, 3] in [0, 1], sides of at least 8 px. Returns f32[N, H / 2^(b-1), W / 2^(b-1), C] for each
-    `relub_i` in `taps`. Convolutions compute in `dtype`; what is returned is float32. InputError for unknown taps.
+    `relub_i` in `taps`. Convolutions compute in `dtype`; what is returned is float32 or wider. Raises InputError for
+    unknown taps.
     """
     relus = [f"relu{layer[4:]}" for layer in LAYERS]
     if not taps or len(set(taps)) < len(taps) or not set(taps) <= set(relus):
@@ -56,7 +57,7 @@ def features(
         x = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
         x = jax.nn.relu(x + bias)
         if tap in taps:
-            out[tap] = x.astype(jnp.float32)
+            out[tap] = x.astype(jnp.promote_types(dtype, jnp.float32))
         if len(out) == len(taps):
             break
     return out

@@ -130,6 +130,12 @@ def test_bfloat16_is_close_and_returns_float32():
         assert 1e-4 < relative_error(half[tap], exact) < 0.03, tap
 
 
+def test_float64_is_kept():
+    with jax.enable_x64(True):
+        exact = jax.eval_shape(lambda *x: vgg.features(*x, dtype=jnp.float64), vgg.random_params(), pictures(1, 8, 8))
+    assert {x.dtype for x in exact.values()} == {jnp.dtype("float64")}
+
+
 # Weights on disk
 
 

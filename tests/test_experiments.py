@@ -1,0 +1,56 @@
+"""The mains as a user starts them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from metastyle import bundles
+from metastyle.launch import RETRY
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = (
+    "--config=configs/tiny_cpu.py", "--config.vgg=random", "--config.data.size=16", "--config.inner.steps=1",
+    "--config.generator.arch=c3s1-4,c3s1-3", "--config.run.log_every=1",
+)  # fmt: skip
+
+
+def start(workdir, *flags):
+    line = [sys.executable, "-u", "-m", "experiments.meta_train", *TINY, f"--workdir={workdir}", *flags]
+    return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+
+
+def end(process):
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def test_meta_train_is_stopped_continued_completed_and_then_does_nothing(tmp_path):
+    workdir = tmp_path / "runs" / "tiny"
+    process = start(workdir, "--config.run.steps=100000")
+    for line in process.stdout:
+        if line.startswith("compiled"):
+            process.send_signal(signal.SIGTERM)
+            break
+    status, out, err = end(process)
+    assert status == RETRY, err
+    done = int(re.search(r"stopped after step (\d+) of 100000; the same line continues", out)[1])
+    assert not (workdir / "bundle").exists()
+
+    short = f"--config.run.steps={done + 2}"
+    status, out, err = end(start(workdir, short))
+    assert status == 0, err
+    assert f"continued from step {done}" in out and "Traceback" not in err
+    assert bundles.load_bundle(workdir / "bundle").config.run.steps == done + 2
+    steps = [int(line.split(",")[0]) for line in (workdir / "metrics.csv").read_text().splitlines()[1:]]
+    assert steps == list(range(1, done + 3))
+
+    status, out, err = end(start(workdir, short))
+    assert (status, err) == (0, "")
+    assert out == f"{workdir} is complete after {done + 2} steps; raise run.steps to continue it\n"
+
+    status, out, err = end(start(workdir, short, "--config.outer.lr=0.5"))
+    assert (status, out) == (1, "")
+    assert err.startswith("error: `outer.lr`: the run in") and err.count("\n") == 1

@@ -1,0 +1,73 @@
+"""`import metastyle` is light, and its names are there when they are asked for."""
+
+import importlib
+import importlib.metadata
+import subprocess
+import sys
+
+import pytest
+
+import metastyle
+
+
+def python(code):
+    """Runs `code` in a fresh interpreter, which must end well; returns what it printed."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("module", ["metastyle", "metastyle.cli", "metastyle.config", "metastyle.launch"])
+def test_import_is_light(module):
+    heavy = python(
+        f"import sys, {module}; heavy = 'jax jaxlib flax optax orbax matplotlib tensorboardX tensorflow_datasets';"
+        "print(*(name for name in heavy.split() if name in sys.modules))"
+    )
+    assert heavy == []
+
+
+def test_import_of_the_package_alone_loads_nothing():
+    code = "import importlib, sys; before = set(sys.modules); import metastyle; print(*set(sys.modules) - before)"
+    assert python(code) == ["metastyle"]
+
+
+def test_no_module_starts_a_jax_backend_or_loads_a_data_library():
+    """jax_num_cpu_devices can't be set once a backend was started."""
+    loaded = python(
+        "import sys, metastyle.cli, metastyle.evaluate, metastyle.stylizer, metastyle.train;"
+        "import jax; jax.config.update('jax_num_cpu_devices', 2); assert len(jax.devices()) == 2;"
+        "print(*(name for name in ('tensorflow', 'tensorflow_datasets', 'matplotlib') if name in sys.modules))"
+    )
+    assert loaded == []
+
+
+@pytest.mark.parametrize(
+    ("name", "home"),
+    [
+        ("load", "stylizer"),
+        ("load_style", "stylizer"),
+        ("Stylizer", "stylizer"),
+        ("Style", "stylizer"),
+        ("InputError", "errors"),
+    ],
+)
+def test_public_names(name, home):
+    assert getattr(metastyle, name) is getattr(importlib.import_module(f"metastyle.{home}"), name)
+    assert name in dir(metastyle) and name in metastyle.__all__
+
+
+def test_star_import_gives_the_public_names():
+    assert python("from metastyle import *; print(*sorted(n for n in dir() if n[0] != '_'))") == metastyle.__all__
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="module 'metastyle' has no attribute 'stylise'"):
+        _ = metastyle.stylise
+
+
+def test_version_is_that_of_the_installed_package():
+    try:
+        installed = importlib.metadata.version("metastyle")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("the package is not installed")
+    assert metastyle.__version__ == installed

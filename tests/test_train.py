@@ -1,0 +1,319 @@
+"""A run writes what it promises, stops anywhere, and goes on as if it had never stopped."""
+
+import csv
+import dataclasses
+import json
+import os
+import shutil
+import signal
+
+import jax
+import numpy as np
+import pytest
+import toy
+from tensorboardX.proto.event_pb2 import Event
+
+from metastyle import bundles, checkpoint, config, evaluate, images, meta, train
+from metastyle.errors import InputError
+from metastyle.mesh import Parallel
+from metastyle.tasks import Prefetcher, TaskSampler
+
+PROBLEM = toy.problem()
+STEPS, SWITCH = 7, 2
+
+
+def toy_settings(*, data=None, inner=None, outer=None, run=None) -> config.Config:
+    """Seven steps, of which the first two are first order; checkpoints of step 3, 6 and 7, rows of 2, 4 and 6."""
+    settings = toy.settings(
+        inner={"steps": 1} | (inner or {}),
+        outer={"second_order_from": SWITCH} | (outer or {}),
+        run={"steps": STEPS, "log_every": 2, "checkpoint_every": 3, "picture_every": 100} | (run or {}),
+    )
+    sources = {"val_content": "procedural", "val_style": "procedural"}
+    return dataclasses.replace(settings, data=dataclasses.replace(settings.data, **sources | (data or {})))
+
+
+def run(settings, workdir) -> bool:
+    return train.train(settings, workdir, problem=PROBLEM, params=toy.VGG)
+
+
+def state_of(workdir, settings, step):
+    """The state in a checkpoint, as numpy."""
+    with checkpoint.Checkpoints(workdir / "checkpoints") as saved:
+        sharding = Parallel("shard_map", settings.outer.tasks).replicated
+        return jax.tree.map(np.asarray, saved.restore(step, meta.initial_state(settings), sharding))
+
+
+def rows_of(workdir):
+    with open(workdir / "metrics.csv", newline="") as file:
+        return list(csv.reader(file))
+
+
+def files_of(workdir):
+    return {file.relative_to(workdir): file.read_bytes() for file in workdir.rglob("*") if file.is_file()}
+
+
+def events_of(workdir):
+    """(step, tag) of every TensorBoard value."""
+    for file in sorted((workdir / "events").iterdir()):
+        data = file.read_bytes()
+        while data:
+            size = int.from_bytes(data[:8], "little")
+            event = Event.FromString(data[12 : 12 + size])
+            yield from ((event.step, value.tag) for value in event.summary.value)
+            data = data[16 + size :]
+
+
+def assert_equal(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The Adam rate of a bundle isn't searched for."""
+    monkeypatch.setattr(evaluate, "choose_adam_lr", lambda *_, **__: 1e-3)
+
+
+@pytest.fixture
+def signal_at(monkeypatch):
+    """`signal_at(step)`: SIGTERM reaches this process when the loop gets the batch of that step; None: never again."""
+
+    def arm(when):
+        class Interrupting(Prefetcher):
+            def __next__(self):
+                step, batch = super().__next__()
+                if step == when:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return step, batch
+
+        monkeypatch.setattr(train, "Prefetcher", Interrupting)
+
+    return arm
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(workdir, stdout) of one uninterrupted run; tests that change it take a copy."""
+    workdir = tmp_path_factory.mktemp("finished") / "deep" / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        lines = []
+        patch.setattr("builtins.print", lambda *args, **_: lines.append(" ".join(map(str, args))))
+        patch.setattr(train.tqdm, "write", lines.append)
+        assert run(toy_settings(), workdir)
+    return workdir, lines
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    return shutil.copytree(finished[0], tmp_path / "run")
+
+
+def test_a_run_writes_what_it_promises(finished):
+    workdir, _ = finished
+    settings = toy_settings()
+    assert config.from_dict(json.loads((workdir / "config.json").read_text())) == settings
+    header, *rows = rows_of(workdir)
+    assert header == ["step", *train.LOGGED]
+    assert [row[0] for row in rows] == ["2", "4", "6"]
+    assert np.isfinite(np.array(rows, float)).all()
+    events = list(events_of(workdir))
+    assert [step for step, tag in events if tag == "query"] == [2, 4, 6]
+    assert [step for step, tag in events if tag == "data_wait_share"] == [2, 4, 6]
+    assert [step for step, tag in events if tag.startswith("val")] == [STEPS]
+    assert sorted(p.name for p in (workdir / "checkpoints").iterdir()) == ["3", "6", "7"]
+    assert [p.name for p in (workdir / "pictures").iterdir()] == ["step_0000007.png"]
+    grid, _ = images.load(workdir / "pictures" / "step_0000007.png")
+    assert grid.shape[1] == 4 * (toy.SIZE + 4) + 4 and grid.shape[0] > 4 * (toy.SIZE + 4)
+    bundle = bundles.load_bundle(workdir / "bundle")
+    assert bundle.config == settings and bundle.adam_lr in evaluate.ADAM_LRS
+    state = state_of(workdir, settings, STEPS)
+    assert_equal(bundle.meta, state["meta"])
+    assert state["step"] == STEPS
+    start = meta.initial_meta(settings)
+    for part in ("fast", "slow", "log_lr"):
+        assert toy.relative_error(state["meta"][part], start[part]) > 1e-5, part
+
+
+def test_derived_sizes_are_told_and_the_one_switch_of_order(finished):
+    _, lines = finished
+    told = "\n".join(lines)
+    assert "8 cpu devices in 1 processes (shard_map), 8 tasks x 2 photographs of 16 px per step" in lines[0]
+    assert told.count("compiled the first-order step") == told.count("compiled the second-order step") == 1
+    assert told.index("first-order") < told.index("second-order") < told.index("wrote")
+    assert "temporary memory" in told and "MiB" in told
+
+
+def test_compiled_once_and_once_more_at_the_switch(monkeypatch, tmp_path, quick):
+    compiled = []
+
+    def compile_(problem, settings, first_order, parallel, arguments, log):
+        compiled.append((int(arguments[0]["step"]), first_order))
+        return lambda state, batch, params: (state | {"step": state["step"] + 1}, dict.fromkeys(train.LOGGED, 1.0))
+
+    monkeypatch.setattr(train, "_compile", compile_)
+    short = {"steps": SWITCH + 2}
+    assert run(toy_settings(run=short), tmp_path / "switch")
+    assert run(toy_settings(run=short, inner={"first_order": True}), tmp_path / "first")
+    assert run(toy_settings(run=short, outer={"second_order_from": 0}), tmp_path / "second")
+    assert compiled == [(0, True), (SWITCH, False), (0, True), (0, False)]
+
+
+@pytest.mark.parametrize("when", [SWITCH - 1, 4])
+def test_resumed_is_uninterrupted_bit_for_bit(finished, tmp_path, quick, signal_at, capsys, when):
+    settings, workdir = toy_settings(), tmp_path / "run"
+    signal_at(when)
+    assert run(settings, workdir) is False
+    assert f"stopped after step {when + 1} of 7" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert not (workdir / "bundle").exists()
+    with open(workdir / "metrics.csv", "a") as file:  # as a run leaves it that was killed later, in mid-write
+        file.write("".join(f"{step},1,1,1,1,1\n" for step in range(when + 2, 20)) + "2,0.5")
+    signal_at(None)
+    assert run(settings, workdir) is True
+    assert f"continued from step {when + 1}" in capsys.readouterr().out
+    assert (workdir / "metrics.csv").read_bytes() == (finished[0] / "metrics.csv").read_bytes()
+    assert_equal(state_of(workdir, settings, STEPS), state_of(finished[0], settings, STEPS))
+    picture = "pictures/step_0000007.png"
+    assert (workdir / picture).read_bytes() == (finished[0] / picture).read_bytes()
+    assert_equal(bundles.load_bundle(workdir / "bundle").meta, bundles.load_bundle(finished[0] / "bundle").meta)
+
+
+def test_pmap_trains_checkpoints_and_resumes_as_shard_map_does(finished, tmp_path, quick, signal_at):
+    settings, workdir = toy_settings(run={"parallel": "pmap"}), tmp_path / "run"
+    signal_at(4)
+    assert run(settings, workdir) is False
+    signal_at(None)
+    assert run(settings, workdir) is True
+    ours, theirs = (np.array(rows_of(path)[1:], float) for path in (workdir, finished[0]))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+    a, b = (state_of(path, settings, STEPS)["meta"] for path in (workdir, finished[0]))
+    assert toy.relative_error(a, b) < 1e-5
+
+
+def test_a_stop_in_the_last_step_leaves_the_bundle_to_the_next_run(copied, quick, signal_at, capsys):
+    shutil.rmtree(copied / "bundle")
+    shutil.rmtree(copied / "checkpoints" / "7")
+    signal_at(STEPS - 1)
+    assert run(toy_settings(), copied) is False
+    assert not (copied / "bundle").exists()
+    signal_at(None)
+    assert run(toy_settings(), copied) is True
+    assert bundles.load_bundle(copied / "bundle").config == toy_settings()
+    assert "compiled" not in capsys.readouterr().out.split("stopped after step 7 of 7")[1]
+
+
+def test_a_finished_run_started_again_does_nothing(copied, capsys):
+    before = files_of(copied)
+    assert run(toy_settings(), copied) is True
+    assert files_of(copied) == before
+    assert "complete after 7 steps" in capsys.readouterr().out
+
+
+def test_more_steps_continue_the_run_and_write_the_bundle_again(copied, finished, quick, capsys):
+    longer = toy_settings(run={"steps": 8, "log_every": 1})
+    assert run(longer, copied) is True
+    assert "continued from step 7" in capsys.readouterr().out
+    assert [row[0] for row in rows_of(copied)] == ["step", "2", "4", "6", "8"]
+    assert rows_of(copied)[:4] == rows_of(finished[0])
+    bundle = bundles.load_bundle(copied / "bundle")
+    assert bundle.config == longer
+    assert toy.relative_error(bundle.meta["slow"], bundles.load_bundle(finished[0] / "bundle").meta["slow"]) > 1e-6
+
+
+def test_other_settings_are_refused_by_name_and_nothing_changes(copied):
+    before = files_of(copied)
+    for settings, name in (
+        (toy_settings(outer={"lr": 0.5}), r"`outer.lr`: the run in .* has 0.001, got 0.5"),
+        (toy_settings(inner={"scope": "all"}), r"`inner.scope`: the run in .* has 'norm', got 'all'"),
+        (toy_settings(run={"seed": 1}), r"`run.seed`"),
+        (toy_settings(run={"steps": 5}), r"`run.steps`: the run in .* has done 7, got 5"),
+    ):
+        with pytest.raises(InputError, match=name):
+            run(settings, copied)
+    assert files_of(copied) == before
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_no_outer_steps_give_the_bundle_of_the_start(tmp_path, steps):
+    settings = toy_settings(inner={"steps": steps}, run={"steps": 0})
+    assert run(settings, tmp_path / "run") is True
+    bundle = bundles.load_bundle(tmp_path / "run" / "bundle")
+    assert_equal(bundle.meta, jax.tree.map(np.asarray, meta.initial_meta(settings)))
+    assert bundle.adam_lr in evaluate.ADAM_LRS
+    assert rows_of(tmp_path / "run") == [["step", *train.LOGGED]]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
+    class Broken(TaskSampler):
+        def task(self, step, index):
+            task = super().task(step, index)
+            return task | {"query": np.full_like(task["query"], np.nan)} if (step, index) == (4, 3) else task
+
+    monkeypatch.setattr(train, "TaskSampler", Broken)
+    with pytest.raises(FloatingPointError, match="step 5: loss is nan; the checkpoint of step 3 is good"):
+        run(toy_settings(), tmp_path / "run")
+    assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["3"]
+    assert not (tmp_path / "run" / "bundle").exists()
+    assert [row[0] for row in rows_of(tmp_path / "run")] == ["step", "2", "4"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"outer": {"tasks": 12}}, InputError, "outer.tasks.*multiple of the 8 devices, got 12"),
+        ({"inner": {"scope": "nowhere"}}, InputError, "inner.scope"),
+        ({"data": {"content": "folder:NOWHERE"}}, FileNotFoundError, "data.content.*NOWHERE"),
+        ({"data": {"style": "folder:EMPTY"}}, InputError, "data.style.*expected pictures"),
+        ({"data": {"val_content": "http://x"}}, InputError, "data.val_content.*expected `folder:PATH`"),
+        ({"data": {"val_style": "folder:EMPTY"}}, InputError, "data.val_style.*expected pictures"),
+        ({"data": {"val_style": "folder:BROKEN"}}, InputError, "data.val_style.*can't be read"),
+    ],
+)
+def test_bad_settings_and_data_are_refused_before_anything_is_written(tmp_path, monkeypatch, changes, error, message):
+    (tmp_path / "EMPTY").mkdir()
+    (tmp_path / "BROKEN").mkdir()
+    (tmp_path / "BROKEN" / "a.png").write_text("not a picture")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=message):
+        run(toy_settings(**changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_weights_are_refused_before_anything_is_written(tmp_path):
+    settings = dataclasses.replace(toy_settings(), vgg=str(tmp_path / "none.safetensors"))
+    with pytest.raises(FileNotFoundError, match="`vgg`"):
+        train.train(settings, tmp_path / "run", problem=PROBLEM)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_workdir_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="`workdir`: cannot make .*file"):
+        run(toy_settings(run={"steps": 0}), tmp_path / "file" / "run")
+
+
+def test_the_picture_grid_has_a_row_for_each_style_and_starts_with_the_photograph():
+    settings = toy_settings()
+    tasks = train.val_tasks(settings)
+    assert [x["query"].shape for x in tasks] == [(1, toy.SIZE, toy.SIZE, 3)] * 4
+    assert [x["support"].shape for x in tasks] == [(1, 1, toy.SIZE, toy.SIZE, 3)] * 4
+    assert not any(np.array_equal(x["query"], x["support"][0]) for x in tasks)
+    assert_equal(tasks, train.val_tasks(settings))
+    grid = train.pictures(settings, meta.initial_meta(settings), tasks, PROBLEM, toy.VGG)
+    (top,) = {grid.shape[0] - 4 * (toy.SIZE + 4)}
+    np.testing.assert_array_equal(grid[top : top + toy.SIZE, 4 : 4 + toy.SIZE], tasks[0]["query"][0])
+
+
+def test_a_second_interrupt_is_not_waited_for():
+    with train._StopSignal() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
+    with pytest.raises(KeyboardInterrupt), train._StopSignal() as stop:  # noqa: PT012
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
