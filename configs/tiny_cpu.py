@@ -11,7 +11,7 @@ from metastyle.config import config_dict
 
 def get_config():
     return config_dict(
-        run={"steps": 300, "log_every": 10, "checkpoint_every": 100, "picture_every": 300},
+        run={"steps": 400, "log_every": 10, "checkpoint_every": 100, "picture_every": 400},
         data={
             "content": "procedural",
             "style": "procedural",
@@ -19,6 +19,6 @@ def get_config():
             "val_style": "procedural",
             "size": 64,
         },
-        inner={"steps": 3, "scope": "norm", "lr": 5e-2, "first_order": True},
+        inner={"steps": 3, "scope": "norm", "lr": 0.1, "first_order": True},
         outer={"tasks": 1, "query": 1, "lr": 1e-3, "lrs_lr": 2e-2, "warmup": 20},
     )

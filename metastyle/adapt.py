@@ -94,12 +94,15 @@ def measure(net: config.Generator, loss: config.Loss) -> Measure:
 
 
 def initial_log_lr(fast: Flat, inner: config.Inner) -> Flat:
-    """Learning rates before any is learned: `inner.lr` everywhere."""
-    start = float(np.log(max(inner.lr, 1e-12)))
+    """Rates before any is learned: `inner.lr`; with normalised gradients, divided by the fan-in of a kernel.
+
+    A normalised step moves every weight alike, and the fan-in many of them move the same output.
+    """
 
     def leaf(x):
+        fan_in = int(np.prod(x.shape[:-1])) if inner.normalize and x.ndim > 1 else 1
         shape = (1, *x.shape) if inner.lrs == "parameter" else (max(inner.steps, 1), *(1,) * x.ndim)
-        return jnp.full(shape, start, jnp.float32)
+        return jnp.full(shape, np.log(max(inner.lr, 1e-12) / fan_in), jnp.float32)
 
     return jax.tree.map(leaf, fast)
 
@@ -172,9 +175,7 @@ def inner_loop(
     return InnerResult(fast, values, afters)
 
 
-def descend(
-    fast: Flat, gradient: Flat, log_lr: Flat, lr_scale: jax.Array | float = 1.0, *, normalize: bool
-) -> Flat:
+def descend(fast: Flat, gradient: Flat, log_lr: Flat, lr_scale: jax.Array | float = 1.0, *, normalize: bool) -> Flat:
     """One step of (normalised) gradient descent with this step's rates."""
     if normalize:
         gradient = jax.tree.map(lambda g: g * jax.lax.rsqrt(jnp.square(g).mean() + _TINY), gradient)

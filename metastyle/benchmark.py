@@ -68,7 +68,11 @@ def small_problem(dtype: Any) -> Any:
 
     def prepare(task, vgg):
         support = jax.tree.map(lambda *x: jnp.stack(x), *[content_batch(vgg, x, loss, dtype) for x in task["support"]])
-        return Prepared(losses.style_target(vgg, task["style"], loss, dtype), support, content_batch(vgg, task["query"], loss, dtype))
+        return Prepared(
+            losses.style_target(vgg, task["style"], loss, dtype),
+            support,
+            content_batch(vgg, task["query"], loss, dtype),
+        )
 
     def style_loss(fast, slow, batch, target, vgg):
         out = network.apply({"params": generator.unflatten({**fast, **slow})}, batch["images"])
@@ -80,9 +84,22 @@ def small_problem(dtype: Any) -> Any:
 def _settings(**inner: Any) -> Any:
     from metastyle import config
 
-    outer = {"tasks": _DEVICES, "optimizer": "sgd", "lr": 1.0, "lrs_lr": 1.0, "decay": "inverse", "warmup": 0, "clip": 0.0}
+    outer = {
+        "tasks": _DEVICES,
+        "optimizer": "sgd",
+        "lr": 1.0,
+        "lrs_lr": 1.0,
+        "decay": "inverse",
+        "warmup": 0,
+        "clip": 0.0,
+    }
     return config.from_dict(
-        {"generator": {"arch": "s4,c3s1-8,p4-3,skip"}, "data": {"size": 16}, "inner": {"steps": 2, **inner}, "outer": outer}
+        {
+            "generator": {"arch": "s4,c3s1-8,p4-3,skip"},
+            "data": {"size": 16},
+            "inner": {"steps": 2, **inner},
+            "outer": outer,
+        }
     )
 
 
@@ -131,7 +148,9 @@ def gradients() -> Numbers:
             ahead, behind = (jax.tree.map(lambda p, d: p + s * d, params, direction) for s in (1e-6, -1e-6))  # noqa: B023
             numeric = (loss(ahead) - loss(behind)) / 2e-6
             analytic = sum(jax.tree.leaves(jax.tree.map(jnp.vdot, both["forward_over_reverse"], direction)))
-            out[f"{scope}: meta-gradient against finite differences, relative"] = float(abs(numeric - analytic) / abs(numeric))
+            out[f"{scope}: meta-gradient against finite differences, relative"] = float(
+                abs(numeric - analytic) / abs(numeric)
+            )
             out[f"{scope}: forward over reverse against plain, relative"] = relative_error(*both.values())
     return out
 
@@ -145,7 +164,11 @@ def speed() -> Numbers:
     out: Numbers = {}
     weights = vgg.load()
     compiled = {}
-    for name, mode, first in (("forward over reverse", "forward_over_reverse", False), ("plain", "plain", False), ("first order", "plain", True)):
+    for name, mode, first in (
+        ("forward over reverse", "forward_over_reverse", False),
+        ("plain", "plain", False),
+        ("first order", "plain", True),
+    ):
         settings = config.from_dict({"data": {"size": 64}, "inner": {"steps": 3, "gradient": mode}})
         problem = adapt.style_problem(settings.generator, settings.loss)
         step = jax.jit(functools.partial(meta.outer_step, problem, settings, first))
@@ -231,7 +254,9 @@ def importing() -> Numbers:
 
 def _command(*arguments: str, **environment: str) -> float:
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, *arguments], env=os.environ | environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, *arguments], env=os.environ | environment, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(arguments)} exited with {done.returncode}: {done.stderr[-500:]}")
     return time.perf_counter() - began
@@ -255,7 +280,9 @@ def adaptation() -> Numbers:
 
     with tempfile.TemporaryDirectory() as folder:
         settings = config.from_dict({"data": {"size": 256}, "inner": {"steps": 5}})
-        start = {part: {k: np.asarray(v) for k, v in flat.items()} for part, flat in meta.initial_meta(settings).items()}
+        start = {
+            part: {k: np.asarray(v) for k, v in flat.items()} for part, flat in meta.initial_meta(settings).items()
+        }
         bundles.save_bundle(f"{folder}/bundle", bundles.Bundle(settings, start, 1e-2))
         style = paths.demo_pictures("styles")[0]
         line = (*_ADAPT, f"--bundle={folder}/bundle", f"--style={style}", "--steps=10", f"--out={folder}/x.safetensors")

@@ -92,8 +92,8 @@ def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32
         "slow_sha256": sha256(stored["slow"]),
         "config": dataclasses.asdict(bundle.config),
     }
-    # Both are written before either is moved, config.json last: where it is, the bundle is whole, unless a crash between
-    # the moves left it with the old one, and then the hash tells.
+    # Both are written before either is moved, and config.json is moved last: only a crash between the moves, over an
+    # older bundle, leaves two files that don't belong together, and then the hash tells.
     with atomic(folder / "config.json") as config, atomic(folder / "params.safetensors") as params:
         config.write_text(json.dumps(text, indent=2) + "\n")
         params.write_bytes(save(tensors, {"format_version": str(FORMAT_VERSION)}))

@@ -118,7 +118,7 @@ class Config:
                     _check(f"{section.name}.{f.name}", getattr(value, f.name), f.metadata)
         if self.outer.update == "reptile" and (self.inner.scope != "all" or self.inner.steps == 0):
             raise InputError(
-                "`outer.update`: reptile needs `inner.scope` \"all\" and at least one inner step, "
+                '`outer.update`: reptile needs `inner.scope` "all" and at least one inner step, '
                 f'got "{self.inner.scope}" and {self.inner.steps}'
             )
         if self.data.size % 4:
@@ -141,7 +141,7 @@ def from_dict(values: dict) -> Config:
 
 def _build(cls: type, values: Any, prefix: str) -> Any:
     if not isinstance(values, dict):
-        raise InputError(f"`{prefix.rstrip('.')}`: expected a section of settings, got {values!r}")
+        raise InputError(f"`{prefix.rstrip('.') or 'config'}`: expected a section of settings, got {values!r}")
     fields = {f.name: f for f in dataclasses.fields(cls)}
     unknown = sorted(set(values) - set(fields))
     if unknown:

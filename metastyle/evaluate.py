@@ -42,7 +42,9 @@ def pairs(contents: Source, styles: Source, count: int, size: int, support: int,
     photographs after the judged one, round and round, never the judged one itself.
     """
     if len(contents) < 2:
-        raise InputError(f"`contents`: expected at least 2 photographs, one to judge and one to learn on, got {len(contents)}")
+        raise InputError(
+            f"`contents`: expected at least 2 photographs, one to judge and one to learn on, got {len(contents)}"
+        )
     order = np.random.default_rng(seed).permutation(len(styles))
     photographs = [_square(contents, i, size) for i in range(len(contents))]
 
@@ -95,7 +97,9 @@ def curve(
 
     def look(k, fast):
         if k in steps:
-            outputs[k] = np.asarray(generator.stylize(settings.generator, {**fast, **learned["slow"]}, pair.content[None])[0])
+            outputs[k] = np.asarray(
+                generator.stylize(settings.generator, {**fast, **learned["slow"]}, pair.content[None])[0]
+            )
             parts[k] = judge(outputs[k], pair)
 
     _, history = adapt.adapt(
@@ -112,7 +116,12 @@ def random_start(settings: config.Config) -> meta.Meta:
 
 
 def choose_adam_lr(
-    learned: meta.Meta, settings: config.Config, tasks: Sequence[dict], params: Any, problem: adapt.Problem, beyond: int = 10
+    learned: meta.Meta,
+    settings: config.Config,
+    tasks: Sequence[dict],
+    params: Any,
+    problem: adapt.Problem,
+    beyond: int = 10,
 ) -> float:
     """The Adam rate for steps after the meta-trained K, chosen on `tasks` (of training styles).
 
@@ -142,7 +151,7 @@ def choose_adam_lr(
 
 
 def named(text: str) -> tuple[str, str]:
-    """"NAME=PATH" or "PATH" -> (name, path)."""
+    """ "NAME=PATH" or "PATH" -> (name, path)."""
     name, _, path = text.rpartition("=")
     return name or path, path
 
@@ -214,7 +223,9 @@ def _plot(path: Path, rows: list[tuple[str, int, int, losses.Parts]], names: lis
     axes = figure.subplots()
     for name in names:
         steps = sorted({k for m, k, _, _ in rows if m == name})
-        axes.plot(steps, [np.mean([p.total for m, n, _, p in rows if (m, n) == (name, k)]) for k in steps], "o-", label=name)
+        axes.plot(
+            steps, [np.mean([p.total for m, n, _, p in rows if (m, n) == (name, k)]) for k in steps], "o-", label=name
+        )
     axes.axhline(np.mean([p.total for m, _, _, p in rows if m == "photograph"]), ls="--", c="grey", label="photograph")
     axes.set(xlabel="gradient steps", ylabel="mean J = C + 5 S", yscale="log")
     axes.legend()

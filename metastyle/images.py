@@ -321,9 +321,7 @@ def save(path: str | os.PathLike, image: np.ndarray, *, alpha: np.ndarray | None
         ) from error
 
 
-def check_output(
-    path: str | os.PathLike, *, suffixes: Collection[str] = IMAGE_SUFFIXES, name: str = "output"
-) -> None:
+def check_output(path: str | os.PathLike, *, suffixes: Collection[str] = IMAGE_SUFFIXES, name: str = "output") -> None:
     """Raises now, before the work, if a file couldn't be written to `path` after it.
 
     Raises:
@@ -394,9 +392,7 @@ def grid(
     line = round(1.25 * size)
     left = pad + math.ceil(max(map(font.getlength, row_labels))) if row_labels else 0
     top = pad + line if column_labels else 0
-    canvas = Image.new(
-        "L", (left + columns * (width + pad) + pad, top + len(rows) * (height + pad) + pad), color=255
-    )
+    canvas = Image.new("L", (left + columns * (width + pad) + pad, top + len(rows) * (height + pad) + pad), color=255)
     draw = ImageDraw.Draw(canvas)
     for r, text in enumerate(row_labels or ()):
         draw.text((pad, top + pad + r * (height + pad) + height // 2), text, fill=0, font=font, anchor="lm")

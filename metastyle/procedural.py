@@ -35,10 +35,17 @@ MOODS = {
 def oklch(lightness: np.ndarray, chroma: np.ndarray, hue: np.ndarray) -> np.ndarray:
     """sRGB f32[..., 3] in [0, 1] of OKLCh colours, hue in degrees (Ottosson, "A perceptual color space", 2020)."""
     a, b = chroma * np.cos(np.radians(hue)), chroma * np.sin(np.radians(hue))
-    cones = np.stack([lightness + 0.3963378 * a + 0.2158038 * b, lightness - 0.1055613 * a - 0.0638542 * b,
-                      lightness - 0.0894842 * a - 1.2914855 * b], -1)
-    to_rgb = np.array([[4.0767417, -3.3077116, 0.2309699], [-1.2684380, 2.6097574, -0.3413194],
-                       [-0.0041961, -0.7034186, 1.7076147]])
+    cones = np.stack(
+        [
+            lightness + 0.3963378 * a + 0.2158038 * b,
+            lightness - 0.1055613 * a - 0.0638542 * b,
+            lightness - 0.0894842 * a - 1.2914855 * b,
+        ],
+        -1,
+    )
+    to_rgb = np.array(
+        [[4.0767417, -3.3077116, 0.2309699], [-1.2684380, 2.6097574, -0.3413194], [-0.0041961, -0.7034186, 1.7076147]]
+    )
     linear = np.clip(cones**3 @ to_rgb.T, 0, 1)
     return np.where(linear < 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
 
@@ -189,8 +196,11 @@ def objects(rng: Rng, ground: np.ndarray, colours: np.ndarray, horizon: float) -
     lit = np.clip(u * np.cos(angle + 0.8) + v * np.sin(angle + 0.8) + 0.2 - 0.3 * (u * u + v * v), -2, 1)
     light = of_owner(owner, rng.gamma(2, 0.15, count)) * lit
     stripes = np.sin(rng.uniform(20, 120) * plane(size, angle)[0] + 1.5 * soft_noise(rng, size, 6))
-    grains = (fractal_noise(rng, size, rng.uniform(0.7, 1.3)), np.sign(stripes),
-              fractal_noise(rng, size, rng.uniform(0.4, 0.9), log_uniform(rng, 0.1, 10)))
+    grains = (
+        fractal_noise(rng, size, rng.uniform(0.7, 1.3)),
+        np.sign(stripes),
+        fractal_noise(rng, size, rng.uniform(0.4, 0.9), log_uniform(rng, 0.1, 10)),
+    )
     for grain, sparsity in zip(grains, (0.8, 0.06, 0.4)):
         light += of_owner(owner, rng.gamma(sparsity, 0.2, count)) * grain
     order = of_owner(owner, rng.uniform(0.3, 1, count))
@@ -248,8 +258,10 @@ def voronoi(rng: Rng, u: np.ndarray, v: np.ndarray, jitter: float) -> tuple[np.n
     key, first, second = 0, np.float32(9), np.float32(9)
     for i, j in np.ndindex(3, 3):
         cell = (row + i - 1) % 64 * 64 + (column + j - 1) % 64
-        distance = np.hypot(column + np.float32(j - 0.5) + offset[0].take(cell) - u,
-                            row + np.float32(i - 0.5) + offset[1].take(cell) - v)
+        distance = np.hypot(
+            column + np.float32(j - 0.5) + offset[0].take(cell) - u,
+            row + np.float32(i - 0.5) + offset[1].take(cell) - v,
+        )
         second = np.minimum(second, np.maximum(first, distance))
         key, first = np.where(distance < first, cell, key), np.minimum(first, distance)
     return key, second - first
@@ -271,8 +283,16 @@ def flow_field(rng: Rng, base: np.ndarray) -> np.ndarray:
     return 0.5 * np.arctan2(tensor[..., 1], tensor[..., 0]) + np.pi / 2
 
 
-def brushwork(rng: Rng, base: np.ndarray, ground: np.ndarray, fine: float, aspect: float, cover: float, blunt: float,
-              relief: float) -> np.ndarray:
+def brushwork(
+    rng: Rng,
+    base: np.ndarray,
+    ground: np.ndarray,
+    fine: float,
+    aspect: float,
+    cover: float,
+    blunt: float,
+    relief: float,
+) -> np.ndarray:
     """Strokes that follow a flow and take their colour from the picture: wide ones, then fine ones where it has detail.
 
     fine: half-width of the thinnest; aspect: length / width; cover: area painted over that of the picture;
@@ -491,8 +511,23 @@ def paint(medium: Callable[..., np.ndarray], rng: Rng, size: int) -> np.ndarray:
 
 STYLES: dict[str, Callable[[Rng, int], np.ndarray]] = {
     medium.__name__: partial(paint, medium)
-    for medium in (strokes, impasto, pointillism, glaze, pastel, mosaic, stained_glass, hatching, woodcut, halftone,
-                   marbling, watercolour, facets, textile, patchwork)
+    for medium in (
+        strokes,
+        impasto,
+        pointillism,
+        glaze,
+        pastel,
+        mosaic,
+        stained_glass,
+        hatching,
+        woodcut,
+        halftone,
+        marbling,
+        watercolour,
+        facets,
+        textile,
+        patchwork,
+    )
 }
 
 

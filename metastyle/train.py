@@ -254,6 +254,7 @@ def _compile(problem, settings, first_order, parallel, arguments, log):
     compiled = step.lower(*arguments).compile()
     memory = compiled.memory_analysis()
     temporary = f"{memory.temp_size_in_bytes / 2**20:.0f} MiB" if memory else "unknown"
-    order, took = "first" if first_order else "second", time.monotonic() - began
-    log.say(f"compiled the {order}-order step in {took:.0f} s; temporary memory {temporary}")
+    order = "first-order" if first_order else "second-order"
+    kind = "Reptile" if settings.outer.update == "reptile" else order
+    log.say(f"compiled the {kind} step in {time.monotonic() - began:.0f} s; temporary memory {temporary}")
     return compiled

@@ -1,10 +1,13 @@
 import os
+import tempfile
 
 import jax
 import pytest
 
 from metastyle import paths
 
+_cache = tempfile.TemporaryDirectory(prefix="metastyle-tests-")
+os.environ["METASTYLE_CACHE"] = _cache.name  # tests neither use nor fill the user's cache
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 jax.config.update("jax_num_cpu_devices", 8)
 

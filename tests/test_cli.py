@@ -328,6 +328,10 @@ def test_bad_output(refused, monkeypatch, line, name):
     assert refused(*line(out=name)).startswith("`out`: cannot write in the folder ")
 
 
+def test_output_of_adapt_is_checked_before_the_work(refused):
+    assert refused(*adapt(out="gone/new.safetensors", bundle="gone")).startswith("`out`: no such folder: ")
+
+
 @WRITERS
 def test_full_disk(refused, monkeypatch, line, name):
     def replace(source, target):

@@ -86,7 +86,7 @@ def test_any_setting_can_be_changed_on_the_command_line(override, section, expec
         ({"inner": {"stepz": 3}}, r"^`inner.stepz`: no such setting; expected one of steps, scope"),
         ({"optimizer": {}}, r"^`optimizer`: no such setting; expected one of run, data"),
         ({"inner": 3}, r"^`inner`: expected a section of settings, got 3"),
-        ([], r"expected a section of settings, got \[\]"),
+        ([], r"^`config`: expected a section of settings, got \[\]"),
         ({"inner": {"steps": "3"}}, r"^`inner.steps`: expected int, got '3'"),
         ({"inner": {"steps": 3.0}}, r"^`inner.steps`: expected int, got 3.0"),
         ({"inner": {"steps": True}}, r"^`inner.steps`: expected int, got True"),

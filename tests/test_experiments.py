@@ -1,6 +1,5 @@
 """The mains as a user starts them."""
 
-import os
 import re
 import signal
 import subprocess
@@ -14,12 +13,13 @@ ROOT = Path(__file__).resolve().parents[1]
 TINY = (
     "--config=configs/tiny_cpu.py", "--config.vgg=random", "--config.data.size=16", "--config.inner.steps=1",
     "--config.generator.arch=c3s1-4,c3s1-3", "--config.run.log_every=1",
+    "--config.outer.decay=inverse",  # doesn't depend on run.steps: the step is compiled once
 )  # fmt: skip
 
 
 def start(workdir, *flags):
     line = [sys.executable, "-u", "-m", "experiments.meta_train", *TINY, f"--workdir={workdir}", *flags]
-    return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def end(process):
@@ -50,7 +50,3 @@ def test_meta_train_is_stopped_continued_completed_and_then_does_nothing(tmp_pat
     status, out, err = end(start(workdir, short))
     assert (status, err) == (0, "")
     assert out == f"{workdir} is complete after {done + 2} steps; raise run.steps to continue it\n"
-
-    status, out, err = end(start(workdir, short, "--config.outer.lr=0.5"))
-    assert (status, out) == (1, "")
-    assert err.startswith("error: `outer.lr`: the run in") and err.count("\n") == 1

@@ -58,7 +58,7 @@ def meta_train(*flags):
         ([TINY], "flag --workdir=None"),
         (["--config=configs/none.py"], "`config`: [Errno 2] No such file or directory: 'configs/none.py'"),
         (["--config=configs/none.py", "--config.inner.steps=3"], "No such file or directory: 'configs/none.py'"),
-        ([TINY, "--config.inner.stepz=3"], '`config.inner.stepz`: not found: \'stepz\' Did you mean "steps"'),
+        ([TINY, "--config.inner.stepz=3"], "`config.inner.stepz`: not found: 'stepz' Did you mean \"steps\""),
         ([TINY, "--config.inner.steps=three"], "flag --config.inner.steps=three"),
         ([TINY, "--config.inner.steps=-1"], "`inner.steps`: expected at least 0, got -1"),
         ([TINY, "--frobnicate"], "Unknown command line flag 'frobnicate'"),
@@ -78,7 +78,7 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path, flags, line):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("defect", ["def get_config(): return {}['x']", "def get_config(): return 1 + 'x'", "import none"])
+@pytest.mark.parametrize("defect", ["def get_config(): {}['x']", "def get_config(): 1 + 'x'", "import none"])
 def test_a_defect_in_a_config_file_keeps_its_traceback(tmp_path, defect):
     (tmp_path / "defective.py").write_text(defect)
     result = meta_train(f"--config={tmp_path / 'defective.py'}", f"--workdir={tmp_path / 'run'}")

@@ -15,7 +15,9 @@ from metastyle.errors import InputError
 def wide_meta(settings):
     """Meta-parameters in float64, moved off their start so that no gradient is zero by symmetry."""
     rng = np.random.default_rng(1)
-    return jax.tree.map(lambda x: jnp.asarray(x + 0.1 * rng.normal(size=x.shape), jnp.float64), meta.initial_meta(settings))
+    return jax.tree.map(
+        lambda x: jnp.asarray(x + 0.1 * rng.normal(size=x.shape), jnp.float64), meta.initial_meta(settings)
+    )
 
 
 def one_task(dtype=np.float32, steps=3, seed=0):
@@ -29,7 +31,9 @@ def loss_and_gradient(settings, params, task, dtype, first_order=False, step=0):
 
 
 @pytest.mark.parametrize("mode", ["forward_over_reverse", "plain"])
-@pytest.mark.parametrize(("scope", "lrs", "multi_step"), [("norm", "step", 0), ("all", "step", 10), ("all", "parameter", 0)])
+@pytest.mark.parametrize(
+    ("scope", "lrs", "multi_step"), [("norm", "step", 0), ("all", "step", 10), ("all", "parameter", 0)]
+)
 def test_meta_gradient_is_the_finite_difference(scope, lrs, multi_step, mode):
     settings = toy.settings(
         inner={"scope": scope, "lrs": lrs, "gradient": mode, "remat": multi_step > 0}, outer={"multi_step": multi_step}
@@ -65,7 +69,7 @@ def test_second_order_differs_from_first_order():
 
 
 def test_first_order_is_the_gradient_at_the_adapted_parameters_and_rates_still_learn():
-    settings = toy.settings(inner={"scope": "all"})
+    settings = toy.settings(inner={"scope": "all", "normalize": False}, outer={"objective": "mean"})
     params, task = meta.initial_meta(settings), one_task()
     problem = toy.problem()
     _, gradient = loss_and_gradient(settings, params, task, jnp.float32, first_order=True)
@@ -88,12 +92,14 @@ def fast_after(problem, settings, params, prepared, steps):
 
 
 def test_without_inner_steps_the_meta_gradient_is_the_plain_gradient():
-    settings = toy.settings(inner={"steps": 0})
+    settings = toy.settings(inner={"steps": 0}, outer={"objective": "mean"})
     params, task = meta.initial_meta(settings), one_task()
     _, gradient = loss_and_gradient(settings, params, task, jnp.float32)
     problem = toy.problem()
     prepared = problem.prepare(task, toy.VGG)
-    plain = jax.grad(problem.loss, argnums=(0, 1))(params["fast"], params["slow"], prepared.query, prepared.target, toy.VGG)
+    plain = jax.grad(problem.loss, argnums=(0, 1))(
+        params["fast"], params["slow"], prepared.query, prepared.target, toy.VGG
+    )
     assert toy.relative_error((gradient["fast"], gradient["slow"]), plain) < 1e-6
 
 
@@ -109,10 +115,33 @@ def test_deployment_runs_exactly_what_was_meta_trained_then_adam():
     assert toy.relative_error(fast, trained.fast) < 1e-6
     np.testing.assert_allclose(history, trained.support, rtol=1e-5)
     told = []
-    longer, longer_history = adapt.adapt(problem.loss, params, support, fixed, steps=8, on_step=told.append, **arguments)
+    longer, longer_history = adapt.adapt(
+        problem.loss, params, support, fixed, steps=8, on_step=told.append, **arguments
+    )
     assert longer_history[:3] == history and [s.step for s in told] == list(range(8))
     assert toy.relative_error(longer, fast) > 1e-3  # Adam went on from there
     assert adapt.adapt(problem.loss, params, support, fixed, steps=0, **arguments) == (params["fast"], [])
+
+
+def test_normalised_steps_have_the_size_of_their_rate_whatever_the_loss_is_scaled_by():
+    gradient = {"a": jnp.array([3.0, -4.0]), "b": jnp.array([0.0])}
+    fast, log_lr = jax.tree.map(jnp.zeros_like, gradient), {"a": jnp.log(0.1), "b": jnp.log(0.1)}
+    step = adapt.descend(fast, gradient, log_lr, normalize=True)
+    scaled = adapt.descend(fast, jax.tree.map(lambda g: 1e4 * g, gradient), log_lr, normalize=True)
+    np.testing.assert_allclose(jnp.sqrt(jnp.square(step["a"]).mean()), 0.1, rtol=1e-6)
+    np.testing.assert_allclose(scaled["a"], step["a"], rtol=1e-6)
+    assert step["b"] == 0
+    np.testing.assert_allclose(adapt.descend(fast, gradient, log_lr, normalize=False)["a"], [-0.3, 0.4], rtol=1e-6)
+
+
+def test_the_log_objective_divides_the_gradient_by_the_loss():
+    gradients = {}
+    for objective in ("mean", "log"):
+        settings = toy.settings(outer={"objective": objective})
+        loss, gradients[objective] = loss_and_gradient(settings, meta.initial_meta(settings), one_task(), jnp.float32)
+        value = loss(meta.initial_meta(settings))
+        gradients["expected"] = gradients.get("expected") or jax.tree.map(lambda g: g / value, gradients["mean"])  # noqa: B023
+    assert toy.relative_error(gradients["log"], gradients["expected"]) < 1e-5
 
 
 def test_multi_step_weights_anneal_to_the_last_step():
@@ -132,7 +161,9 @@ def test_reptile_moves_towards_where_the_inner_loop_ends():
     problem, state = toy.problem(), meta.initial_state(settings)
     tasks = toy.tasks(1)
     prepared = problem.prepare(jax.tree.map(lambda x: x[0], tasks), toy.VGG)
-    end = adapt.inner_loop(problem.loss, state["meta"], prepared.support, (prepared.target, toy.VGG), settings.inner).fast
+    end = adapt.inner_loop(
+        problem.loss, state["meta"], prepared.support, (prepared.target, toy.VGG), settings.inner
+    ).fast
     after, _ = meta.outer_step(problem, settings, True, state, tasks, toy.VGG)
     assert toy.relative_error(after["meta"]["fast"], end) < 1e-5
     with pytest.raises(InputError, match="reptile"):

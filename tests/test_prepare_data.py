@@ -91,8 +91,10 @@ def test_the_split_goes_by_the_bytes_of_each_file(tmp_path):
     counts = [prepare(root, tmp_path / f"out_{root.name}", val=0.3) for root in (folder, more)]
     assert counts[0]["train"] + counts[0]["val"] == 60
     assert 8 < counts[0]["val"] < 30
-    splits = [{split: set(stored(tmp_path / f"out_{root}", split).values()) for split in ("train", "val")}
-              for root in ("folder", "more")]
+    splits = [
+        {split: set(stored(tmp_path / f"out_{root}", split).values()) for split in ("train", "val")}
+        for root in ("folder", "more")
+    ]
     assert splits[0]["val"].isdisjoint(splits[0]["train"])
     assert all(splits[0][split] < splits[1][split] for split in ("train", "val"))
 

@@ -20,6 +20,7 @@ from metastyle.tasks import Prefetcher, TaskSampler
 
 PROBLEM = toy.problem()
 STEPS, SWITCH = 7, 2
+HANDLER = signal.getsignal(signal.SIGTERM)
 
 
 def toy_settings(*, data=None, inner=None, outer=None, run=None) -> config.Config:
@@ -166,7 +167,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(finished, tmp_path, quick, signal_
     signal_at(when)
     assert run(settings, workdir) is False
     assert f"stopped after step {when + 1} of 7" in capsys.readouterr().out
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == HANDLER
     assert not (workdir / "bundle").exists()
     with open(workdir / "metrics.csv", "a") as file:  # as a run leaves it that was killed later, in mid-write
         file.write("".join(f"{step},1,1,1,1,1\n" for step in range(when + 2, 20)) + "2,0.5")
@@ -257,7 +258,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["3"]
     assert not (tmp_path / "run" / "bundle").exists()
     assert [row[0] for row in rows_of(tmp_path / "run")] == ["step", "2", "4"]
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == HANDLER
 
 
 @pytest.mark.parametrize(
@@ -307,7 +308,9 @@ def test_the_picture_grid_has_a_row_for_each_style_and_starts_with_the_photograp
     np.testing.assert_array_equal(grid[top : top + toy.SIZE, 4 : 4 + toy.SIZE], tasks[0]["query"][0])
 
 
-def test_a_second_interrupt_is_not_waited_for():
+def test_a_second_interrupt_is_not_waited_for(request):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with train._StopSignal() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
