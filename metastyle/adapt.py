@@ -57,11 +57,9 @@ def style_problem(net: config.Generator, loss: config.Loss) -> Problem:
     dtype = jnp.dtype(net.dtype)
 
     def prepare(task, params):
-        steps, size = task["support"].shape[:2]
-        pictures = jnp.concatenate([task["support"].reshape(-1, *task["support"].shape[2:]), task["query"]])
-        batch = content_batch(params, pictures, loss, dtype)
-        support = jax.tree.map(lambda x: x[: steps * size].reshape(steps, size, *x.shape[1:]), batch)
-        query = jax.tree.map(lambda x: x[steps * size :], batch)
+        # Batch by batch: together, the features of all photographs take K times the memory of a step.
+        support = _map(lambda pictures: content_batch(params, pictures, loss, dtype), task["support"])
+        query = content_batch(params, task["query"], loss, dtype)
         return Prepared(losses.style_target(params, task["style"], loss, dtype), support, query)
 
     def style_loss(fast, slow, batch, target, params):
@@ -69,6 +67,13 @@ def style_problem(net: config.Generator, loss: config.Loss) -> Problem:
         return losses.perceptual(params, outputs, batch["content"], target, loss, dtype).total.mean()
 
     return Problem(prepare, style_loss)
+
+
+def _map(function: Callable, xs: jax.Array) -> Tree:
+    """`function` of each x, stacked; without a while loop on CPU, where convolutions in one are slow."""
+    if jax.default_backend() != "cpu" or len(xs) == 0:
+        return jax.lax.map(function, xs)
+    return jax.tree.map(lambda *x: jnp.stack(x), *map(function, xs))
 
 
 def content_batch(params: vgg.Params, pictures: jax.Array, loss: config.Loss, dtype=jnp.float32) -> Tree:
@@ -107,13 +112,13 @@ def initial_log_lr(fast: Flat, inner: config.Inner) -> Flat:
     return jax.tree.map(leaf, fast)
 
 
-def support_gradient(loss: Callable, mode: str) -> Callable:
+def support_gradient(loss: Callable, mode: str, remat: bool = False) -> Callable:
     """`(fast, slow, *fixed) -> (loss, dloss/dfast)`, ready to be differentiated again by reverse mode.
 
     mode "plain" leaves the second derivative to autodiff (reverse over reverse). "forward_over_reverse" uses that the
     Hessian is symmetric: the vector-Jacobian product of a gradient is the directional derivative of the full gradient
-    (the mixed mode of MixFlow-MG, Kemaev et al. 2025), so nothing but the arguments is stored between steps. `fixed`
-    gets no cotangent there.
+    (the mixed mode of MixFlow-MG, Kemaev et al. 2025), so nothing but the arguments need be stored between steps;
+    `remat` sees to it that nothing is. `fixed` gets no cotangent there.
     """
     value_and_grad = jax.value_and_grad(loss)
     if mode == "plain":
@@ -129,12 +134,44 @@ def support_gradient(loss: Callable, mode: str) -> Callable:
     def backward(residuals, cotangents):
         fast, slow, fixed = residuals
         of_loss, of_gradient = cotangents
+        if remat:  # or else XLA computes the activations of all steps as soon as it can, long before they are used
+            fast = _after(fast, of_gradient)
         full = jax.grad(loss, argnums=(0, 1))
         first, second = jax.jvp(lambda f: full(f, slow, *fixed), (fast,), (of_gradient,))
         return *jax.tree.map(lambda a, b: of_loss * a + b, first, second), *(None for _ in fixed)
 
     gradient.defvjp(forward, backward)
     return gradient
+
+
+def _after(tree: Tree, signal: Tree) -> Tree:
+    """`tree`, unchanged, but not before `signal` is computed: XLA:CPU drops optimisation barriers before it schedules."""
+    zero = 0.0 * sum(jax.lax.stop_gradient(x).ravel()[0] for x in jax.tree.leaves(signal))
+    return jax.tree.map(lambda x: x + zero.astype(x.dtype), tree)
+
+
+def gradient_at_once(loss: Callable) -> Callable:
+    """`loss(fast, slow, *fixed)` whose gradient is computed with its value, not kept for later.
+
+    Reverse mode stores a network's activations until it comes back; here they are gone when the value is known, and
+    what waits is the gradient, as large as the parameters. `fixed` gets no cotangent.
+    """
+    value_and_grad = jax.value_and_grad(loss, argnums=(0, 1))
+
+    @jax.custom_vjp
+    def function(fast, slow, *fixed):
+        return loss(fast, slow, *fixed)
+
+    def forward(fast, slow, *fixed):
+        value, gradients = value_and_grad(fast, slow, *fixed)
+        return _after(value, gradients), (gradients, len(fixed))
+
+    def backward(residuals, cotangent):
+        gradients, count = residuals
+        return *jax.tree.map(lambda g: cotangent * g, gradients), *([None] * count)
+
+    function.defvjp(forward, backward)
+    return function
 
 
 def inner_loop(
@@ -153,7 +190,7 @@ def inner_loop(
     fixed: what `loss(fast, slow, batch, *fixed)` takes after the batch. first_order (default: the config's) stops the
     gradient through the inner gradient only, so that learned rates still learn. after: evaluated after every step.
     """
-    gradient = support_gradient(loss, inner.gradient)
+    gradient = support_gradient(loss, inner.gradient, inner.remat)
     first_order = inner.first_order if first_order is None else first_order
     slow = meta["slow"]
     unroll = jax.default_backend() == "cpu"  # XLA:CPU runs convolutions in a while loop several times slower
@@ -164,11 +201,14 @@ def inner_loop(
         if first_order:
             g = jax.lax.stop_gradient(g)
         fast = descend(fast, g, log_lr, lr_scale, normalize=inner.normalize)
-        return fast, (value, after(fast) if after else None)
+        told = after(fast) if after else None
+        if after and inner.remat:
+            fast = _after(fast, told)
+        return fast, (value, told)
 
     if inner.steps == 0:
         return InnerResult(meta["fast"], jnp.zeros(0), jnp.zeros(0) if after else None)
-    if inner.remat:
+    if inner.remat and inner.gradient == "plain":
         step = jax.checkpoint(step, prevent_cse=unroll)
     log_lr = jax.tree.map(lambda x: jnp.broadcast_to(x, (inner.steps, *x.shape[1:])), meta["log_lr"])
     fast, (values, afters) = jax.lax.scan(step, meta["fast"], (support, log_lr), unroll=unroll)

@@ -85,11 +85,11 @@ def task_loss(
 
     objective = {"mean": lambda x: x, "log": jnp.log}[outer.objective]
 
-    def query(fast):
-        return problem.loss(fast, meta["slow"], prepared.query, *fixed)
+    query_loss = adapt.gradient_at_once(problem.loss) if inner.remat else problem.loss
 
-    if inner.remat:
-        query = jax.checkpoint(query)
+    def query(fast):
+        return query_loss(fast, meta["slow"], prepared.query, *fixed)
+
     multi_step = bool(outer.multi_step and inner.steps)
     result = adapt.inner_loop(
         problem.loss, meta, prepared.support, fixed, inner,

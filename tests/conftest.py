@@ -18,3 +18,11 @@ def sample_data():
     if folder is None:
         pytest.skip("no sample data: set METASTYLE_SAMPLE_DATA, or put a folder `shared` beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="module")
+def quick_compile():
+    """For tests that compile much and run little."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -11,6 +11,8 @@ from metastyle import meta
 from metastyle.errors import InputError
 from metastyle.mesh import Parallel
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 SETTINGS = toy.settings(outer={"optimizer": "sgd", "lr": 1.0, "lrs_lr": 1.0, "decay": "inverse"})
 
 
