@@ -106,7 +106,7 @@ def test_without_inner_steps_the_meta_gradient_is_the_plain_gradient():
 
 
 def test_deployment_runs_exactly_what_was_meta_trained_then_adam():
-    settings = toy.settings()
+    settings = toy.settings(inner={"support": 2})
     params, task, problem = meta.initial_meta(settings), one_task(), toy.problem()
     prepared = problem.prepare(task, toy.VGG)
     fixed = (prepared.target, toy.VGG)

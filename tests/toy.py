@@ -35,7 +35,7 @@ def settings(*, inner=None, outer=None, run=None) -> config.Config:
         {
             "generator": {"arch": ARCH},
             "data": {"size": SIZE, "content": "procedural", "style": "procedural"},
-            "inner": {"steps": 3, "support": 2, "lr": 0.1} | (inner or {}),
+            "inner": {"steps": 3, "lr": 0.1} | (inner or {}),
             "outer": {"tasks": 8, "warmup": 0, "clip": 0.0} | (outer or {}),
             "run": {"steps": 20} | (run or {}),
         }
