@@ -151,7 +151,7 @@ def choose_adam_lr(
 
 
 def named(text: str) -> tuple[str, str]:
-    """ "NAME=PATH" or "PATH" -> (name, path)."""
+    """(name, path) of NAME=PATH; a PATH alone is its own name."""
     name, _, path = text.rpartition("=")
     return name or path, path
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from metastyle import config, generator
 from metastyle.adapt import Prepared, Problem
+from metastyle.benchmark import relative_error as relative_error
 
 ARCH = "c3s1-4,c3s1-3"
 SIZE = 16
@@ -49,9 +50,3 @@ def tasks(count: int, steps: int = 3, seed: int = 0, dtype=np.float32) -> dict[s
     draw = lambda *shape: rng.uniform(size=(count, *shape, SIZE, SIZE, 3))
     batch = {"style": (draw(1) + 3 * tint) / 4, "support": draw(steps, 2), "query": draw(1)}
     return jax.tree.map(lambda x: x.astype(dtype), batch)
-
-
-def relative_error(a, b) -> float:
-    """Norm of the difference over the norm of `b`, over whole trees."""
-    a, b = (np.concatenate([np.ravel(x).astype(np.float64) for x in jax.tree.leaves(t)]) for t in (a, b))
-    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
