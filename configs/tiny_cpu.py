@@ -11,7 +11,7 @@ from metastyle.config import config_dict
 
 def get_config():
     return config_dict(
-        run={"steps": 400, "log_every": 10, "checkpoint_every": 100, "picture_every": 400},
+        run={"steps": 150, "log_every": 5, "checkpoint_every": 50, "picture_every": 150},
         data={
             "content": "procedural",
             "style": "procedural",
@@ -19,6 +19,6 @@ def get_config():
             "val_style": "procedural",
             "size": 64,
         },
-        inner={"steps": 3, "scope": "norm", "lr": 0.1, "first_order": True},
-        outer={"tasks": 1, "query": 1, "lr": 1e-3, "lrs_lr": 2e-2, "warmup": 20},
+        inner={"steps": 10, "scope": "norm", "lr": 0.2, "first_order": True},
+        outer={"tasks": 1, "query": 1, "lr": 2e-3, "lrs_lr": 4e-2, "warmup": 20, "multi_step": 150},
     )

@@ -1,4 +1,7 @@
-"""Adapts a bundle to a van Gogh and draws what came of it: python -m experiments.demo --bundle=runs/demo/bundle --out=runs/demo"""
+"""Adapts a bundle to a van Gogh and draws what came of it.
+
+python -m experiments.demo --bundle=runs/demo/bundle --out=runs/demo
+"""
 
 from absl import flags
 

@@ -9,6 +9,7 @@ f32[1, *leaf.shape] (one per parameter, Meta-SGD, Li et al. 2017).
 """
 
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -44,11 +45,10 @@ class Problem(NamedTuple):
 
 
 class InnerResult(NamedTuple):
-    """Adapted parameters, the support loss before each step f32[K], and what `after` gave after each step f32[K]."""
+    """Adapted parameters, and the support loss before each step f32[K]; both can be differentiated."""
 
     fast: Flat
     support: jax.Array
-    after: jax.Array | None
 
 
 @functools.cache
@@ -145,33 +145,33 @@ def support_gradient(loss: Callable, mode: str, remat: bool = False) -> Callable
 
 
 def _after(tree: Tree, signal: Tree) -> Tree:
-    """`tree`, unchanged, but not before `signal` is computed: XLA:CPU drops optimisation barriers before it schedules."""
+    """`tree`, but not before `signal` is computed: XLA:CPU drops optimisation barriers before it schedules."""
     zero = 0.0 * sum(jax.lax.stop_gradient(x).ravel()[0] for x in jax.tree.leaves(signal))
     return jax.tree.map(lambda x: x + zero.astype(x.dtype), tree)
 
 
-def gradient_at_once(loss: Callable) -> Callable:
-    """`loss(fast, slow, *fixed)` whose gradient is computed with its value, not kept for later.
+def first_order_gradient(loss: Callable) -> Callable:
+    """`(fast, slow, *fixed) -> (loss, dloss/dfast)` of which only the loss can be differentiated, at no further cost.
 
-    Reverse mode stores a network's activations until it comes back; here they are gone when the value is known, and
-    what waits is the gradient, as large as the parameters. `fixed` gets no cotangent.
+    Its gradients are computed with its value and kept, instead of a network's activations. `fixed` gets no cotangent.
     """
     value_and_grad = jax.value_and_grad(loss, argnums=(0, 1))
 
     @jax.custom_vjp
-    def function(fast, slow, *fixed):
-        return loss(fast, slow, *fixed)
+    def gradient(fast, slow, *fixed):
+        value, (of_fast, _) = value_and_grad(fast, slow, *fixed)
+        return value, of_fast
 
     def forward(fast, slow, *fixed):
         value, gradients = value_and_grad(fast, slow, *fixed)
-        return _after(value, gradients), (gradients, len(fixed))
+        return (value, gradients[0]), (gradients, len(fixed))
 
-    def backward(residuals, cotangent):
+    def backward(residuals, cotangents):
         gradients, count = residuals
-        return *jax.tree.map(lambda g: cotangent * g, gradients), *([None] * count)
+        return *jax.tree.map(lambda g: cotangents[0] * g, gradients), *([None] * count)
 
-    function.defvjp(forward, backward)
-    return function
+    gradient.defvjp(forward, backward)
+    return gradient
 
 
 def inner_loop(
@@ -183,36 +183,28 @@ def inner_loop(
     *,
     first_order: bool | None = None,
     lr_scale: jax.Array | float = 1.0,
-    after: Callable[[Flat], jax.Array] | None = None,
 ) -> InnerResult:
     """Adapts `meta` ({"fast", "slow", "log_lr"}) on `support` (leaves [K, ...]), K = `inner.steps`.
 
     fixed: what `loss(fast, slow, batch, *fixed)` takes after the batch. first_order (default: the config's) stops the
-    gradient through the inner gradient only, so that learned rates still learn. after: evaluated after every step.
+    gradient through the inner gradient only, so that learned rates still learn.
     """
-    gradient = support_gradient(loss, inner.gradient, inner.remat)
     first_order = inner.first_order if first_order is None else first_order
+    gradient = first_order_gradient(loss) if first_order else support_gradient(loss, inner.gradient, inner.remat)
     slow = meta["slow"]
     unroll = jax.default_backend() == "cpu"  # XLA:CPU runs convolutions in a while loop several times slower
 
     def step(fast, xs):
         batch, log_lr = xs
         value, g = gradient(fast, slow, batch, *fixed)
-        if first_order:
-            g = jax.lax.stop_gradient(g)
-        fast = descend(fast, g, log_lr, lr_scale, normalize=inner.normalize)
-        told = after(fast) if after else None
-        if after and inner.remat:
-            fast = _after(fast, told)
-        return fast, (value, told)
+        return descend(fast, g, log_lr, lr_scale, normalize=inner.normalize), value
 
     if inner.steps == 0:
-        return InnerResult(meta["fast"], jnp.zeros(0), jnp.zeros(0) if after else None)
-    if inner.remat and inner.gradient == "plain":
+        return InnerResult(meta["fast"], jnp.zeros(0))
+    if inner.remat and inner.gradient == "plain" and not first_order:
         step = jax.checkpoint(step, prevent_cse=unroll)
     log_lr = jax.tree.map(lambda x: jnp.broadcast_to(x, (inner.steps, *x.shape[1:])), meta["log_lr"])
-    fast, (values, afters) = jax.lax.scan(step, meta["fast"], (support, log_lr), unroll=unroll)
-    return InnerResult(fast, values, afters)
+    return InnerResult(*jax.lax.scan(step, meta["fast"], (support, log_lr), unroll=unroll))
 
 
 def descend(fast: Flat, gradient: Flat, log_lr: Flat, lr_scale: jax.Array | float = 1.0, *, normalize: bool) -> Flat:
@@ -229,14 +221,17 @@ class Step(NamedTuple):
     loss: float
 
 
-_value_and_grad = jax.jit(
-    lambda loss, fast, slow, batch, *fixed: jax.value_and_grad(loss)(fast, slow, batch, *fixed), static_argnums=0
-)
+@functools.partial(jax.jit, static_argnums=0)
+def _value_and_grad(loss, fast, slow, support, chosen, *fixed):
+    batch = jax.tree.map(operator.itemgetter(chosen), support)
+    return jax.value_and_grad(loss)(fast, slow, batch, *fixed)
+
+
 _descend = jax.jit(descend, static_argnames="normalize")
 
 
 @functools.cache
-def _adam(lr: float) -> tuple[optax.GradientTransformation, Callable]:
+def _adam(lr: float) -> tuple[Callable, Callable]:
     tx = optax.adam(lambda count: lr * jnp.minimum(1.0, (count + 1) / ADAM_WARMUP))
 
     @jax.jit
@@ -244,7 +239,7 @@ def _adam(lr: float) -> tuple[optax.GradientTransformation, Callable]:
         updates, state = tx.update(gradient, state, fast)
         return optax.apply_updates(fast, updates), state
 
-    return tx, update
+    return jax.jit(tx.init), update
 
 
 def adapt(
@@ -263,9 +258,9 @@ def adapt(
     """The inner loop at deployment: `steps` steps from `meta`, one compiled gradient, the loop in Python.
 
     support: leaves [N, ...]; step k uses `inner.support` of them, round and round. The first `learned_steps`
-    (default: `inner.steps`) steps are the meta-trained ones; any further are Adam with fresh moments, a warm-up of 5 steps and
-    `adam_lr`. `on_step` is told the loss before each step, `on_params` the fast parameters after 0 ... `steps` steps.
-    Returns the adapted fast parameters and the loss before each step.
+    (default: `inner.steps`) steps are the meta-trained ones; any further are Adam with fresh moments, a warm-up of 5
+    steps and `adam_lr`. `on_step` is told the loss before each step, `on_params` the fast parameters after 0 ...
+    `steps` steps. Returns the adapted fast parameters and the loss before each step.
     """
     fast, history, adam_state = meta["fast"], [], None
     learned_steps = inner.steps if learned_steps is None else learned_steps
@@ -274,16 +269,16 @@ def adapt(
         on_params(0, fast)
     for k in range(steps):
         chosen = (k * inner.support + np.arange(inner.support)) % size
-        value, gradient = _value_and_grad(loss, fast, meta["slow"], jax.tree.map(lambda x: x[chosen], support), *fixed)
+        value, gradient = _value_and_grad(loss, fast, meta["slow"], support, chosen, *fixed)
         history.append(float(value))
         if on_step:
             on_step(Step(k, history[-1]))
         if k < learned_steps:
-            rates = jax.tree.map(lambda x: x[min(k, x.shape[0] - 1)], meta["log_lr"])
+            rates = {path: x[min(k, x.shape[0] - 1)] for path, x in meta["log_lr"].items()}
             fast = _descend(fast, gradient, rates, normalize=inner.normalize)
         else:
-            tx, update = _adam(adam_lr)
-            adam_state = tx.init(fast) if adam_state is None else adam_state
+            start, update = _adam(adam_lr)
+            adam_state = start(fast) if adam_state is None else adam_state
             fast, adam_state = update(gradient, adam_state, fast)
         if on_params:
             on_params(k + 1, fast)

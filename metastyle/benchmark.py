@@ -144,7 +144,7 @@ def gradients() -> Numbers:
                 task = _first(_tasks(1, 2, 16, np.float64))
                 loss = jax.jit(lambda m: meta.task_loss(problem, settings, m, task, weights, 0, False)[0])  # noqa: B023
                 both[mode] = jax.jit(jax.grad(loss))(params)
-            direction = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), params)
+            direction = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), params)  # noqa: B023
             ahead, behind = (jax.tree.map(lambda p, d: p + s * d, params, direction) for s in (1e-6, -1e-6))  # noqa: B023
             numeric = (loss(ahead) - loss(behind)) / 2e-6
             analytic = sum(jax.tree.leaves(jax.tree.map(jnp.vdot, both["forward_over_reverse"], direction)))
@@ -302,14 +302,15 @@ def quality() -> Numbers:
         sources = [
             f"--config.data.{field}=folder:{data}/data/{place}"
             for field, place in {
-                "content": "content/train", "style": "style/train", "val_content": "content/val", "val_style": "style/val"
+                "content": "content/train", "style": "style/train",
+                "val_content": "content/val", "val_style": "style/val",
             }.items()
         ]  # fmt: skip
         seconds = _command(*_META_TRAIN, f"--workdir={folder}/run", *sources)
         with contextlib.redirect_stderr(None):
             evaluate.report(
-                {"tiny": f"{folder}/run/bundle"}, f"{data}/data/content/val", f"{data}/data/style/val", f"{folder}/report",
-                pair_count=_JUDGED, size=128, steps=[0, *range(3, 9), 10],
+                {"tiny": f"{folder}/run/bundle"}, f"{data}/data/content/val", f"{data}/data/style/val",
+                f"{folder}/report", pair_count=_JUDGED, size=128, steps=[0, 3, *range(10, 16)],
             )  # fmt: skip
         mean = evaluate.mean_by_step(f"{folder}/report/results.csv")
     tiny_j, photograph = mean["tiny"], mean["photograph"][0]

@@ -1,4 +1,4 @@
-"""What a newcomer sees first: a bundle adapts to a painting of van Gogh and stylises photographs it did not learn on."""
+"""What a newcomer sees first: a bundle adapts to a van Gogh and stylises photographs it did not learn on."""
 
 import time
 from pathlib import Path

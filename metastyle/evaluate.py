@@ -15,7 +15,8 @@ from metastyle import adapt, bundles, config, generator, images, losses, meta, v
 from metastyle.errors import InputError
 from metastyle.sources import FolderSource, Source
 
-ADAM_LRS = (1e-3, 3e-3, 1e-2)
+ADAM_LRS = (1e-3, 3e-3, 1e-2)  # of a random start
+BUNDLE_ADAM_LRS = (1e-4, 3e-4, *ADAM_LRS)  # beyond the meta-trained steps; kernels take smaller ones than norms
 _POOL = 16  # support photographs per pair
 
 
@@ -46,7 +47,7 @@ def pairs(contents: Source, styles: Source, count: int, size: int, support: int,
             f"`contents`: expected at least 2 photographs, one to judge and one to learn on, got {len(contents)}"
         )
     order = np.random.default_rng(seed).permutation(len(styles))
-    photographs = [_square(contents, i, size) for i in range(len(contents))]
+    photographs = [square(contents, i, size) for i in range(len(contents))]
 
     def others(i):
         following = [j % len(contents) for j in range(i + 1, i + len(contents))]
@@ -55,11 +56,12 @@ def pairs(contents: Source, styles: Source, count: int, size: int, support: int,
     out = []
     for i in range(count):
         judged = i % len(contents)
-        out.append(Pair(photographs[judged], _square(styles, int(order[i % len(order)]), size), others(judged)))
+        out.append(Pair(photographs[judged], square(styles, int(order[i % len(order)]), size), others(judged)))
     return out
 
 
-def _square(source: Source, index: int, size: int) -> np.ndarray:
+def square(source: Source, index: int, size: int) -> np.ndarray:
+    """Picture `index` of a source as a square f32[size, size, 3]."""
     return images.square(images.load(source[index])[0], size)
 
 
@@ -128,26 +130,30 @@ def choose_adam_lr(
     The rate with the lowest mean query loss after K + `beyond` steps, among those whose loss after K + 1 ... K + 5 is
     never above that after K (else the smallest rate). Beyond K, the support batches go round again.
     """
-    inner, losses_of = settings.inner, {lr: [] for lr in ADAM_LRS}
+    inner, curves = settings.inner, {lr: [] for lr in BUNDLE_ADAM_LRS}
     query_loss = jax.jit(problem.loss)
     for task in tasks:
         prepared = jax.tree.map(jnp.asarray, problem.prepare(task, params))
         fixed = (prepared.target, params)
         support = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), prepared.support)
-        for lr in ADAM_LRS:
-            curve = []
 
-            def look(k, fast):
-                if k >= inner.steps:
-                    curve.append(float(query_loss(fast, learned["slow"], prepared.query, *fixed)))  # noqa: B023
-
-            adapt.adapt(
-                problem.loss, learned, support, fixed, steps=inner.steps + beyond, inner=inner, adam_lr=lr, on_params=look
+        def go_on(fast, steps, learned_steps, lr):
+            losses_after = []
+            fast, _ = adapt.adapt(
+                problem.loss, learned | {"fast": fast}, support, fixed, steps=steps, inner=inner, adam_lr=lr,  # noqa: B023
+                learned_steps=learned_steps,
+                on_params=lambda _, now: losses_after.append(
+                    float(query_loss(now, learned["slow"], prepared.query, *fixed))  # noqa: B023
+                ),
             )  # fmt: skip
-            losses_of[lr].append(curve)
-    mean = {lr: np.mean(curves, 0) for lr, curves in losses_of.items()}
+            return fast, losses_after
+
+        adapted, _ = go_on(learned["fast"], inner.steps, inner.steps, 0.0)
+        for lr, found in curves.items():
+            found.append(go_on(adapted, beyond, 0, lr)[1])
+    mean = {lr: np.mean(found, 0) for lr, found in curves.items()}
     steady = {lr: m[-1] for lr, m in mean.items() if max(m[1:6]) <= m[0]}
-    return min(steady, key=steady.get) if steady else min(ADAM_LRS)
+    return min(steady, key=steady.get) if steady else min(BUNDLE_ADAM_LRS)
 
 
 def named(text: str) -> tuple[str, str]:

@@ -74,7 +74,7 @@ def _from_file(path: str, max_pixels: int, name: str) -> tuple[np.ndarray, np.nd
     if not stat.S_ISREG(mode):
         raise InputError(f"`{name}`: expected a regular file, got {path!r}; save the picture to a file first")
     try:
-        stream = open(path, "rb")
+        stream = open(path, "rb")  # noqa: SIM115
     except OSError as error:
         raise InputError(f"`{name}`: cannot read {path!r}: {_line(error)}") from None
     with stream:

@@ -37,6 +37,8 @@ def gram(features: jax.Array) -> jax.Array:
     """F^T F / (h w): f32[N, h, w, C] -> f32[N, C, C]."""
     n, h, w, c = features.shape
     flat = features.reshape(n, h * w, c)
+    if n == 1:  # XLA:CPU takes twice as long over the gradient of a product with a batch axis
+        return (flat[0].T @ flat[0])[None] / (h * w)
     return jnp.einsum("npc,npd->ncd", flat, flat) / (h * w)
 
 
@@ -61,6 +63,8 @@ def style_target(params: vgg.Params, pictures: jax.Array, loss: Loss, dtype=jnp.
 
 def mean_target(targets: list[Target], loss: Loss) -> Target:
     """The target of pictures that were measured one by one (of any sizes): the same as `style_target` of them all."""
+    if len(targets) == 1:
+        return targets[0]
     return jax.tree.map(lambda x: x[None], _pool(jax.tree.map(lambda *x: jnp.concatenate(x), *targets)))
 
 

@@ -3,6 +3,7 @@
 Knows of devices no more than the name of the axis over which tasks are spread.
 """
 
+import operator
 from typing import Any
 
 import jax
@@ -55,18 +56,21 @@ def optimizer(settings: config.Config) -> optax.GradientTransformation:
 
 def is_first_order(settings: config.Config, step: int) -> bool:
     """Whether the meta-gradient of this outer step is first order: the one thing for which a step is recompiled."""
+    if settings.outer.update == "reptile":
+        return True
     return settings.inner.first_order or step < settings.outer.second_order_from
 
 
 def step_weights(outer: config.Outer, steps: int, step: jax.Array) -> jax.Array:
-    """Weights of the query loss after each inner step, f32[K], summing to 1.
+    """Weights of the losses after 0 ... K inner steps, f32[K + 1], summing to 1.
 
     Uniform at first; annealed over `outer.multi_step` outer steps towards the last (MAML++, section 4).
     """
-    last = jnp.zeros(steps).at[-1].set(1.0)
-    uniform = jnp.full(steps, 1 / steps)
+    last = jnp.zeros(steps + 1).at[-1].set(1.0)
+    if not outer.multi_step:
+        return last
     progress = jnp.minimum(step / outer.multi_step, 1 - _MULTI_STEP_FLOOR)
-    return progress * last + (1 - progress) * uniform
+    return progress * last + (1 - progress) / (steps + 1)
 
 
 def task_loss(
@@ -74,7 +78,9 @@ def task_loss(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Query loss of one task after adaptation (MAML, Finn et al. 2017), and what is logged of it.
 
-    `outer.objective` "log" takes its logarithm: the mean over tasks then is that of relative improvements, where the
+    The multi-step loss (MAML++) costs nothing here: every inner step has photographs of its own, so the support loss
+    before it, which is computed anyway, is the loss on photographs that the parameters haven't seen.
+    `outer.objective` "log" takes logarithms: the mean over tasks then is that of relative improvements, where the
     few styles with a loss ten times that of others would drown them.
     """
     inner, outer = settings.inner, settings.outer
@@ -82,26 +88,15 @@ def task_loss(
     fixed = (prepared.target, vgg)
     if inner.lrs == "fixed":
         meta = meta | {"log_lr": jax.lax.stop_gradient(meta["log_lr"])}
-
-    objective = {"mean": lambda x: x, "log": jnp.log}[outer.objective]
-
-    query_loss = adapt.gradient_at_once(problem.loss) if inner.remat else problem.loss
-
-    def query(fast):
-        return query_loss(fast, meta["slow"], prepared.query, *fixed)
-
-    multi_step = bool(outer.multi_step and inner.steps)
     result = adapt.inner_loop(
-        problem.loss, meta, prepared.support, fixed, inner,
-        first_order=first_order, lr_scale=lr_scale(outer, step), after=query if multi_step else None,
-    )  # fmt: skip
-    if multi_step:
-        loss, last = step_weights(outer, inner.steps, step) @ objective(result.after), result.after[-1]
-    else:
-        last = query(result.fast)
-        loss = objective(last)
-    first = result.support[0] if inner.steps else last
-    return loss, {"loss": loss, "query": last, "support_first": first, "support_mean": result.support.mean()}
+        problem.loss, meta, prepared.support, fixed, inner, first_order=first_order, lr_scale=lr_scale(outer, step)
+    )
+    query = problem.loss(result.fast, meta["slow"], prepared.query, *fixed)
+    curve = jnp.append(result.support, query)
+    objective = {"mean": lambda x: x, "log": jnp.log}[outer.objective]
+    loss = step_weights(outer, inner.steps, step) @ objective(curve)
+    support = curve[: max(inner.steps, 1)]
+    return loss, {"loss": loss, "query": query, "support_first": support[0], "support_mean": support.mean()}
 
 
 def reptile_gradient(problem: Problem, settings: config.Config, meta: Meta, task: Any, vgg: Any, step: jax.Array):
@@ -141,7 +136,7 @@ def meta_gradient(
     if jax.default_backend() == "cpu":  # no while loop, as in adapt.inner_loop
         total = one(jax.tree.map(lambda x: x[0], tasks))
         for i in range(1, count):
-            total = jax.tree.map(jnp.add, total, one(jax.tree.map(lambda x: x[i], tasks)))
+            total = jax.tree.map(jnp.add, total, one(jax.tree.map(operator.itemgetter(i), tasks)))
     else:
         shapes = jax.eval_shape(one, jax.tree.map(lambda x: x[0], tasks))
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype) + _varying_zero(tasks, s.dtype), shapes)

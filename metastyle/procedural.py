@@ -192,7 +192,9 @@ def objects(rng: Rng, ground: np.ndarray, colours: np.ndarray, horizon: float) -
 
     angle = 0.0 if upright else rng.uniform(0, TAU)
     x, y = plane(size)
-    u, v = ((at - of_owner(owner, middle)) / of_owner(owner, radius, 1) for at, middle in zip((x, y), centre.T))
+    u, v = (
+        (at - of_owner(owner, middle)) / of_owner(owner, radius, 1) for at, middle in zip((x, y), centre.T, strict=True)
+    )
     lit = np.clip(u * np.cos(angle + 0.8) + v * np.sin(angle + 0.8) + 0.2 - 0.3 * (u * u + v * v), -2, 1)
     light = of_owner(owner, rng.gamma(2, 0.15, count)) * lit
     stripes = np.sin(rng.uniform(20, 120) * plane(size, angle)[0] + 1.5 * soft_noise(rng, size, 6))
@@ -201,7 +203,7 @@ def objects(rng: Rng, ground: np.ndarray, colours: np.ndarray, horizon: float) -
         np.sign(stripes),
         fractal_noise(rng, size, rng.uniform(0.4, 0.9), log_uniform(rng, 0.1, 10)),
     )
-    for grain, sparsity in zip(grains, (0.8, 0.06, 0.4)):
+    for grain, sparsity in zip(grains, (0.8, 0.06, 0.4), strict=True):
         light += of_owner(owner, rng.gamma(sparsity, 0.2, count)) * grain
     order = of_owner(owner, rng.uniform(0.3, 1, count))
     light -= rng.uniform(0, 1) * np.clip(blur(order, 0.05) - order, 0, 1)

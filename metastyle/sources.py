@@ -154,7 +154,7 @@ def _open_tfds(dataset: str, split: str, name: str) -> tuple:
         else:
             builder = tfds.builder(dataset, data_dir=os.environ.get("TFDS_DATA_DIR"))
         features = builder.info.features
-        picture = features["image"] if "image" in features else None
+        picture = features["image"] if "image" in features else None  # noqa: SIM401 no dict
         if isinstance(picture, tfds.features.Image) and picture.np_dtype in (np.uint8, np.uint16):
             records = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
             return records, "name" in features and isinstance(features["name"], tfds.features.Text)

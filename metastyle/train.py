@@ -111,12 +111,9 @@ def val_tasks(settings: config.Config) -> list[Task]:
     """The tasks of the picture grid, the same for a whole run: a style, a photograph, support [N, 1, S, S, 3]."""
     val, inner = TaskSampler(settings, prefix="val_"), settings.inner
     count, support = min(_VAL_STYLES, len(val.style)), max(inner.steps * inner.support, 1)
-
-    def square(source, i):
-        return images.square(images.load(source[i % len(source)])[0], settings.data.size)
-
-    photographs = np.stack([square(val.content, i) for i in range(count + support)])[:, None]
-    styles = np.stack([square(val.style, i * len(val.style) // count) for i in range(count)])[:, None]
+    size, contents = settings.data.size, len(val.content)
+    photographs = np.stack([evaluate.square(val.content, i % contents, size) for i in range(count + support)])[:, None]
+    styles = np.stack([evaluate.square(val.style, i * len(val.style) // count, size) for i in range(count)])[:, None]
     return [
         {"style": style, "support": photographs[i + 1 : i + 1 + support], "query": photographs[i]}
         for i, style in enumerate(styles)

@@ -143,12 +143,12 @@ def from_tensors(tensors: dict[str, np.ndarray], convention: dict, source: objec
     """
     check_tensors(tensors, source)
     flip = slice(None, None, -1) if convention["channels"] == "bgr" else slice(None)
-    params = {"input": {k: jnp.asarray(np.float32(convention[k])[flip]) for k in ("mean", "std")}}
+    params = {"input": {k: np.float32(convention[k])[flip] for k in ("mean", "std")}}
     for layer in LAYERS:
         kernel = np.float32(tensors[f"{layer}/kernel"])
         kernel = kernel[:, :, flip] if layer == LAYERS[0] else kernel
-        params[layer] = {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(np.float32(tensors[f"{layer}/bias"]))}
-    return params
+        params[layer] = {"kernel": kernel, "bias": np.float32(tensors[f"{layer}/bias"])}
+    return jax.device_put(params)
 
 
 def check_tensors(tensors: dict[str, np.ndarray], source: object, name: str = "vgg") -> None:

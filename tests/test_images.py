@@ -203,7 +203,7 @@ def _icc_rgb_profile(order, gamma=1.0):
         return b"XYZ \0\0\0\0" + b"".join(map(s15, triple))
 
     tags = {b"desc": b"desc\0\0\0\0" + struct.pack(">I", 2) + b"x\0" + bytes(78), b"wtpt": xyz((0.9642, 1, 0.8249))}
-    for channel, primary in zip("rgb", order):
+    for channel, primary in zip("rgb", order, strict=True):
         tags[channel.encode() + b"XYZ"] = xyz(primaries[primary])
         tags[channel.encode() + b"TRC"] = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256))
     table, body, offset = b"", b"", 128 + 4 + 12 * len(tags)
@@ -685,14 +685,12 @@ def test_atomic_replaces_on_success(tmp_path):
 def test_atomic_leaves_nothing_on_failure(tmp_path, error):
     path = tmp_path / "a.json"
     path.write_bytes(b"before")
-    with pytest.raises(error):
-        with images.atomic(path) as temporary:
-            temporary.write_bytes(b"half")
-            raise error
+    with pytest.raises(error), images.atomic(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise error
     assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path]
-    with pytest.raises(error):
-        with images.atomic(tmp_path / "b.json"):
-            raise error
+    with pytest.raises(error), images.atomic(tmp_path / "b.json"):
+        raise error
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -148,11 +148,32 @@ def test_the_log_objective_divides_the_gradient_by_the_loss():
 
 def test_multi_step_weights_anneal_to_the_last_step():
     outer = config.Outer(multi_step=100)
-    weights = [np.asarray(meta.step_weights(outer, 4, step)) for step in (0, 50, 1000)]
+    weights = [np.asarray(meta.step_weights(outer, 3, step)) for step in (0, 50, 1000)]
     np.testing.assert_allclose(weights[0], 0.25)
     np.testing.assert_allclose([w.sum() for w in weights], 1, rtol=1e-6)
     assert weights[0][-1] < weights[1][-1] < weights[2][-1]
     np.testing.assert_allclose(weights[2][:-1], 0.03 / 4, rtol=1e-5)
+    np.testing.assert_array_equal(meta.step_weights(config.Outer(multi_step=0), 3, 0), [0, 0, 0, 1])
+
+
+@pytest.mark.parametrize("first_order", [True, False])
+def test_the_multi_step_gradient_is_the_mean_of_the_gradients_after_each_number_of_steps(first_order):
+    settings = toy.settings(outer={"multi_step": 10})
+    params, task = meta.initial_meta(settings), one_task()
+    _, gradient = loss_and_gradient(settings, params, task, jnp.float32, first_order)
+    expected = jax.tree.map(jnp.zeros_like, params)
+    for k in range(4):
+        # K = k, judged on the photographs of step k + 1, or after the last on the query.
+        shorter = toy.settings(inner={"steps": k})
+        judged = task["support"][k] if k < 3 else task["query"]
+        cut = task | {"support": task["support"][:k], "query": judged}
+        start = params | {"log_lr": jax.tree.map(lambda x: x[: max(k, 1)], params["log_lr"])}  # noqa: B023
+        _, part = loss_and_gradient(shorter, start, cut, jnp.float32, first_order)
+        part["log_lr"] = jax.tree.map(
+            lambda x, g: jnp.zeros_like(x).at[: len(g)].add(g), params["log_lr"], part["log_lr"]
+        )
+        expected = jax.tree.map(lambda e, g: e + g / 4, expected, part)
+    assert toy.relative_error(gradient, expected) < 1e-5
 
 
 def test_reptile_moves_towards_where_the_inner_loop_ends():

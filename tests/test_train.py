@@ -128,7 +128,7 @@ def test_a_run_writes_what_it_promises(finished):
     grid, _ = images.load(workdir / "pictures" / "step_0000007.png")
     assert grid.shape[1] == 4 * (toy.SIZE + 4) + 4 and grid.shape[0] > 4 * (toy.SIZE + 4)
     bundle = bundles.load_bundle(workdir / "bundle")
-    assert bundle.config == settings and bundle.adam_lr in evaluate.ADAM_LRS
+    assert bundle.config == settings and bundle.adam_lr in evaluate.BUNDLE_ADAM_LRS
     state = state_of(workdir, settings, STEPS)
     assert_equal(bundle.meta, state["meta"])
     assert state["step"] == STEPS
@@ -242,7 +242,7 @@ def test_no_outer_steps_give_the_bundle_of_the_start(tmp_path, steps):
     assert run(settings, tmp_path / "run") is True
     bundle = bundles.load_bundle(tmp_path / "run" / "bundle")
     assert_equal(bundle.meta, jax.tree.map(np.asarray, meta.initial_meta(settings)))
-    assert bundle.adam_lr in evaluate.ADAM_LRS
+    assert bundle.adam_lr in evaluate.BUNDLE_ADAM_LRS
     assert rows_of(tmp_path / "run") == [["step", *train.LOGGED]]
 
 
