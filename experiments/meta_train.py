@@ -4,12 +4,11 @@ Any setting can be changed on the line, as in --config.inner.steps=3. The same l
 """
 
 from absl import flags
-from ml_collections import config_flags
 
 from metastyle import config
-from metastyle.launch import RETRY, run
+from metastyle.launch import RETRY, config_flag, run
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "a file of configs/", lock_config=True)
+_CONFIG = config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for checkpoints, curves, pictures and the bundle")
 flags.mark_flags_as_required(["config", "workdir"])
 

@@ -8,7 +8,7 @@ import numpy as np
 from metastyle import images, paths, stylizer
 
 STEPS = 10
-_SIZE = 384  # px, short side of the photographs in the grid
+_SIZE = 256  # px, sides of the photographs in the grid
 _PHOTOGRAPHS = ("rocket", "astronaut")
 _SUPPORT = ("chelsea", "coffee")
 

@@ -17,6 +17,16 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     app.run(lambda argv: sys.exit(guard(main, argv)), flags_parser=_parse)
 
 
+def config_flag() -> flags.FlagHolder:
+    """The flag --config, a file of `configs/`. ml_collections opens a --flagfile already here."""
+    from ml_collections import config_flags
+
+    try:
+        return config_flags.DEFINE_config_file("config", None, "a file of configs/", lock_config=True)
+    except flags.Error as error:
+        _refuse(str(error))
+
+
 def guard(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
     """The exit status of `main(argv)`.
 

@@ -62,6 +62,7 @@ def meta_train(*flags):
         ([TINY, "--config.inner.steps=three"], "flag --config.inner.steps=three"),
         ([TINY, "--config.inner.steps=-1"], "`inner.steps`: expected at least 0, got -1"),
         ([TINY, "--frobnicate"], "Unknown command line flag 'frobnicate'"),
+        ([TINY, "--flagfile=none.txt"], "Unable to open flagfile"),
         ([TINY, "extra"], "`extra`: expected only flags"),
         (["--config={folder}/mistaken.py"], "`outer.lr`: expected at least 0, got -1.0"),
     ],
