@@ -16,7 +16,9 @@ from metastyle.config import Config
 from metastyle.errors import InputError
 from metastyle.images import MAX_PIXELS, Picture
 
-SUPPORT_POOL = 16  # support crops at most; further steps go round them again
+# Support crops at most, or all the photographs given; further steps go round them again. Each takes a quarter of the
+# time of a step, and more of them made no style better (experiments/RESULTS.md).
+SUPPORT_POOL = 6
 
 
 @dataclass(frozen=True)
