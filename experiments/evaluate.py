@@ -1,33 +1,46 @@
-"""Judges bundles on photographs and paintings that they never saw.
+"""Judges bundles or a run's checkpoints on photographs and paintings that they never saw, beside other methods.
 
 python -m experiments.evaluate --bundle=ours=runs/tiny/bundle --contents=DIR --styles=DIR --pairs=8 --out=report
+python -m experiments.evaluate --config=configs/eval_quick.py --bundle=runs/tiny/bundle --out=report
+python -m experiments.evaluate --config=configs/eval_quick.py --checkpoints=runs/tiny/checkpoints --watch --out=report
 """
 
 from absl import flags
 
-from metastyle.launch import run
+from metastyle.launch import config_flag, run
 
-_BUNDLES = flags.DEFINE_multi_string("bundle", None, "PATH or NAME=PATH; one row each", required=True)
-_CONTENTS = flags.DEFINE_string("contents", None, "folder of photographs", required=True)
-_STYLES = flags.DEFINE_string("styles", None, "folder of paintings", required=True)
-_PAIRS = flags.DEFINE_integer("pairs", 8, "photograph-painting pairs")
-_SIZE = flags.DEFINE_integer("size", 256, "px, of the squares that are judged")
-_STEPS = flags.DEFINE_list("steps", ["0", "1", "2", "5", "10"], "gradient steps after which to judge")
-_OUT = flags.DEFINE_string("out", "report", "folder for the table, the curve and the pictures")
-_VGG = flags.DEFINE_string("vgg", "", "VGG-16 weights")
+_CONFIG = config_flag()
+_BUNDLES = flags.DEFINE_multi_string("bundle", [], "PATH or NAME=PATH; one row each")
+_ADAM_ALL = flags.DEFINE_multi_string("adam_all", [], "name of a bundle to deploy as MetaStyle is: Adam on all")
+_CHECKPOINTS = flags.DEFINE_string("checkpoints", None, "the folder `checkpoints` of a run, instead of bundles")
+_WATCH = flags.DEFINE_bool("watch", False, "evaluate the checkpoints to come, too, until the run's last")
+_OUT = flags.DEFINE_string("out", "report", "folder for the report; what is there already is not done again")
+_PART = flags.DEFINE_string("part", "0/1", "i/n: do part i of n, as one of n processes with the same --out")
+flags.DEFINE_string("contents", None, "folder of photographs")
+flags.DEFINE_string("styles", None, "folder of paintings")
+flags.DEFINE_integer("pairs", None, "photograph-painting pairs")
+flags.DEFINE_integer("size", None, "px, of the squares that are judged")
+flags.DEFINE_list("steps", None, "gradient steps after which to judge")
+flags.DEFINE_list("methods", None, "identity, style, gatys, johnson, random, lite: what to compare with")
+flags.DEFINE_integer("baseline_pairs", None, "on how many styles `johnson` is trained")
+flags.DEFINE_string("vgg", None, "VGG-16 weights")
+flags.DEFINE_string("lpips", None, "LPIPS weights (experiments.convert_metrics)")
+flags.DEFINE_string("inception", None, "weights of ArtFID's Inception (experiments.convert_metrics)")
+_SETTINGS = ("contents", "styles", "pairs", "size", "steps", "methods", "baseline_pairs", "vgg", "lpips", "inception")
 
 
 def main(_: list[str]) -> None:
     from metastyle import evaluate
 
-    bundles = dict(evaluate.named(text) for text in _BUNDLES.value)
-    steps = evaluate.parse_steps(_STEPS.value)
-    print(
-        evaluate.report(
-            bundles, _CONTENTS.value, _STYLES.value, _OUT.value, pair_count=_PAIRS.value, size=_SIZE.value, steps=steps,
-            weights=_VGG.value,
-        )
-    )  # fmt: skip
+    given = {name: flags.FLAGS[name].value for name in _SETTINGS if flags.FLAGS[name].value is not None}
+    settings = evaluate.settings(_CONFIG.value, given)
+    part = evaluate.parse_part(_PART.value)
+    if _CHECKPOINTS.value:
+        results = evaluate.follow(settings, _CHECKPOINTS.value, _OUT.value, part, watch=_WATCH.value)
+    else:
+        results = evaluate.run(settings, evaluate.load(_BUNDLES.value, _ADAM_ALL.value), _OUT.value, part)
+    if results:
+        print(evaluate.summary(results, _OUT.value))
 
 
 if __name__ == "__main__":

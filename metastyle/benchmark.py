@@ -290,7 +290,7 @@ def adaptation() -> Numbers:
 
 def quality() -> Numbers:
     """`tiny_cpu` on the sample data's training pictures, judged on val pictures (experiments.evaluate)."""
-    from metastyle import evaluate, paths
+    from metastyle import config, evaluate, paths
 
     data = paths.sample_data()
     if data is None:
@@ -304,17 +304,17 @@ def quality() -> Numbers:
             }.items()
         ]  # fmt: skip
         seconds = _command(*_META_TRAIN, f"--workdir={folder}/run", *sources)
-        evaluate.report(
-            {"tiny": f"{folder}/run/bundle"}, f"{data}/data/content/val", f"{data}/data/style/val",
-            f"{folder}/report", pair_count=_JUDGED, size=128, steps=[0, 3, *range(10, 16)],
-        )  # fmt: skip
-        mean = evaluate.mean_by_step(f"{folder}/report/results.csv")
-    tiny_j, photograph = mean["tiny"], mean["photograph"][0]
-    random_j = min(j[10] for name, j in mean.items() if name.startswith("random start"))
-    out: Numbers = {f"J after {k} steps": j for k, j in tiny_j.items()}
-    return out | {
-        "J of the photograph": photograph,
-        "J of a random start after 10 Adam steps, best rate": random_j,
+        settings = config.evaluation({
+            "contents": f"{data}/data/content/val", "styles": f"{data}/data/style/val", "pairs": _JUDGED, "size": 128,
+            "steps": (0, 3, *range(10, 16)), "methods": ("identity", "random"),
+        })  # fmt: skip
+        starts = evaluate.load([f"tiny={folder}/run/bundle"])
+        summary = evaluate.run(settings, starts, f"{folder}/report")["summary"]
+    tiny_j = {line["steps"]: line["J"] for line in summary if line["method"] == "tiny"}
+    random_j = [line["J"] for line in summary if line["method"].startswith("random") and line["steps"] == 10]
+    return {f"J after {k} steps": j for k, j in tiny_j.items()} | {
+        "J of the photograph": next(line["J"] for line in summary if line["method"] == "photograph"),
+        "J of a random start after 10 Adam steps, best rate": min(random_j),
         "J after 10 steps over J after 0": tiny_j[10] / tiny_j[0],
         "training, s": seconds,
     }

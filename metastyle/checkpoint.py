@@ -39,6 +39,10 @@ class Checkpoints:
         """The newest step."""
         return self._manager.latest_step()
 
+    def steps(self) -> list[int]:
+        """All of them, oldest first."""
+        return sorted(self._manager.all_steps())
+
     def save(self, step: int, state: Any, settings: config.Config) -> None:
         """Starts saving; the state may be donated right afterwards."""
         items = {"state": ocp.args.StandardSave(state), "config": ocp.args.JsonSave(dataclasses.asdict(settings))}

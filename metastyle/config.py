@@ -127,6 +127,44 @@ class Config:
             raise InputError(f"`data.procedural_styles`: expected a share in [0, 1], got {self.data.procedural_styles}")
 
 
+METHODS = ("identity", "style", "gatys", "johnson", "random", "lite")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is judged on what, and against what: see docs/evaluation.md. Pictures: a folder, or a spec as in `Data`."""
+
+    contents: str = ""
+    styles: str = ""
+    pairs: int = field(default=40, metadata=_at_least(1))
+    product: bool = False  # every photograph in every style, instead of a permutation
+    leave_out: tuple = ()  # names of pictures
+    size: int = field(default=256, metadata=_at_least(32))  # px, of the squares that are judged
+    steps: tuple = (0, 1, 2, 5, 10)  # of adaptation, after which to judge
+    methods: tuple = ("identity", "style")  # of METHODS, besides the bundles
+    gatys_iterations: int = field(default=150, metadata=_at_least(1))
+    gatys_pairs: int = field(default=0, metadata=_at_least(0))  # on how many pairs, evenly spread; 0: on all
+    baseline_pairs: int = field(default=4, metadata=_at_least(1))  # on how many styles johnson is trained
+    johnson_steps: int = field(default=2000, metadata=_at_least(1))
+    johnson_arch: str = "johnson"
+    train_contents: str = "folder:$METASTYLE_SAMPLE_DATA/data/content/train"  # what johnson is trained on
+    vgg: str = ""
+    lpips: str = ""  # weights, where there are any: without them, LPIPS and ArtFID are not measured
+    inception: str = ""
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            _check(f.name, getattr(self, f.name), f.metadata)
+        for name in ("contents", "styles"):
+            if not getattr(self, name):
+                raise InputError(f"`{name}`: expected a folder of pictures, got none; pass --{name}=DIR")
+        if not self.steps or not all(isinstance(k, int) and k >= 0 for k in self.steps):
+            raise InputError(f"`steps`: expected whole numbers from 0 such as 0,5,10, got {self.steps}")
+        unknown = sorted(set(self.methods) - set(METHODS))
+        if unknown:
+            raise InputError(f"`methods`: expected some of {', '.join(METHODS)}, got {unknown[0]!r}")
+
+
 def _check(name: str, value: Any, rule: dict) -> None:
     if "choices" in rule and value not in rule["choices"]:
         raise InputError(f"`{name}`: expected one of {', '.join(map(str, rule['choices']))}, got {value!r}")
@@ -137,6 +175,11 @@ def _check(name: str, value: Any, rule: dict) -> None:
 def from_dict(values: dict) -> Config:
     """A checked Config from nested dicts (missing fields take their defaults); InputError names an unknown field."""
     return _build(Config, values, "")
+
+
+def evaluation(values: dict) -> Evaluation:
+    """A checked Evaluation (missing fields take their defaults); InputError names an unknown field."""
+    return _build(Evaluation, values, "")
 
 
 def _build(cls: type, values: Any, prefix: str) -> Any:
@@ -159,6 +202,8 @@ def _build(cls: type, values: Any, prefix: str) -> Any:
 def _cast(name: str, value: Any, kind: type) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if kind is tuple and isinstance(value, list):
+        return tuple(value)
     if type(value) is not kind:
         raise InputError(f"`{name}`: expected {kind.__name__}, got {value!r}")
     return value
@@ -177,3 +222,11 @@ def config_dict(**sections: dict) -> Any:
     for name, changes in sections.items():
         values[name] = values[name] | changes if isinstance(changes, dict) else changes
     return ConfigDict(dataclasses.asdict(from_dict(values)))
+
+
+def evaluation_dict(**changes: Any) -> Any:
+    """The defaults of `Evaluation` as a ConfigDict, with changes: what a file configs/eval_*.py returns."""
+    from ml_collections import ConfigDict
+
+    defaults = {f.name: f.default for f in dataclasses.fields(Evaluation)}
+    return ConfigDict(dataclasses.asdict(evaluation(defaults | changes)))

@@ -1,248 +1,348 @@
-"""Held-out evaluation: J of adapted outputs against the number of steps, and what people look at."""
+"""Held-out evaluation: every method on the same pairs, judged alike, continued where it stopped (docs/evaluation.md).
 
+The unit of work is a cell, one method on one pair: OUT/cells/METHOD/PAIR.json holds its scores after each number of
+steps, OUT/pictures/METHOD/ its outputs. Once all cells are there, results.json, pairs.csv, the plot and the pages are
+made from them.
+"""
+
+import contextlib
 import csv
 import dataclasses
-from collections.abc import Sequence
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from metastyle import adapt, bundles, config, generator, images, losses, meta, vgg
+from metastyle import (
+    adapt,
+    artfid,
+    bundles,
+    checkpoint,
+    config,
+    images,
+    johnson,
+    losses,
+    mesh,
+    meta,
+    methods,
+    report,
+    vgg,
+)
+from metastyle.config import Evaluation
 from metastyle.errors import InputError
-from metastyle.sources import FolderSource, Source
+from metastyle.judge import Judge
+from metastyle.methods import Method
+from metastyle.pairs import Pair, Pairs
+from metastyle.results import Results, assemble
 
-ADAM_LRS = (1e-3, 3e-3, 1e-2)  # of a random start
-BUNDLE_ADAM_LRS = (1e-4, 3e-4, *ADAM_LRS)  # beyond the meta-trained steps; kernels take smaller ones than norms
-_POOL = 16  # support photographs per pair
-
-
-class Pair(NamedTuple):
-    """A photograph and a painting, f32[S, S, 3], and the other photographs that may be learned on, f32[N, S, S, 3]."""
-
-    content: np.ndarray
-    style: np.ndarray
-    support: np.ndarray
+_UNTUNED_ADAM_LR = 1e-3  # of a checkpoint, for steps beyond K; a bundle has chosen its own
+_METASTYLE_ADAM_LR = 1e-3
+_POLL_S = 10
+_JUDGING = 3.0  # passes through the VGG that looking at one pair's outputs takes
+_FORMAT = 1  # of a cell; a change of what is measured changes it
 
 
-class Curve(NamedTuple):
-    """Loss and picture after each of the asked numbers of steps, and the support loss before each step."""
+def settings(file: Any, given: dict[str, Any]) -> Evaluation:
+    """Those of a config file (a ConfigDict, or None for the defaults) with what the command line changes."""
+    values = (file.to_dict() if file else {}) | given
+    if "steps" in given:
+        try:
+            values["steps"] = tuple(sorted({int(step) for step in given["steps"]}))
+        except ValueError:
+            raise InputError(f"`steps`: expected whole numbers from 0, got {','.join(given['steps'])}") from None
+    return config.evaluation(values)
 
-    parts: dict[int, losses.Parts]
-    outputs: dict[int, np.ndarray]
-    history: list[float]
 
+def load(paths: Sequence[str], adam_all: Sequence[str] = ()) -> dict[str, bundles.Bundle]:
+    """The bundles of PATH or NAME=PATH, by name; a PATH alone is its own name.
 
-def pairs(contents: Source, styles: Source, count: int, size: int, support: int, seed: int = 0) -> list[Pair]:
-    """Pair i is photograph i (mod their number) with style p(i), p a permutation from `seed`; both as squares.
-
-    contents, styles: random-access sources, in the order of their names. Each pair's support is the next `support`
-    photographs after the judged one, round and round, never the judged one itself.
+    Those named in `adam_all` are deployed as MetaStyle is: every parameter adapts, by Adam at 1e-3, from step 0.
     """
-    if len(contents) < 2:
-        raise InputError(
-            f"`contents`: expected at least 2 photographs, one to judge and one to learn on, got {len(contents)}"
-        )
-    order = np.random.default_rng(seed).permutation(len(styles))
-    photographs = [square(contents, i, size) for i in range(len(contents))]
-
-    def others(i):
-        following = [j % len(contents) for j in range(i + 1, i + len(contents))]
-        return np.stack([photographs[j] for j in following[:support]])
-
-    out = []
-    for i in range(count):
-        judged = i % len(contents)
-        out.append(Pair(photographs[judged], square(styles, int(order[i % len(order)]), size), others(judged)))
-    return out
+    found = {}
+    for text in paths:
+        name, _, path = text.rpartition("=")
+        if (name or path) in found:
+            raise InputError(f"`bundle`: expected different names, got {name or path} twice; pass NAME=PATH")
+        found[name or path] = bundles.load_bundle(path)
+    for name in adam_all:
+        if name not in found:
+            raise InputError(f"`adam_all`: expected the name of a bundle, {' or '.join(found)}, got {name}")
+        found[name] = _by_adam(found[name])
+    return found
 
 
-def square(source: Source, index: int, size: int) -> np.ndarray:
-    """Picture `index` of a source as a square f32[size, size, 3]."""
-    return images.square(images.load(source[index])[0], size)
+def _by_adam(start: bundles.Bundle) -> bundles.Bundle:
+    inner = dataclasses.replace(start.config.inner, scope="all", steps=0)
+    fast = start.meta["fast"] | start.meta["slow"]
+    learned = {"fast": fast, "slow": {}, "log_lr": adapt.initial_log_lr(fast, inner)}
+    return bundles.Bundle(dataclasses.replace(start.config, inner=inner), learned, _METASTYLE_ADAM_LR)
 
 
-class Judge:
-    """The relative losses on one set of VGG weights, as a report's J = C + 5 S."""
-
-    def __init__(self, params: vgg.Params):
-        self._params = params
-        loss = config.Loss()
-        self._parts = jax.jit(
-            lambda vgg, output, content, style: losses.perceptual(
-                vgg, output, losses.content_target(vgg, content, loss), losses.style_target(vgg, style, loss), loss
-            )
-        )
-
-    def __call__(self, output: np.ndarray, pair: Pair) -> losses.Parts:
-        """Losses of `output` (f32[S, S, 3], rounded to 8 bits as it would be saved) for this pair, as floats."""
-        seen = images.to_uint8(output).astype(np.float32) / 255
-        parts = self._parts(self._params, seen[None], pair.content[None], pair.style[None])
-        return losses.Parts(*(float(x[0]) for x in parts))
+def parse_part(text: str) -> tuple[int, int]:
+    """(i, n) of "i/n": this process does part i of n, i from 0."""
+    with contextlib.suppress(ValueError):
+        i, n = map(int, text.split("/"))
+        if 0 <= i < n:
+            return i, n
+    raise InputError(f"`part`: expected i/n with 0 <= i < n such as 0/4, got {text!r}")
 
 
-def curve(
-    judge: Judge, learned: meta.Meta, settings: config.Config, pair: Pair, steps: Sequence[int], params: vgg.Params, *,
-    learned_steps: int | None = None, adam_lr: float,
-) -> Curve:  # fmt: skip
-    """Adapts `learned` to the pair's style on its support, and judges the photograph's stylisation on the way."""
-    problem = adapt.style_problem(settings.generator, settings.loss)
-    measure = adapt.measure(settings.generator, settings.loss)
-    fixed = (measure.style(params, pair.style[None]), params)
-    count = min(len(pair.support), max(*steps, 1) * settings.inner.support)
-    batches = [measure.content(params, x[None]) for x in pair.support[:count]]
-    support = jax.tree.map(lambda *x: jnp.concatenate(x), *batches)
-    parts, outputs = {}, {}
+def run(
+    settings: Evaluation, starts: dict[str, bundles.Bundle], out: str | os.PathLike, part: tuple[int, int] = (0, 1)
+) -> Results | None:
+    """Evaluates `starts` and `settings.methods`; what an earlier call has done in `out` is not done again.
 
-    def look(k, fast):
-        if k in steps:
-            outputs[k] = np.asarray(
-                generator.stylize(settings.generator, {**fast, **learned["slow"]}, pair.content[None])[0]
-            )
-            parts[k] = judge(outputs[k], pair)
-
-    _, history = adapt.adapt(
-        problem.loss, learned, support, fixed, steps=max(steps), inner=settings.inner, adam_lr=adam_lr,
-        learned_steps=learned_steps, on_params=look,
+    Returns the results once all cells are there, whichever process made them, and None while some of other parts are
+    missing. Writes into `out` results.json, pairs.csv, table.txt, curve.png, index.html and vote.html, besides cells
+    and pictures. Raises InputError or FileNotFoundError for bad input before anything is written.
+    """
+    mesh.enable_compile_cache()
+    out, params = Path(out), vgg.load(settings.vgg)
+    pairs = Pairs(
+        settings.contents, settings.styles, settings.pairs, settings.size,
+        product=settings.product, leave_out=settings.leave_out,
     )  # fmt: skip
-    return Curve(parts, outputs, history)
+    chosen = _methods(settings, starts, params, out)
+    left, skipped = pairs.readable()
+    judge = Judge(params, artfid.load_lpips(settings.lpips) if settings.lpips else None)
+    inception = artfid.load_inception(settings.inception) if settings.inception else None
+    _make(out)
+    for skip in skipped:
+        print(f"skipped {skip.file}: {skip.reason}", flush=True)
+    network = bundles.sha256({f"{layer}/{k}": x for layer, leaf in params.items() for k, x in leaf.items()})
+    digest = f"{network} {settings.lpips}"
+    cells = [Cell(out, method, i, digest) for method in chosen for i in _pairs_of(method, left)]
+    mine = [cell for cell in cells if cell.pair % part[1] == part[0]]
+    _evaluate([cell for cell in mine if not cell.load(pairs)["complete"]], pairs, judge)
+    loaded = [cell.load(pairs) for cell in cells]
+    missing = sum(not cell["complete"] for cell in loaded)
+    if missing:
+        print(f"{missing} of {len(cells)} cells are still missing; run the other parts, or the same line", flush=True)
+        return None
+    rows = [row for cell in loaded for row in cell["rows"]]
+    results = assemble(settings, chosen, rows, [pairs[i] for i in left], skipped)
+    if settings.lpips and inception is not None:
+        _add_artfid(results, pairs, inception, out)
+    _write(results, out)
+    return results
 
 
-def random_start(settings: config.Config) -> meta.Meta:
-    """A random initialisation of the same network, of which everything adapts: what was not meta-trained."""
-    everything = dataclasses.replace(settings.inner, scope="all")
-    return meta.initial_meta(dataclasses.replace(settings, inner=everything))
-
-
-def choose_adam_lr(
-    learned: meta.Meta,
-    settings: config.Config,
-    tasks: Sequence[dict],
-    params: Any,
-    problem: adapt.Problem,
-    beyond: int = 10,
-) -> float:
-    """The Adam rate for steps after the meta-trained K, chosen on `tasks` (of training styles).
-
-    The rate with the lowest mean query loss after K + `beyond` steps, among those whose loss after K + 1 ... K + 5 is
-    never above that after K (else the smallest rate). Beyond K, the support batches go round again.
-    """
-    inner, curves = settings.inner, {lr: [] for lr in BUNDLE_ADAM_LRS}
-    query_loss = jax.jit(problem.loss)
-    for task in tasks:
-        prepared = jax.tree.map(jnp.asarray, problem.prepare(task, params))
-        fixed = (prepared.target, params)
-        support = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), prepared.support)
-
-        def go_on(fast, steps, learned_steps, lr):
-            losses_after = []
-            fast, _ = adapt.adapt(
-                problem.loss, learned | {"fast": fast}, support, fixed, steps=steps, inner=inner, adam_lr=lr,  # noqa: B023
-                learned_steps=learned_steps,
-                on_params=lambda _, now: losses_after.append(
-                    float(query_loss(now, learned["slow"], prepared.query, *fixed))  # noqa: B023
-                ),
-            )  # fmt: skip
-            return fast, losses_after
-
-        adapted, _ = go_on(learned["fast"], inner.steps, inner.steps, 0.0)
-        for lr, found in curves.items():
-            found.append(go_on(adapted, beyond, 0, lr)[1])
-    mean = {lr: np.mean(found, 0) for lr, found in curves.items()}
-    steady = {lr: m[-1] for lr, m in mean.items() if max(m[1:6]) <= m[0]}
-    return min(steady, key=steady.get) if steady else min(BUNDLE_ADAM_LRS)
-
-
-def named(text: str) -> tuple[str, str]:
-    """(name, path) of NAME=PATH; a PATH alone is its own name."""
-    name, _, path = text.rpartition("=")
-    return name or path, path
-
-
-def parse_steps(values: Sequence[str]) -> list[int]:
-    """Numbers of steps from the command line, sorted."""
+def _make(out: Path) -> None:
     try:
-        steps = sorted({int(value) for value in values})
-    except ValueError:
-        steps = []
-    if not steps or steps[0] < 0:
-        raise InputError(f"`steps`: expected whole numbers from 0 such as 0,5,10, got {','.join(values)}")
-    return steps
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"`out`: cannot make {out} ({error.strerror}); use another") from None
 
 
-def report(
-    starts: dict[str, str], contents: str, styles: str, out: str, *, pair_count: int, size: int, steps: list[int],
-    weights: str = "",
-) -> str:  # fmt: skip
-    """Judges bundles against the photograph itself and a random start; returns the table.
+def _methods(settings: Evaluation, starts: dict[str, bundles.Bundle], params: vgg.Params, out: Path) -> list[Method]:
+    """In the order of the table: bounds, ours, the others."""
+    first = next(iter(starts.values())).config if starts else config.Config()
+    make = {
+        "identity": lambda: [methods.identity()],
+        "style": lambda: [methods.style_picture()],
+        "gatys": lambda: [methods.gatys(params, settings.gatys_iterations, settings.gatys_pairs or None)],
+        "johnson": lambda: [
+            methods.johnson(
+                johnson.settings(
+                    settings.train_contents, size=settings.size, steps=settings.johnson_steps,
+                    arch=settings.johnson_arch,
+                ),
+                params, out / "johnson", settings.baseline_pairs,
+            )
+        ],
+        "random": lambda: [methods.random_start(first, params, settings.steps, lr) for lr in methods.RANDOM_LRS],
+        "lite": lambda: [methods.lite()],
+    }  # fmt: skip
+    ours = [methods.bundle(name, start, params, settings.steps) for name, start in starts.items()]
+    bounds = [name for name in ("identity", "style") if name in settings.methods]
+    others = [name for name in config.METHODS if name in settings.methods and name not in bounds]
+    found = [m for name in bounds for m in make[name]()] + ours + [m for name in others for m in make[name]()]
+    return found
 
-    Writes table.txt, results.csv (one row per method, steps and pair), curve.png and pictures.png into `out`.
-    """
-    loaded = {name: bundles.load_bundle(path) for name, path in starts.items()}
-    params, out = vgg.load(weights), Path(out)
-    judge = Judge(params)
-    chosen = pairs(FolderSource(contents, "contents"), FolderSource(styles, "styles"), pair_count, size, _POOL)
-    out.mkdir(parents=True, exist_ok=True)
-    rows = [("photograph", 0, i, judge(pair.content, pair)) for i, pair in enumerate(chosen)]
-    rows += [("style picture", 0, i, judge(pair.style, pair)) for i, pair in enumerate(chosen)]
-    pictures = [[pair.content, pair.style] for pair in chosen]
-    labels = ["photograph", "style"]
-    for name, start in loaded.items():
-        for i, pair in enumerate(tqdm(chosen, desc=name)):
-            result = curve(judge, start.meta, start.config, pair, steps, params, adam_lr=start.adam_lr)
-            rows += [(name, k, i, parts) for k, parts in result.parts.items()]
-            pictures[i] += [result.outputs[k] for k in (steps[0], steps[-1])]
-        labels += [f"{name}: {k}" for k in (steps[0], steps[-1])]
-    first = next(iter(loaded.values())).config
-    for lr in ADAM_LRS:
-        for i, pair in enumerate(tqdm(chosen, desc=f"random start, Adam {lr:g}")):
-            result = curve(judge, random_start(first), first, pair, steps, params, learned_steps=0, adam_lr=lr)
-            rows += [(f"random start, Adam {lr:g}", k, i, parts) for k, parts in result.parts.items()]
-    with images.atomic(out / "results.csv") as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("method", "steps", "pair", "content", "style", "J"))
-        writer.writerows((m, k, i, p.content, p.style, p.total) for m, k, i, p in rows)
-    images.save(out / "pictures.png", images.grid(pictures, column_labels=labels))
-    _plot(out / "curve.png", rows, list(loaded))
-    table = _table(rows)
+
+def _pairs_of(method: Method, left: list[int]) -> list[int]:
+    """The pairs that a method is run on: all that are left, or as many of them as it says, evenly spread."""
+    count = min(method.pairs or len(left), len(left))
+    return [left[i * len(left) // count] for i in range(count)]
+
+
+class Cell:
+    """One method on one pair: its rows on disk, as far as they are."""
+
+    def __init__(self, out: Path, method: Method, pair: int, digest: str):
+        """digest: of everything that scores depend on besides the method and the pair."""
+        slug = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in method.name)
+        self.method, self.pair, self._out, self._digest = method, pair, out, digest
+        self._path = out / "cells" / slug / f"{pair:03d}.json"
+        self._pictures = Path("pictures", slug)
+
+    def _key(self, pairs: Pairs) -> str:
+        text = f"{_FORMAT} {self._digest} {self.method.key} {pairs.digest(self.pair)}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def load(self, pairs: Pairs) -> dict[str, Any]:
+        """{"key", "complete", "rows"}; no rows where they are of anything else than this."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            found = json.loads(self._path.read_text())
+            if found["key"] == self._key(pairs):
+                return found
+        return {"key": self._key(pairs), "complete": False, "rows": []}
+
+    def fill(self, pairs: Pairs, judge: Judge) -> Iterator[int]:
+        """Runs the method and writes a row for each of its views; yields their numbers of steps."""
+        pair, cell = pairs[self.pair], self.load(pairs)
+        rows = {row["steps"]: row for row in cell["rows"]}
+        (self._out / self._pictures).mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        for view in self.method.views(pair):
+            picture = self._pictures / f"{self.pair:03d}_{view.steps}.png"
+            images.save(self._out / picture, view.picture)
+            rows[view.steps] = {
+                "method": self.method.name, "steps": view.steps, "pair": self.pair, **judge(view.picture, pair),
+                "adapt_s": view.adapt_s, "stylize_ms": view.stylize_ms, "picture": picture.as_posix(),
+            }  # fmt: skip
+            self._write(cell | {"rows": [rows[k] for k in sorted(rows)]})
+            yield view.steps
+        self._write(cell | {"rows": [rows[k] for k in sorted(rows)], "complete": True})
+
+    def _write(self, cell: dict[str, Any]) -> None:
+        with images.atomic(self._path) as temporary:
+            temporary.write_text(json.dumps(cell))
+
+
+def _evaluate(cells: list[Cell], pairs: Pairs, judge: Judge) -> None:
+    """Fills the cells; says first about how long that takes, and then how far it is."""
+    if not cells:
+        return
+    unit = _seconds_per_pass(judge, pairs[cells[0].pair])
+    costs = [cell.method.cost + _JUDGING for cell in cells]
+    print(
+        f"{len(cells)} cells to fill ({', '.join(dict.fromkeys(cell.method.name for cell in cells))}): "
+        f"about {_duration(unit * sum(costs))} on this machine",
+        flush=True,
+    )
+    warm, bar_format = set(), "{percentage:3.0f}% [{elapsed} < {remaining}]{postfix}"
+    with tqdm(total=sum(costs), bar_format=bar_format) as bar:
+        for cell, cost in zip(cells, costs, strict=True):
+            bar.set_postfix_str(f"{cell.method.name}, pair {cell.pair}")
+            if cell.method.name not in warm:
+                cell.method.warm_up(pairs[cell.pair])
+                warm.add(cell.method.name)
+            began = bar.n
+            for steps in cell.fill(pairs, judge):
+                share = min(steps / cell.method.last, 1.0) if cell.method.last else 1.0
+                bar.update(max(began + share * cost - bar.n, 0))
+            bar.update(began + cost - bar.n)
+
+
+def _seconds_per_pass(judge: Judge, pair: Pair) -> float:
+    """Of one pass forward and back through the VGG at this size, measured."""
+    loss, content = config.Loss(), pair.content[None]
+    target = losses.style_target(judge.params, pair.style[None], loss)
+    kept = losses.content_target(judge.params, content, loss)
+    gradient = jax.jit(jax.grad(lambda x, *fixed: losses.perceptual(fixed[0], x, *fixed[1:], loss).total.sum()))
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        jax.block_until_ready(gradient(content, judge.params, kept, target))
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{minutes / 60:.1f} hours" if minutes > 90 else f"{max(minutes, 1):.0f} min"
+
+
+def _add_artfid(results: Results, pairs: Pairs, inception: artfid.Params, out: Path) -> None:
+    """ArtFID of every method after every number of steps, from the pictures on disk."""
+    styles: dict[int, np.ndarray] = {}
+    for line in tqdm(results["summary"], desc="ArtFID"):
+        rows = [r for r in results["rows"] if (r["method"], r["steps"]) == (line["method"], line["steps"])]
+        for i in {row["pair"] for row in rows} - styles.keys():
+            styles[i] = np.asarray(artfid.inception(inception, pairs[i].style[None])[0])
+        outputs = [artfid.inception(inception, images.load(out / row["picture"])[0][None])[0] for row in rows]
+        if len(rows) > 1:
+            distances, met = np.array([row["lpips"] for row in rows]), [styles[row["pair"]] for row in rows]
+            line["artfid"] = artfid.artfid(distances, np.stack(met), np.stack(outputs))
+
+
+def summary(results: Results, out: str | os.PathLike) -> str:
+    """What a terminal shows at the end: the table, and where the rest is."""
+    return f"{report.table(results)}\nsee {Path(out, 'index.html')}, {Path(out, 'vote.html')} and results.json"
+
+
+def _write(results: Results, out: Path) -> None:
+    with images.atomic(out / "results.json") as temporary:
+        temporary.write_text(json.dumps(results, indent=1) + "\n")
+    with images.atomic(out / "pairs.csv") as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, ("pair", "content", "style"))
+        writer.writeheader()
+        writer.writerows(results["pairs"])
     with images.atomic(out / "table.txt") as temporary:
-        temporary.write_text(table + "\n")
-    return table
+        temporary.write_text(report.table(results) + "\n")
+    report.plot(results, out / "curve.png")
+    report.page(results, out)
+    report.vote_page(results, out)
 
 
-def _table(rows: list[tuple[str, int, int, losses.Parts]]) -> str:
-    lines = [f"{'method':<28}{'steps':>6}{'J':>9}{'C':>8}{'S':>8}   pairs"]
-    for method, k in dict.fromkeys((m, k) for m, k, _, _ in rows):
-        parts = [p for m, n, _, p in rows if (m, n) == (method, k)]
-        total, content, style = (np.mean([getattr(p, f) for p in parts]) for f in ("total", "content", "style"))
-        lines.append(f"{method:<28}{k:>6}{total:>9.3f}{content:>8.3f}{style:>8.3f}{len(parts):>8}")
-    return "\n".join(lines)
+def follow(
+    settings: Evaluation, checkpoints: str | os.PathLike, out: str | os.PathLike, part: tuple[int, int] = (0, 1),
+    watch: bool = False,
+) -> Results | None:  # fmt: skip
+    """Evaluates every checkpoint in a run's folder `checkpoints`; with `watch`, also those to come, until its last.
+
+    A checkpoint is kept as a bundle in OUT/starts, since a run deletes its older ones.
+    """
+    folder, out = Path(checkpoints), Path(out)
+    last, done, results = _settings_of(folder).run.steps, None, None
+    while True:
+        _keep(folder, out / "starts")
+        kept = sorted((out / "starts").glob("step_*"))
+        if not kept and not watch:
+            raise InputError(f"`checkpoints`: expected checkpoints of a run in {folder}, got none")
+        if kept and kept != done:
+            results = run(settings, {path.name: bundles.load_bundle(path) for path in kept}, out, part)
+            done = kept
+        elif not watch or (kept and kept[-1].name == _step_name(last)):
+            return results
+        else:
+            time.sleep(_POLL_S)
 
 
-def _plot(path: Path, rows: list[tuple[str, int, int, losses.Parts]], names: list[str]) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    for name in names:
-        steps = sorted({k for m, k, _, _ in rows if m == name})
-        axes.plot(
-            steps, [np.mean([p.total for m, n, _, p in rows if (m, n) == (name, k)]) for k in steps], "o-", label=name
-        )
-    axes.axhline(np.mean([p.total for m, _, _, p in rows if m == "photograph"]), ls="--", c="grey", label="photograph")
-    axes.set(xlabel="gradient steps", ylabel="mean J = C + 5 S", yscale="log")
-    axes.legend()
-    with images.atomic(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+def _step_name(step: int) -> str:
+    return f"step_{step:07d}"
 
 
-def mean_by_step(results: str) -> dict[str, dict[int, float]]:
-    """Mean J of each method after each number of steps, from a report's results.csv."""
-    found: dict[str, dict[int, list[float]]] = {}
-    with open(results, newline="") as file:
-        for row in csv.DictReader(file):
-            found.setdefault(row["method"], {}).setdefault(int(row["steps"]), []).append(float(row["J"]))
-    return {method: {k: float(np.mean(j)) for k, j in by_step.items()} for method, by_step in found.items()}
+def _settings_of(checkpoints: Path) -> config.Config:
+    path = checkpoints.parent / "config.json"
+    if not checkpoints.is_dir() or not path.is_file():
+        raise FileNotFoundError(f"`checkpoints`: expected the folder `checkpoints` of a run, got {checkpoints}")
+    try:
+        return config.from_dict(json.loads(path.read_text()))
+    except ValueError as error:
+        raise InputError(f"`checkpoints`: {path} is not the settings of a run ({error})") from None
+
+
+def _keep(folder: Path, starts: Path) -> None:
+    """Makes bundles of the checkpoints that are there and have none yet."""
+    settings = _settings_of(folder)
+    with checkpoint.Checkpoints(folder) as saved:
+        for step in saved.steps():
+            target = starts / _step_name(step)
+            if (target / "config.json").exists():
+                continue
+            try:
+                state = saved.restore(step, meta.initial_state(settings), None)
+            except InputError as error:
+                print(f"skipped step {step}: {error}", flush=True)  # deleted by its run meanwhile, or damaged
+                continue
+            learned = jax.tree.map(np.asarray, state["meta"])
+            bundles.save_bundle(target, bundles.Bundle(settings, learned, _UNTUNED_ADAM_LR))

@@ -1,7 +1,14 @@
-"""Measures of pictures that need no network: how far a pixel grid stands out, and structural similarity."""
+"""Measures of pictures: how far a pixel grid stands out, structural similarity, and, of VGG features, CFSD.
 
+The style distance by means and standard deviations is `losses.perceptual` with `Loss(statistic="mean_std")`; measures
+with networks of their own are in artfid.py.
+"""
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from metastyle import vgg
 from metastyle.errors import InputError
 
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601
@@ -9,6 +16,7 @@ _STRIP = 4  # lines whose spectra are averaged: enough to steady them, few enoug
 _NEAR = np.array([*range(-6, -1), *range(2, 7)])  # bins to compare with; a Hann window leaks into the one beside
 _ROUNDING = 1 / 12 / 255**2  # power of the noise of 8-bit rounding
 _MIN_SIDE = 32
+_ROWS = 256  # positions whose similarities to all positions are held at once: 16 MiB at 512 px
 
 
 def grid_artefact(image: np.ndarray) -> float:
@@ -65,3 +73,51 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     if a.shape != b.shape or min(a.shape[:2]) < 7:
         raise InputError(f"`b`: expected the shape of `a`, sides of at least 7 px, got {a.shape} and {b.shape}; resize")
     return float(structural_similarity(*(np.asarray(x, np.float64) @ _LUMA for x in (a, b)), data_range=1.0))
+
+
+def cfsd(params: vgg.Params, content: np.ndarray, output: np.ndarray) -> float:
+    """Content feature structural distance (StyleID, Chung et al. 2024); 0 where the structure is the same.
+
+        S(F) = softmax over j of F_i . F_j / C^2          for positions i and j of C channels, F_i in R^C
+        CFSD = sum over i of KL(S_i(content) || S_i(output))
+
+    How alike every position is to every other one, compared as one distribution per position: what a style does to all
+    positions alike matters little. The formula is that of the authors' public code, which the values in their tables
+    are the size of: similarities are divided by C^2, and divergences summed over positions. So compare outputs of one
+    size only. Features enter in the units of torchvision's normalisation: CFSD grows like their fourth power.
+
+    The original takes VGG-19 after `relu3_1`, torchvision's weights. Here it is whichever network's features come in,
+    `relu3_3` of our VGG-16 by convention: the order of methods can be compared with that of papers, numbers can't.
+
+    Args:
+      params: the VGG that gave the features, which says what units they are in.
+      content, output: f32[h, w, C], features of the photograph and of the output, as from `vgg.features`.
+
+    Takes time (h w)^2 C, and memory for 256 rows of the (h w)^2 similarities at a time. Raises InputError for features
+    of different shapes.
+    """
+    if content.shape != output.shape or len(content.shape) != 3:
+        raise InputError(
+            f"`output`: expected [h, w, C] features of the shape of `content`, got {output.shape} and {content.shape}; "
+            "resize the pictures to one size"
+        )
+    scale = params["input"]["std"].mean() / np.mean(vgg.TORCHVISION["std"]) / content.shape[-1]
+    content, output = (jnp.asarray(x, jnp.float32).reshape(-1, x.shape[-1]) * scale for x in (content, output))
+    return float(np.asarray(_divergences(content, output), np.float64).sum())
+
+
+@jax.jit
+def _divergences(content: jax.Array, output: jax.Array) -> jax.Array:
+    """KL of each position's soft-maxed similarities: two f32[positions, C] -> f32[positions]."""
+
+    def divergence(rows):
+        log_p, log_q = (
+            jax.nn.log_softmax(jnp.matmul(all_rows, row, precision="highest"))
+            for all_rows, row in zip((content, output), rows, strict=True)
+        )
+        p, q = jnp.exp(log_p), jnp.exp(log_q)
+        # q - p sums to 0. With it no term is negative, and the rounding of log_p and log_q, which sums to as much as
+        # the divergence itself, cancels to first order.
+        return jnp.sum(p * (log_p - log_q) + (q - p))
+
+    return jax.lax.map(divergence, (content, output), batch_size=_ROWS)

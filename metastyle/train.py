@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import functools
 import os
-import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +14,10 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from metastyle import adapt, bundles, checkpoint, config, evaluate, generator, images, mesh, meta, vgg
+from metastyle import adapt, bundles, checkpoint, config, generator, images, mesh, meta, pairs, rates, vgg
 from metastyle.adapt import Problem
 from metastyle.errors import InputError
+from metastyle.stopping import StopSignal
 from metastyle.tasks import Prefetcher, Task, TaskSampler
 
 LOGGED = ("loss", "query", "support_first", "support_mean", "gradient_norm")
@@ -48,7 +48,7 @@ def train(
     main = jax.process_index() == 0
     workdir = Path(workdir)
 
-    with checkpoint.Checkpoints(workdir / "checkpoints", run.keep_checkpoints) as saved, _StopSignal() as stop:
+    with checkpoint.Checkpoints(workdir / "checkpoints", run.keep_checkpoints) as saved, StopSignal() as stop:
         # Resume policy: 1. the newest complete checkpoint, 2. else the start. Tasks are a function of (seed, step), so
         # there is nothing else to restore; rows of metrics.csv beyond the checkpoint are dropped and written again.
         start = saved.latest() or 0
@@ -102,7 +102,7 @@ def finish(workdir: Path, settings: config.Config, learned: meta.Meta, problem: 
     inner = dataclasses.replace(settings.inner, steps=max(settings.inner.steps, 1))  # Adam needs photographs at least
     sampler = TaskSampler(dataclasses.replace(settings, inner=inner))
     tasks = [sampler.task(settings.run.steps, i) for i in range(_TUNING_TASKS)]
-    rate = evaluate.choose_adam_lr(learned, settings, tasks, params, problem)
+    rate = rates.choose_adam_lr(learned, settings, tasks, params, problem)
     bundles.save_bundle(workdir / "bundle", bundles.Bundle(settings, learned, rate))
     print(f"wrote {workdir / 'bundle'} (Adam lr {rate:g} beyond {settings.inner.steps} steps)", flush=True)
 
@@ -112,8 +112,8 @@ def val_tasks(settings: config.Config) -> list[Task]:
     val, inner = TaskSampler(settings, prefix="val_"), settings.inner
     count, support = min(_VAL_STYLES, len(val.style)), max(inner.steps * inner.support, 1)
     size, contents = settings.data.size, len(val.content)
-    photographs = np.stack([evaluate.square(val.content, i % contents, size) for i in range(count + support)])[:, None]
-    styles = np.stack([evaluate.square(val.style, i * len(val.style) // count, size) for i in range(count)])[:, None]
+    photographs = np.stack([pairs.square(val.content, i % contents, size) for i in range(count + support)])[:, None]
+    styles = np.stack([pairs.square(val.style, i * len(val.style) // count, size) for i in range(count)])[:, None]
     return [
         {"style": style, "support": photographs[i + 1 : i + 1 + support], "query": photographs[i]}
         for i, style in enumerate(styles)
@@ -137,24 +137,6 @@ def pictures(
         ]
         rows.append([np.asarray(x[0]) for x in (task["query"], task["style"], *views)])
     return images.grid(rows, column_labels=["photograph", "style", "0 steps", f"{inner.steps} steps"])
-
-
-class _StopSignal:
-    """Notes SIGTERM and SIGINT: the loop saves and ends at the next step. A second SIGINT interrupts at once."""
-
-    def __enter__(self) -> "_StopSignal":
-        self.requested = False
-        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number, frame):
-        self.requested = True
-        if number == signal.SIGINT:
-            signal.signal(number, self._before[number])
 
 
 class _Log:

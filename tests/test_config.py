@@ -1,5 +1,6 @@
 """Settings: every config file loads, survives JSON, can be changed on the command line, and mistakes are named."""
 
+import csv
 import dataclasses
 import importlib.util
 import json
@@ -12,7 +13,9 @@ from ml_collections import config_flags
 from metastyle import config, generator
 from metastyle.errors import InputError
 
-FILES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
+ALL = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
+EVALUATIONS = [file for file in ALL if file.stem.startswith("eval_")]
+FILES = [file for file in ALL if file not in EVALUATIONS]
 
 
 def load(file):
@@ -39,6 +42,22 @@ def test_every_config_file_is_a_config_and_survives_json(file):
     assert config.from_dict(json.loads(config.to_json(settings))) == settings
     assert f"python -m experiments.meta_train --config=configs/{file.name}" in module.__doc__
     generator.split(generator.shapes(settings.generator), settings.inner.scope)  # both name something
+
+
+@pytest.mark.parametrize("file", EVALUATIONS, ids=lambda file: file.stem)
+def test_every_evaluation_file_is_one_and_survives_json(file):
+    module = load(file)
+    settings = config.evaluation(module.get_config().to_dict())
+    assert config.evaluation(json.loads(json.dumps(dataclasses.asdict(settings)))) == settings
+    assert f"python -m experiments.evaluate --config=configs/{file.name}" in module.__doc__
+
+
+def test_the_benchmark_chooses_nothing(sample_data):
+    (quick,) = (load(file) for file in EVALUATIONS if file.stem == "eval_quick")
+    with open(sample_data / "data" / "index.csv", newline="") as file:
+        shared = [row["path"] for row in csv.DictReader(file) if row["source"] == "jiwoogit/StyleID"]
+    in_val = {Path(path).name for path in shared if "/val/" in path}
+    assert in_val == set(quick.get_config().leave_out)
 
 
 def test_all_config_files_are_there_and_differ():

@@ -1,64 +1,280 @@
-"""Beyond the meta-trained steps, on the toy problem: the rate is chosen on some tasks and holds on others."""
+"""Evaluation on random features and toy networks: protocol, bounds, resume, parts, checkpoints."""
 
-import functools
+import dataclasses
+import json
 
-import jax
 import numpy as np
 import pytest
 import toy
 
-from metastyle import adapt, evaluate, meta
+from metastyle import bundles, checkpoint, config, evaluate, images, johnson, judge, losses, meta, methods, results, vgg
+from metastyle.errors import InputError
+from metastyle.methods import Method
+from metastyle.pairs import Pair, Pairs
+from metastyle.results import assemble, interval, reach
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
+TIMES = ("adapt_s", "stylize_ms")
+
+
+def protocol(**changes):
+    values = {
+        "contents": "procedural", "styles": "procedural", "pairs": 2, "size": 32, "steps": (0, 1, 2), "vgg": "random",
+        "methods": ("identity", "style", "gatys", "johnson", "random"), "gatys_iterations": 3, "baseline_pairs": 1,
+        "johnson_steps": 12, "johnson_arch": toy.ARCH, "train_contents": "procedural",
+    }  # fmt: skip
+    return config.evaluation(values | changes)
+
+
+@pytest.fixture
+def start():
+    settings = dataclasses.replace(toy.settings(inner={"steps": 1}), vgg="random")
+    return bundles.Bundle(settings, meta.initial_meta(settings), 1e-3)
+
+
+def untimed(found):
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in found["rows"]]
+
 
 @pytest.fixture(scope="module")
-def learned():
-    """A meta-trained toy: (settings, meta-parameters)."""
-    settings = toy.settings(outer={"tasks": 4, "lr": 3e-3, "multi_step": 100}, run={"steps": 100})
-    state = meta.initial_state(settings)
-    step = jax.jit(functools.partial(meta.outer_step, toy.problem(), settings, True))
-    for i in range(100):
-        state, _ = step(state, toy.tasks(4, seed=i), toy.VGG)
-    return settings, state["meta"]
+def whole(tmp_path_factory):
+    """An uninterrupted evaluation of a toy bundle beside everything that needs no extra package: (results, folder)."""
+    settings = dataclasses.replace(toy.settings(inner={"steps": 1}), vgg="random")
+    out = tmp_path_factory.mktemp("report")
+    start = bundles.Bundle(settings, meta.initial_meta(settings), 1e-3)
+    return evaluate.run(protocol(), {"ours": start}, out), out
 
 
-def some_tasks(count, seed):
-    batch = toy.tasks(count, seed=seed)
-    return [jax.tree.map(lambda x: x[i], batch) for i in range(count)]  # noqa: B023
+def line(found, method, steps):
+    (one,) = [s for s in found["summary"] if (s["method"], s["steps"]) == (method, steps)]
+    return one
 
 
-def mean_losses(settings, learned, tasks, adam_lr, steps):
-    """Mean query loss over `tasks` after 0 ... `steps` steps."""
-    problem, curves = toy.problem(), []
-    query_loss = jax.jit(problem.loss)
-    for task in tasks:
-        prepared, curve = problem.prepare(task, toy.VGG), []
-        support = {"images": prepared.support["images"].reshape(-1, toy.SIZE, toy.SIZE, 3)}
-        fixed = (prepared.target, toy.VGG)
-        adapt.adapt(
-            problem.loss, learned, support, fixed, steps=steps, inner=settings.inner, adam_lr=adam_lr,
-            on_params=lambda _, fast: curve.append(  # noqa: B023
-                float(query_loss(fast, learned["slow"], prepared.query, *fixed))  # noqa: B023
-            ),
-        )  # fmt: skip
-        curves.append(curve)
-    return np.mean(curves, 0)
+def test_bounds_are_what_they_must_be(whole):
+    found, _ = whole
+    photograph, style = line(found, "photograph", 0), line(found, "style picture", 0)
+    assert photograph["C"] == 0 and photograph["closed"] == 0 and photograph["ssim"] == 1 and photograph["cfsd"] == 0
+    assert style["S"] == 0 and style["S_mean_std"] < 1e-4 and style["C"] > 0.1
+    assert line(found, "gatys", 0)["J"] == photograph["J"] and line(found, "gatys", 3)["closed"] == 1
 
 
-def test_unseen_tasks_keep_improving_beyond_the_meta_trained_steps(learned):
-    settings, start = learned
-    rate = evaluate.choose_adam_lr(start, settings, some_tasks(8, seed=500), toy.VGG, toy.problem())
-    curve = mean_losses(settings, start, some_tasks(24, seed=1000), rate, settings.inner.steps + 5)
-    after = settings.inner.steps
-    assert curve[after] < 0.9 * curve[0]
-    assert max(curve[after + 1 :]) <= curve[after]
+def test_every_method_is_judged_after_every_number_of_steps(whole):
+    found, _ = whole
+    looks = {(m["name"]): [s["steps"] for s in found["summary"] if s["method"] == m["name"]] for m in found["methods"]}
+    rates = {f"random, Adam {lr:g}": [0, 1, 2] for lr in methods.RANDOM_LRS}
+    assert looks == {
+        "photograph": [0], "style picture": [0], "ours": [0, 1, 2], "gatys": [0, 1, 2, 3], "johnson": [0, 10, 12],
+    } | rates  # fmt: skip
+    counts = {m["name"]: line(found, m["name"], looks[m["name"]][0])["pairs"] for m in found["methods"]}
+    assert counts == dict.fromkeys(counts, 2) | {"johnson": 1}
 
 
-def test_a_rate_that_makes_things_worse_at_first_is_not_chosen(learned, monkeypatch):
-    settings, start = learned
-    tasks = some_tasks(4, seed=500)
-    monkeypatch.setattr(evaluate, "BUNDLE_ADAM_LRS", (1e-3, 3.0))
-    assert evaluate.choose_adam_lr(start, settings, tasks, toy.VGG, toy.problem()) == 1e-3
-    monkeypatch.setattr(evaluate, "BUNDLE_ADAM_LRS", (3.0, 10.0))
-    assert evaluate.choose_adam_lr(start, settings, tasks, toy.VGG, toy.problem()) == 3.0, "none is good: the smallest"
+def test_what_is_written_is_there_and_agrees(whole):
+    found, out = whole
+    assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(found))
+    assert (out / "pairs.csv").read_text().splitlines()[0] == "pair,content,style"
+    assert len((out / "pairs.csv").read_text().splitlines()) == 3
+    for name in ("index.html", "vote.html", "curve.png", "table.txt"):
+        assert (out / name).stat().st_size > 0
+    for row in found["rows"]:
+        assert images.load(out / row["picture"])[0].shape == (32, 32, 3)
+
+
+def test_scores_are_of_the_picture_that_is_saved(whole):
+    found, out = whole
+    pairs, judged = Pairs("procedural", "procedural", 2, 32), judge.Judge(vgg.load("random"))
+    for row in found["rows"][:: len(found["rows"]) // 7]:
+        again = judged(images.load(out / row["picture"])[0], pairs[row["pair"]])
+        assert row["lpips"] is again.pop("lpips") is None, "no weights were passed"
+        assert {k: row[k] for k in again} == pytest.approx(again, rel=1e-5, abs=1e-7)
+
+
+def test_scores_are_those_of_the_shared_losses():
+    rng = np.random.default_rng(0)
+    output, content, style = rng.random((3, 32, 32, 3), np.float32)
+    output = np.round(output * 255).astype(np.float32) / 255
+    params = vgg.load("random")
+    scores = judge.Judge(params)(output, Pair(0, "a", "b", content, style, []))
+    kept = losses.content_target(params, content[None], config.Loss())
+    for statistic, names in (("gram", ("J", "C", "S")), ("mean_std", (None, None, "S_mean_std"))):
+        loss = config.Loss(statistic=statistic)
+        target = losses.style_target(params, style[None], loss)
+        parts = losses.perceptual(params, output[None], kept, target, loss)
+        for name, value in zip(names, (parts.total, parts.content, parts.style), strict=True):
+            if name:
+                assert scores[name] == pytest.approx(float(value[0]), rel=1e-5)
+    assert scores["J"] == pytest.approx(scores["C"] + 5 * scores["S"], rel=1e-6)
+
+
+def test_nothing_is_done_twice(whole, start, monkeypatch):
+    found, out = whole
+    monkeypatch.setattr(evaluate.Cell, "fill", lambda *_: pytest.fail("a cell was filled again"))
+    assert untimed(evaluate.run(protocol(), {"ours": start}, out)) == untimed(found)
+
+
+def test_only_what_changed_is_done_again(whole, start, monkeypatch):
+    _, out = whole
+    filled, fill = [], evaluate.Cell.fill
+
+    def noting(cell, pairs, judged):
+        filled.append((cell.method.name, cell.pair))
+        return fill(cell, pairs, judged)
+
+    monkeypatch.setattr(evaluate.Cell, "fill", noting)
+    other = dataclasses.replace(start, adam_lr=3e-3)
+    evaluate.run(protocol(methods=("identity", "gatys"), gatys_iterations=4, gatys_pairs=1), {"ours": other}, out)
+    assert filled == [("ours", 0), ("ours", 1), ("gatys", 0)]
+
+
+@pytest.mark.parametrize("after", [0, 2, 5, 11, 19])
+def test_an_interrupted_evaluation_goes_on(after, whole, start, tmp_path, monkeypatch):
+    call, count = judge.Judge.__call__, 0
+
+    def interrupted(self, output, pair):
+        nonlocal count
+        count += 1
+        if count > after:
+            raise KeyboardInterrupt
+        return call(self, output, pair)
+
+    monkeypatch.setattr(judge.Judge, "__call__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.run(protocol(), {"ours": start}, tmp_path)
+    assert not (tmp_path / "results.json").exists()
+    monkeypatch.setattr(judge.Judge, "__call__", call)
+    assert untimed(evaluate.run(protocol(), {"ours": start}, tmp_path)) == untimed(whole[0])
+
+
+def test_parts_make_the_whole(whole, start, tmp_path, capsys):
+    assert evaluate.run(protocol(), {"ours": start}, tmp_path, part=(1, 2)) is None
+    assert "are still missing; run the other parts" in capsys.readouterr().out
+    assert untimed(evaluate.run(protocol(), {"ours": start}, tmp_path, part=(0, 2))) == untimed(whole[0])
+
+
+def test_metastyles_deployment_is_adam_on_everything_from_the_same_start(whole, start, tmp_path):
+    bundles.save_bundle(tmp_path / "b", start)
+    starts = evaluate.load([f"paper={tmp_path}/b"], ["paper"])
+    found = evaluate.run(protocol(methods=("identity", "random"), pairs=1), starts, tmp_path / "out")
+    rate = line(found, "random, Adam 0.001", 2)["J"]
+    assert line(found, "paper", 2)["J"] == pytest.approx(rate, rel=1e-5), "the toy start is the random one"
+    assert line(found, "paper", 2)["J"] != line(whole[0], "ours", 2)["J"]
+
+
+def test_checkpoints_are_followed_and_kept(tmp_path):
+    settings = dataclasses.replace(toy.settings(inner={"steps": 1}, run={"steps": 4}), vgg="random")
+    run, out = tmp_path / "run", tmp_path / "out"
+    judged = protocol(methods=("identity",), pairs=1)
+    with checkpoint.Checkpoints(run / "checkpoints", keep=1) as saved:
+        checkpoint.claim(run, settings)
+        with pytest.raises(InputError, match="`checkpoints`: expected checkpoints of a run in .*, got none"):
+            evaluate.follow(judged, run / "checkpoints", out)
+        for step in (2, 4):
+            state = meta.initial_state(settings)
+            state["meta"]["fast"] = {k: x + step for k, x in state["meta"]["fast"].items()}
+            saved.save(step, state, settings)
+            saved.wait()
+            found = evaluate.follow(judged, run / "checkpoints", out, watch=step == 4)
+    names = [m["name"] for m in found["methods"]]
+    assert names == ["photograph", "step_0000002", "step_0000004"], "the run has deleted step 2, the evaluation has not"
+    assert line(found, "step_0000002", 0)["J"] != line(found, "step_0000004", 0)["J"]
+    with pytest.raises(FileNotFoundError, match="`checkpoints`: expected the folder `checkpoints` of a run"):
+        evaluate.follow(judged, tmp_path / "nobody", out)
+
+
+def test_johnson_goes_on_as_if_it_had_not_been_stopped(tmp_path):
+    settings = johnson.settings("procedural", size=32, steps=8, arch=toy.ARCH)
+    style, params, looks = np.random.default_rng(0).random((32, 32, 3), np.float32), vgg.load("random"), {0, 3, 8}
+    whole = list(johnson.train(settings, style, params, tmp_path / "whole", looks))
+    assert [trained.steps for trained in whole] == [0, 3, 8]
+    first = johnson.train(settings, style, params, tmp_path / "parts", looks)
+    for _ in range(3):  # the state after step 3 is saved when the next is asked for, which is not to come
+        if next(first).steps == 3:
+            break
+    first.close()
+    parts = list(johnson.train(settings, style, params, tmp_path / "parts", looks))
+    assert parts[-1].steps == 8
+    for name, x in whole[-1].params.items():
+        np.testing.assert_array_equal(x, parts[-1].params[name], err_msg=name)
+    with pytest.raises(InputError, match="`state_file`: .* is of other settings or another style"):
+        next(johnson.train(settings, style, params, tmp_path / "parts", looks, key="another"))
+    (tmp_path / "parts").write_bytes(b"no safetensors")
+    with pytest.raises(InputError, match="`state_file`: .* is damaged"):
+        next(johnson.train(settings, style, params, tmp_path / "parts", looks))
+
+
+def rows_of(method, table):
+    """Rows with J only; table[steps][pair]."""
+    rest = dict.fromkeys(results.COLUMNS)
+    return [
+        rest | {"method": method, "steps": k, "pair": i, "J": j}
+        for k, by_pair in table.items()
+        for i, j in by_pair.items()
+    ]
+
+
+def test_closed_is_averaged_over_the_pairs_on_which_gatys_gains():
+    names = ("photograph", "ours", "gatys")
+    chosen = [Method(name, "bundle" if name == "ours" else "", "", 0, None) for name in names]
+    rows = rows_of("photograph", {0: {0: 10.0, 1: 8.0, 2: 5.0}}) + rows_of("ours", {1: {0: 6.0, 1: 7.0, 2: 1.0}})
+    rows += rows_of("gatys", {0: {0: 10.0, 1: 8.0, 2: 5.0}, 150: {0: 2.0, 1: 4.0, 2: 4.6}})
+    pairs = [Pair(i, f"c{i}", f"s{i}", None, None, []) for i in range(3)]
+    found = assemble(config.evaluation({"contents": "a", "styles": "b"}), chosen, rows, pairs, [])
+    assert found["left_out"] == [2], "5 - 4.6 < 0.1 * 5"
+    (ours,) = [s for s in found["summary"] if s["method"] == "ours"]
+    assert (ours["closed"], ours["closed_median"], ours["closed_pairs"]) == ((0.5 + 0.25) / 2, 0.375, 2)
+    assert ours["closed_ratio"] == 5 / 12 and ours["J"] == pytest.approx(14 / 3) and ours["pairs"] == 3
+    assert found["rows"][5]["closed"] is None
+
+
+def test_reach_compares_on_common_pairs():
+    rows = rows_of("ours", {1: {0: 4.0, 1: 9.0}, 5: {0: 3.0, 1: 9.0}, 10: {0: 2.0, 1: 9.0}})
+    rows += rows_of("gatys", {0: {0: 9.0}, 20: {0: 3.5}, 50: {0: 2.5}}) + rows_of("lite", {0: {0: 1.0, 1: 1.0}})
+    assert reach(rows, "ours") == [
+        {"method": "gatys", "target": 1, "J": 4.0, "steps": 20},
+        {"method": "gatys", "target": 5, "J": 3.0, "steps": 50},
+        {"method": "gatys", "target": 10, "J": 2.0, "steps": None},
+    ]
+    assert reach(rows, None) == []
+
+
+def test_the_interval_covers_what_it_should():
+    pairs = [(f"c{i}", f"s{i}") for i in range(40)]
+    assert interval([2.0] * 40, pairs) == (2.0, 2.0)
+    low, high = interval(list(np.random.default_rng(0).normal(5, 1, 40)), pairs)
+    assert low < 5 < high and high - low > 2 * 1.96 / np.sqrt(40), "wider than that of 40 independent values"
+    same = interval(list(np.repeat([1.0, 3.0], 20)), [("c", f"s{i < 20}") for i in range(40)])
+    assert same == (1.0, 3.0), "two styles, however many pairs, are two values"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ("gatys", "magic")}, "`methods`: expected some of identity, .*, got 'magic'"),
+        ({"steps": (0, -1)}, "`steps`: expected whole numbers from 0"),
+        ({"pairs": 0}, "`pairs`: expected at least 1, got 0"),
+        ({"size": 16}, "`size`: expected at least 32, got 16"),
+        ({"contents": ""}, "`contents`: expected a folder of pictures, got none; pass --contents=DIR"),
+        ({"sice": 32}, "`sice`: no such setting"),
+    ],
+)
+def test_settings_that_make_no_sense(changes, message):
+    with pytest.raises(InputError, match=message):
+        protocol(**changes)
+
+
+def test_command_line_mistakes(start, tmp_path):
+    for text in ("1/1", "2", "a/b", "-1/2"):
+        with pytest.raises(InputError, match="`part`: expected i/n"):
+            evaluate.parse_part(text)
+    with pytest.raises(InputError, match="`steps`: expected whole numbers from 0, got 0,x"):
+        evaluate.settings(None, {"steps": ["0", "x"]})
+    bundles.save_bundle(tmp_path / "b", start)
+    assert list(evaluate.load([f"ours={tmp_path}/b", f"{tmp_path}/b"])) == ["ours", f"{tmp_path}/b"]
+    with pytest.raises(InputError, match="`bundle`: expected different names, got ours twice"):
+        evaluate.load([f"ours={tmp_path}/b", f"ours={tmp_path}/b"])
+    with pytest.raises(InputError, match="`adam_all`: expected the name of a bundle, ours, got yours"):
+        evaluate.load([f"ours={tmp_path}/b"], ["yours"])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="`out`: cannot make"):
+        evaluate.run(protocol(methods=("identity",)), {}, tmp_path / "file" / "out")

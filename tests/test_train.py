@@ -13,9 +13,10 @@ import pytest
 import toy
 from tensorboardX.proto.event_pb2 import Event
 
-from metastyle import bundles, checkpoint, config, evaluate, images, meta, train
+from metastyle import bundles, checkpoint, config, images, meta, rates, train
 from metastyle.errors import InputError
 from metastyle.mesh import Parallel
+from metastyle.stopping import StopSignal
 from metastyle.tasks import Prefetcher, TaskSampler
 
 PROBLEM = toy.problem()
@@ -74,7 +75,7 @@ def assert_equal(a, b):
 @pytest.fixture
 def quick(monkeypatch):
     """The Adam rate of a bundle isn't searched for."""
-    monkeypatch.setattr(evaluate, "choose_adam_lr", lambda *_, **__: 1e-3)
+    monkeypatch.setattr(rates, "choose_adam_lr", lambda *_, **__: 1e-3)
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_a_run_writes_what_it_promises(finished):
     grid, _ = images.load(workdir / "pictures" / "step_0000007.png")
     assert grid.shape[1] == 4 * (toy.SIZE + 4) + 4 and grid.shape[0] > 4 * (toy.SIZE + 4)
     bundle = bundles.load_bundle(workdir / "bundle")
-    assert bundle.config == settings and bundle.adam_lr in evaluate.BUNDLE_ADAM_LRS
+    assert bundle.config == settings and bundle.adam_lr in rates.ADAM_LRS
     state = state_of(workdir, settings, STEPS)
     assert_equal(bundle.meta, state["meta"])
     assert state["step"] == STEPS
@@ -242,7 +243,7 @@ def test_no_outer_steps_give_the_bundle_of_the_start(tmp_path, steps):
     assert run(settings, tmp_path / "run") is True
     bundle = bundles.load_bundle(tmp_path / "run" / "bundle")
     assert_equal(bundle.meta, jax.tree.map(np.asarray, meta.initial_meta(settings)))
-    assert bundle.adam_lr in evaluate.BUNDLE_ADAM_LRS
+    assert bundle.adam_lr in rates.ADAM_LRS
     assert rows_of(tmp_path / "run") == [["step", *train.LOGGED]]
 
 
@@ -311,11 +312,11 @@ def test_the_picture_grid_has_a_row_for_each_style_and_starts_with_the_photograp
 def test_a_second_interrupt_is_not_waited_for(request):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
-    with train._StopSignal() as stop:
+    with StopSignal() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.requested
-    with pytest.raises(KeyboardInterrupt), train._StopSignal() as stop:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), StopSignal() as stop:  # noqa: PT012
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.requested
         os.kill(os.getpid(), signal.SIGINT)

