@@ -1,17 +1,25 @@
-"""Measures this machine and the package's promises: python -m experiments.benchmark --json=bench.json"""
+"""Measures speed and memory of every stage on this machine: python -m experiments.benchmark --json=bench.json
+
+With --only=gradients,devices,tiny,adapt,quality what the package promises, with --only=all everything; with
+--compare=a.json,b.json nothing: it shows two such files side by side.
+"""
 
 from absl import flags
 
 from metastyle.launch import run
 
-_ONLY = flags.DEFINE_list("only", [], "sections to run (default: all): gradients, speed, memory, devices, ...")
+_ONLY = flags.DEFINE_list("only", [], "sections to run, or all (default: the stages): stylize, adapt_step, ...")
 _JSON = flags.DEFINE_string("json", None, "file to write the numbers to")
+_COMPARE = flags.DEFINE_list("compare", [], "two such files to print side by side, instead of a run")
 
 
 def main(_: list[str]) -> None:
     from metastyle import benchmark
 
-    benchmark.run(_ONLY.value, _JSON.value)
+    if _COMPARE.value:
+        print(benchmark.compare(_COMPARE.value))
+    else:
+        benchmark.run(_ONLY.value, _JSON.value)
 
 
 if __name__ == "__main__":

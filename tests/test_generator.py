@@ -113,14 +113,16 @@ def test_a_network_is_what_its_string_says(arch):
     np.testing.assert_allclose(ours, numpy_network(arch, params, picture.astype(np.float64)), atol=2e-5)
 
 
-@pytest.mark.parametrize("side, stride", [(3, 1), (9, 1), (3, 2)])
-def test_convolutions_are_padded_by_reflection(side, stride):
-    x, kernel = uniform(1, 12, 16, 2), uniform(side, side, 2, 5, seed=1) - 0.5
-    conv = generator._conv(5, side, jnp.float32, None, stride)
-    ours = conv.apply({"params": {"kernel": kernel}}, x)[0]
-    expected = numpy_conv(x[0].astype(np.float64), kernel, stride)
-    assert ours.shape == (12 // stride, 16 // stride, 5)
-    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("kernel, stride", [(3, 1), (9, 1), (3, 2)])
+@pytest.mark.parametrize("height, width", [(16, 24), (6, 18), (5, 7)])
+@pytest.mark.parametrize("border", [False, True])
+def test_reflect_conv_is_numpys_in_both_forms(kernel, stride, height, width, border):
+    if min(height, width) <= kernel // 2:
+        pytest.skip("a reflection needs a pixel more than it adds")
+    x, weights = uniform(2, height, width, 3), uniform(kernel, kernel, 3, 4, seed=1) - 0.5
+    ours = generator.reflect_conv(jnp.asarray(x), jnp.asarray(weights), stride, border)
+    expected = np.stack([numpy_conv(picture.astype(np.float64), weights, stride) for picture in x])
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("mean, std, tolerance", [(0, 1, 1e-5), (-3, 20, 1e-5), (1000, 0.01, 0.06)])
@@ -181,6 +183,15 @@ def test_what_is_not_in_the_language_is_refused(arch, message):
     with pytest.raises(InputError, match=f"^`generator.arch`: expected .*{message}") as error:
         generator.network(Generator(arch))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("arch", ["compact", "johnson", *SMALL])
+def test_stylize_is_apply(arch):
+    settings = Generator(arch)
+    params, pictures = random_params(settings), uniform(2, 32, 48, 3)
+    np.testing.assert_allclose(
+        generator.stylize(settings, params, pictures), forward(settings, params, pictures), atol=2e-5
+    )
 
 
 # Pictures of any size
@@ -281,10 +292,11 @@ class PlainUnpack(nn.Module):
     features: int
     factor: int
     dtype: jnp.dtype
+    border: bool
 
     @nn.compact
     def __call__(self, x):
-        y = generator._conv(self.features * self.factor**2, 3, self.dtype, "conv")(x)
+        y = generator._Conv(self.features * self.factor**2, 3, self.dtype, name="conv")(x)
         return generator.depth_to_space(y, self.factor)
 
 

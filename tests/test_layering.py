@@ -19,7 +19,7 @@ CHAIN = [
     {"meta"},
     {"mesh", "checkpoint", "bundles", "rates", "johnson"},
     {"train", "stylizer", "judge", "methods"},
-    {"results"},
+    {"results", "pytorch"},
     {"evaluate", "cli"},
 ]
 ABOVE_THE_MATHEMATICS = set.union(*CHAIN[6:]) | {"launch", "sources", "tasks", "pairs"}
