@@ -3,11 +3,12 @@
 python -m experiments.evaluate --config=configs/eval_800.py --bundle=ours=runs/a/bundle --out=report800
 """
 
-from metastyle.config import evaluation_dict
+from metastyle.config import Evaluation, config_dict
 
 
 def get_config():
-    return evaluation_dict(
+    return config_dict(
+        Evaluation,
         contents="folder:$METASTYLE_SAMPLE_DATA/data/benchmark800/content",
         styles="folder:$METASTYLE_SAMPLE_DATA/data/benchmark800/style",
         product=True,

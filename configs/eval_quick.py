@@ -3,14 +3,15 @@
 python -m experiments.evaluate --config=configs/eval_quick.py --bundle=ours=runs/tiny/bundle --out=report
 """
 
-from metastyle.config import evaluation_dict
+from metastyle.config import Evaluation, config_dict
 
 # Also in the benchmark of configs/eval_800.py, which chooses nothing: so they don't choose anything here.
 BENCHMARK = (*(f"content_000{i}.jpg" for i in (27, 28, 29, 30, 31, 40)), "udnie.jpg")
 
 
 def get_config():
-    return evaluation_dict(
+    return config_dict(
+        Evaluation,
         contents="folder:$METASTYLE_SAMPLE_DATA/data/content/val",
         styles="folder:$METASTYLE_SAMPLE_DATA/data/style/val",
         leave_out=BENCHMARK,

@@ -325,10 +325,10 @@ def quality() -> Numbers:
             }.items()
         ]  # fmt: skip
         seconds = _command(*_META_TRAIN, f"--workdir={folder}/run", *sources)
-        settings = config.evaluation({
+        settings = config.from_dict({
             "contents": f"{data}/data/content/val", "styles": f"{data}/data/style/val", "pairs": _JUDGED, "size": 128,
             "steps": (0, 3, *range(10, 16)), "methods": ("identity", "random"),
-        })  # fmt: skip
+        }, config.Evaluation)  # fmt: skip
         starts = evaluate.load([f"tiny={folder}/run/bundle"])
         summary = evaluate.run(settings, starts, f"{folder}/report")["summary"]
     tiny_j = {line["steps"]: line["J"] for line in summary if line["method"] == "tiny"}

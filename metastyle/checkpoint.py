@@ -43,7 +43,7 @@ class Checkpoints:
         """All of them, oldest first."""
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, state: Any, settings: config.Config) -> None:
+    def save(self, step: int, state: Any, settings: Any) -> None:
         """Starts saving; the state may be donated right afterwards."""
         items = {"state": ocp.args.StandardSave(state), "config": ocp.args.JsonSave(dataclasses.asdict(settings))}
         self._manager.save(step, args=ocp.args.Composite(**items))
@@ -73,15 +73,15 @@ class Checkpoints:
         )
 
 
-def claim(workdir: str | os.PathLike, settings: config.Config) -> None:
-    """Records the settings of a run in its config.json, or checks that a run that is continued has the same.
+def claim(workdir: str | os.PathLike, settings: Any) -> None:
+    """Records the settings of a run (config.Config or Distillation) in its config.json, or checks that they are it.
 
     Only `run` may change (but for its seed): how long, how often. InputError names the first field that differs.
     """
     path = Path(workdir) / "config.json"
     if path.exists():
         try:
-            before = config.from_dict(json.loads(path.read_text()))
+            before = config.from_dict(json.loads(path.read_text()), type(settings))
         except ValueError as error:
             raise InputError(f"`workdir`: {path} is not the settings of a run ({error}); use another") from error
         free = {f.name: getattr(settings.run, f.name) for f in dataclasses.fields(config.Run) if f.name != "seed"}
@@ -97,7 +97,7 @@ def claim(workdir: str | os.PathLike, settings: config.Config) -> None:
         temporary.replace(path)
 
 
-def differences(a: config.Config, b: config.Config) -> list[tuple[str, Any, Any]]:
+def differences(a: Any, b: Any) -> list[tuple[str, Any, Any]]:
     """`(field, a's value, b's value)` for every setting in which two configs differ."""
     out = []
     for section in dataclasses.fields(a):

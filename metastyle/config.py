@@ -111,11 +111,7 @@ class Config:
     vgg: str = ""
 
     def __post_init__(self) -> None:
-        for section in dataclasses.fields(self):
-            value = getattr(self, section.name)
-            if dataclasses.is_dataclass(value):
-                for f in dataclasses.fields(value):
-                    _check(f"{section.name}.{f.name}", getattr(value, f.name), f.metadata)
+        _check_fields(self)
         if self.outer.update == "reptile" and (self.inner.scope != "all" or self.inner.steps == 0):
             raise InputError(
                 '`outer.update`: reptile needs `inner.scope` "all" and at least one inner step, '
@@ -153,8 +149,7 @@ class Evaluation:
     inception: str = ""
 
     def __post_init__(self) -> None:
-        for f in dataclasses.fields(self):
-            _check(f.name, getattr(self, f.name), f.metadata)
+        _check_fields(self)
         for name in ("contents", "styles"):
             if not getattr(self, name):
                 raise InputError(f"`{name}`: expected a folder of pictures, got none; pass --{name}=DIR")
@@ -165,6 +160,43 @@ class Evaluation:
             raise InputError(f"`methods`: expected some of {', '.join(METHODS)}, got {unknown[0]!r}")
 
 
+@dataclass(frozen=True)
+class Distillation:
+    """What distill.py makes a slim VGG of, and how. `data`: of the photographs and styles, `vgg`: the teacher."""
+
+    run: Run = Run(steps=6000, checkpoint_every=200, picture_every=500)
+    data: Data = Data(size=96)
+    loss: Loss = Loss()
+    painter: Generator = Generator()  # whose outputs the slim network is to judge
+    widths: tuple = (16, 16, 32, 32, 64, 64, 64, 128, 128, 128)
+    batch: int = field(default=3, metadata=_at_least(1))  # works per step, each with its photograph and style
+    gallery: int = field(default=512, metadata=_at_least(2))  # works that are kept to be drawn from
+    apart: int = field(default=5, metadata=_at_least(1))  # steps of which only the last one's works are kept
+    lr: float = field(default=5e-4, metadata=_at_least(0))
+    warmup: int = field(default=100, metadata=_at_least(0))
+    painter_lr: float = field(default=2e-3, metadata=_at_least(0))
+    canvas_lr: float = field(default=0.03, metadata=_at_least(0))  # of pixels in [0, 1]
+    hold: int = field(default=25, metadata=_at_least(1))  # steps that a style stays
+    renew: int = field(default=8, metadata=_at_least(1))  # styles after which the painter starts afresh
+    vgg: str = ""
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        if len(self.widths) != 10 or not all(isinstance(w, int) and w > 0 for w in self.widths):
+            raise InputError(f"`widths`: expected the widths of ten convolutions, got {self.widths}")
+        if self.gallery % 2:
+            raise InputError(f"`gallery`: expected an even number, for works come in pairs, got {self.gallery}")
+
+
+def _check_fields(settings: Any, prefix: str = "") -> None:
+    for f in dataclasses.fields(settings):
+        value = getattr(settings, f.name)
+        if dataclasses.is_dataclass(value):
+            _check_fields(value, f"{f.name}.")
+        else:
+            _check(f"{prefix}{f.name}", value, f.metadata)
+
+
 def _check(name: str, value: Any, rule: dict) -> None:
     if "choices" in rule and value not in rule["choices"]:
         raise InputError(f"`{name}`: expected one of {', '.join(map(str, rule['choices']))}, got {value!r}")
@@ -172,31 +204,25 @@ def _check(name: str, value: Any, rule: dict) -> None:
         raise InputError(f"`{name}`: expected at least {rule['low']}, got {value}")
 
 
-def from_dict(values: dict) -> Config:
-    """A checked Config from nested dicts (missing fields take their defaults); InputError names an unknown field."""
-    return _build(Config, values, "")
+def from_dict(values: dict, kind: type = Config) -> Any:
+    """Checked settings from nested dicts (missing fields take their defaults); InputError names an unknown field."""
+    return _build(kind, {f.name: f.default for f in dataclasses.fields(kind)}, values, "")
 
 
-def evaluation(values: dict) -> Evaluation:
-    """A checked Evaluation (missing fields take their defaults); InputError names an unknown field."""
-    return _build(Evaluation, values, "")
-
-
-def _build(cls: type, values: Any, prefix: str) -> Any:
+def _build(kind: type, defaults: dict, values: Any, prefix: str) -> Any:
     if not isinstance(values, dict):
         raise InputError(f"`{prefix.rstrip('.') or 'config'}`: expected a section of settings, got {values!r}")
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - set(fields))
+    unknown = sorted(set(values) - set(defaults))
     if unknown:
-        raise InputError(f"`{prefix}{unknown[0]}`: no such setting; expected one of {', '.join(fields)}")
+        raise InputError(f"`{prefix}{unknown[0]}`: no such setting; expected one of {', '.join(defaults)}")
     out = {}
     for name, value in values.items():
-        default = fields[name].default
+        default = defaults[name]
         if dataclasses.is_dataclass(default):
-            out[name] = _build(type(default), value, f"{prefix}{name}.")
+            out[name] = _build(type(default), vars(default), value, f"{prefix}{name}.")
         else:
             out[name] = _cast(f"{prefix}{name}", value, type(default))
-    return cls(**out)
+    return kind(**defaults | out)
 
 
 def _cast(name: str, value: Any, kind: type) -> Any:
@@ -209,24 +235,13 @@ def _cast(name: str, value: Any, kind: type) -> Any:
     return value
 
 
-def to_json(config: Config) -> str:
-    """The whole config, every field, as indented JSON."""
-    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+def to_json(settings: Any) -> str:
+    """All settings, every field, as indented JSON."""
+    return json.dumps(dataclasses.asdict(settings), indent=2) + "\n"
 
 
-def config_dict(**sections: dict) -> Any:
+def config_dict(kind: type = Config, **changes: Any) -> Any:
     """The defaults as an `ml_collections.ConfigDict`, with changes: what a config file's `get_config()` returns."""
     from ml_collections import ConfigDict
 
-    values = dataclasses.asdict(Config())
-    for name, changes in sections.items():
-        values[name] = values[name] | changes if isinstance(changes, dict) else changes
-    return ConfigDict(dataclasses.asdict(from_dict(values)))
-
-
-def evaluation_dict(**changes: Any) -> Any:
-    """The defaults of `Evaluation` as a ConfigDict, with changes: what a file configs/eval_*.py returns."""
-    from ml_collections import ConfigDict
-
-    defaults = {f.name: f.default for f in dataclasses.fields(Evaluation)}
-    return ConfigDict(dataclasses.asdict(evaluation(defaults | changes)))
+    return ConfigDict(dataclasses.asdict(from_dict(changes, kind)))

@@ -57,7 +57,7 @@ def settings(file: Any, given: dict[str, Any]) -> Evaluation:
             values["steps"] = tuple(sorted({int(step) for step in given["steps"]}))
         except ValueError:
             raise InputError(f"`steps`: expected whole numbers from 0, got {','.join(given['steps'])}") from None
-    return config.evaluation(values)
+    return config.from_dict(values, Evaluation)
 
 
 def load(paths: Sequence[str], adam_all: Sequence[str] = ()) -> dict[str, bundles.Bundle]:

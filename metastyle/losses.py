@@ -82,7 +82,7 @@ def perceptual(
     statistics = _statistics(features, loss)
     kept = features[_CONTENT_TAP[loss.kind]]
     if loss.kind == "relative":
-        content_loss = _ratio(kept, content)
+        content_loss = ratio(kept, content)
         style_loss = sum(_style_ratio(statistics[tap], style[tap]) for tap in vgg.TAPS) / len(vgg.TAPS)
     else:
         content_loss = jnp.square(kept - content).mean((1, 2, 3))
@@ -120,13 +120,14 @@ def _comparable(statistic):
     return jnp.stack([statistic["mean"], jnp.sqrt(statistic["variance"] + _EPS)], -1)
 
 
-def _ratio(value, target):
+def ratio(value: jax.Array, target: jax.Array) -> jax.Array:
+    """|value - target|^2 / |target|^2: two [N, ...] -> [N]."""
     axes = tuple(range(1, value.ndim))
     return jnp.square(value - target).sum(axes) / (jnp.square(target).sum(axes) + _EPS)
 
 
 def _style_ratio(statistic, target):
-    return _ratio(_comparable(statistic), _comparable(target))
+    return ratio(_comparable(statistic), _comparable(target))
 
 
 def _style_error(statistic, target, channels):

@@ -1,6 +1,5 @@
 """Meta-training: a straight loop over outer steps that can be stopped anywhere and continued by the same line."""
 
-import csv
 import dataclasses
 import functools
 import os
@@ -11,20 +10,17 @@ from typing import Any
 
 import jax
 import numpy as np
-from tensorboardX import SummaryWriter
-from tqdm import tqdm
 
 from metastyle import adapt, bundles, checkpoint, config, generator, images, mesh, meta, pairs, rates, vgg
 from metastyle.adapt import Problem
 from metastyle.errors import InputError
+from metastyle.runlog import RunLog
 from metastyle.stopping import StopSignal
 from metastyle.tasks import Prefetcher, Task, TaskSampler
 
 LOGGED = ("loss", "query", "support_first", "support_mean", "gradient_norm")
 _VAL_STYLES = 4
 _TUNING_TASKS = 4
-
-Row = tuple[int, dict[str, float]]
 
 
 def train(
@@ -64,7 +60,7 @@ def train(
         tasks = parallel.local_indices(outer.tasks)
         take_step, first_order, pending = None, None, []
         with (
-            _Log(workdir, start, run.steps, main) as log,
+            RunLog(workdir, start, run.steps, LOGGED, "query", main) as log,
             Prefetcher(sampler.task, tasks, start, run.steps, threads=settings.data.threads) as batches,
         ):
             log.say(_derived(settings, parallel, state, start))
@@ -78,7 +74,7 @@ def train(
                 pending.append((done, metrics))
                 saving = stopping or done == run.steps or done % run.checkpoint_every == 0
                 if saving or done % run.log_every == 0:
-                    log.write(_finite(jax.device_get(pending), saved.latest()), run.log_every, batches.waited)
+                    log.write(jax.device_get(pending), run.log_every, saved.latest(), batches.waited)
                     pending = []
                 if saving:
                     saved.save(done, parallel.for_checkpoint(state), settings)
@@ -139,81 +135,11 @@ def pictures(
     return images.grid(rows, column_labels=["photograph", "style", "0 steps", f"{inner.steps} steps"])
 
 
-class _Log:
-    """metrics.csv, TensorBoard events, pictures, and a progress bar with the time left; nothing unless `main`."""
-
-    def __init__(self, workdir: Path, start: int, steps: int, main: bool):
-        self._main, self._pictures = main, workdir / "pictures"
-        if main:
-            _keep_rows(workdir / "metrics.csv", start)
-        self._csv = open(workdir / "metrics.csv" if main else os.devnull, "a", newline="")  # noqa: SIM115
-        self._events = SummaryWriter(str(workdir / "events"), purge_step=start or None, write_to_disk=main)
-        self._bar = tqdm(total=steps, initial=start, unit="step", mininterval=1.0, disable=not main)
-        self._waited, self._since = 0.0, time.monotonic()
-
-    def __enter__(self) -> "_Log":
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self._csv.close()
-        self._events.close()
-        self._bar.close()
-
-    def say(self, text: str) -> None:
-        """Prints a line above the progress bar."""
-        if self._main:
-            tqdm.write(text)
-
-    def write(self, rows: list[Row], every: int, waited: float) -> None:
-        """Shows every step's progress; writes the steps whose number is a multiple of `every`."""
-        seconds = max(time.monotonic() - self._since, 1e-9)
-        share = (waited - self._waited) / seconds
-        for step, metrics in rows:
-            if step % every == 0:
-                csv.writer(self._csv).writerow([step, *(repr(metrics[k]) for k in LOGGED)])
-                for name, value in metrics.items():
-                    self._events.add_scalar(name, value, step)
-                self._events.add_scalar("data_wait_share", share, step)
-        self._csv.flush()
-        query = np.mean([metrics["query"] for _, metrics in rows])
-        self._bar.set_postfix_str(f"query loss {query:.3f}, data wait {share:.0%}", refresh=False)
-        self._bar.update(len(rows))
-        self._waited, self._since = waited, time.monotonic()
-
-    def picture(self, grid: np.ndarray, step: int) -> None:
-        self._pictures.mkdir(exist_ok=True)
-        images.save(self._pictures / f"step_{step:07d}.png", grid)
-        self._events.add_image("val", images.to_uint8(grid), step, dataformats="HWC")
-
-
-def _keep_rows(path: Path, start: int) -> None:
-    """Leaves metrics.csv with its header and the whole rows of the steps up to `start`."""
-    kept = []
-    if path.exists():
-        with path.open(newline="") as file:
-            rows = [row for row in csv.reader(file) if len(row) == 1 + len(LOGGED) and row[0].isdigit()]
-        kept = [row for row in rows if int(row[0]) <= start]
-    with images.atomic(path) as temporary, open(temporary, "w", newline="") as file:
-        csv.writer(file).writerows([("step", *LOGGED), *kept])
-
-
 def _is_bundle_of(folder: Path, settings: config.Config) -> bool:
     try:
         return bundles.load_bundle(folder).config == settings
     except (InputError, FileNotFoundError):
         return False
-
-
-def _finite(pending: list[tuple[int, dict[str, Any]]], last_good: int | None) -> list[Row]:
-    rows = [(step, {name: float(metrics[name]) for name in LOGGED}) for step, metrics in pending]
-    for step, metrics in rows:
-        for name, value in metrics.items():
-            if not np.isfinite(value):
-                good = f"the checkpoint of step {last_good} is good" if last_good else "there is no checkpoint yet"
-                raise FloatingPointError(
-                    f"step {step}: {name} is {value}; {good}; try a lower outer.lr or inner.lr in another --workdir"
-                )
-    return rows
 
 
 def _derived(settings: config.Config, parallel: mesh.Parallel, state: meta.State, start: int) -> str:

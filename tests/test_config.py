@@ -14,8 +14,9 @@ from metastyle import config, generator
 from metastyle.errors import InputError
 
 ALL = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
-EVALUATIONS = [file for file in ALL if file.stem.startswith("eval_")]
-FILES = [file for file in ALL if file not in EVALUATIONS]
+OTHERS = {"eval_quick": "evaluate", "eval_800": "evaluate", "distill": "distill"}  # config file -> experiment
+KINDS = {"evaluate": config.Evaluation, "distill": config.Distillation}
+FILES = [file for file in ALL if file.stem not in OTHERS]
 
 
 def load(file):
@@ -44,16 +45,16 @@ def test_every_config_file_is_a_config_and_survives_json(file):
     generator.split(generator.shapes(settings.generator), settings.inner.scope)  # both name something
 
 
-@pytest.mark.parametrize("file", EVALUATIONS, ids=lambda file: file.stem)
-def test_every_evaluation_file_is_one_and_survives_json(file):
-    module = load(file)
-    settings = config.evaluation(module.get_config().to_dict())
-    assert config.evaluation(json.loads(json.dumps(dataclasses.asdict(settings)))) == settings
-    assert f"python -m experiments.evaluate --config=configs/{file.name}" in module.__doc__
+@pytest.mark.parametrize("name, experiment", OTHERS.items())
+def test_every_other_file_is_of_its_kind_and_survives_json(name, experiment):
+    (module,) = (load(file) for file in ALL if file.stem == name)
+    settings = config.from_dict(module.get_config().to_dict(), KINDS[experiment])
+    assert config.from_dict(json.loads(config.to_json(settings)), KINDS[experiment]) == settings
+    assert f"python -m experiments.{experiment} --config=configs/{name}.py" in module.__doc__
 
 
 def test_the_benchmark_chooses_nothing(sample_data):
-    (quick,) = (load(file) for file in EVALUATIONS if file.stem == "eval_quick")
+    (quick,) = (load(file) for file in ALL if file.stem == "eval_quick")
     with open(sample_data / "data" / "index.csv", newline="") as file:
         shared = [row["path"] for row in csv.DictReader(file) if row["source"] == "jiwoogit/StyleID"]
     in_val = {Path(path).name for path in shared if "/val/" in path}

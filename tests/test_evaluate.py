@@ -24,7 +24,7 @@ def protocol(**changes):
         "methods": ("identity", "style", "gatys", "johnson", "random"), "gatys_iterations": 3, "baseline_pairs": 1,
         "johnson_steps": 12, "johnson_arch": toy.ARCH, "train_contents": "procedural",
     }  # fmt: skip
-    return config.evaluation(values | changes)
+    return config.from_dict(values | changes, config.Evaluation)
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_closed_is_averaged_over_the_pairs_on_which_gatys_gains():
     rows = rows_of("photograph", {0: {0: 10.0, 1: 8.0, 2: 5.0}}) + rows_of("ours", {1: {0: 6.0, 1: 7.0, 2: 1.0}})
     rows += rows_of("gatys", {0: {0: 10.0, 1: 8.0, 2: 5.0}, 150: {0: 2.0, 1: 4.0, 2: 4.6}})
     pairs = [Pair(i, f"c{i}", f"s{i}", None, None, []) for i in range(3)]
-    found = assemble(config.evaluation({"contents": "a", "styles": "b"}), chosen, rows, pairs, [])
+    found = assemble(config.from_dict({"contents": "a", "styles": "b"}, config.Evaluation), chosen, rows, pairs, [])
     assert found["left_out"] == [2], "5 - 4.6 < 0.1 * 5"
     (ours,) = [s for s in found["summary"] if s["method"] == "ours"]
     assert (ours["closed"], ours["closed_median"], ours["closed_pairs"]) == ((0.5 + 0.25) / 2, 0.375, 2)

@@ -13,7 +13,7 @@ import pytest
 import toy
 from tensorboardX.proto.event_pb2 import Event
 
-from metastyle import bundles, checkpoint, config, images, meta, rates, train
+from metastyle import bundles, checkpoint, config, images, meta, rates, runlog, train
 from metastyle.errors import InputError
 from metastyle.mesh import Parallel
 from metastyle.stopping import StopSignal
@@ -102,7 +102,7 @@ def finished(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         lines = []
         patch.setattr("builtins.print", lambda *args, **_: lines.append(" ".join(map(str, args))))
-        patch.setattr(train.tqdm, "write", lines.append)
+        patch.setattr(runlog.tqdm, "write", lines.append)
         assert run(toy_settings(), workdir)
     return workdir, lines
 

@@ -1,0 +1,10 @@
+"""The slim loss network, from the sample data's photographs and paintings; hours on two cores.
+
+python -m experiments.distill --config=configs/distill.py --workdir=runs/slim
+"""
+
+from metastyle.config import Distillation, config_dict
+
+
+def get_config():
+    return config_dict(Distillation, data={"procedural_styles": 0.1})

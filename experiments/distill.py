@@ -1,0 +1,25 @@
+"""Distils VGG-16 into a slim one: python -m experiments.distill --config=configs/distill.py --workdir=runs/slim
+
+Any setting can be changed on the line, as in --config.run.steps=2000. The same line again continues a stopped run.
+"""
+
+from absl import flags
+
+from metastyle import config
+from metastyle.launch import RETRY, config_flag, run
+
+_CONFIG = config_flag()
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder for checkpoints, curves, pictures and the network")
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def main(_: list[str]) -> int:
+    settings = config.from_dict(_CONFIG.value.to_dict(), config.Distillation)
+
+    from metastyle import distill_run  # seconds of imports, which a mistake in the settings needn't wait for
+
+    return 0 if distill_run.run(settings, _WORKDIR.value) else RETRY
+
+
+if __name__ == "__main__":
+    run(main)

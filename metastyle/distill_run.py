@@ -1,0 +1,118 @@
+"""A run of distillation: the loop over steps, which can be stopped anywhere and continued by the same line."""
+
+import functools
+import os
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from metastyle import checkpoint, config, distill, images, mesh, vgg
+from metastyle.config import Distillation
+from metastyle.errors import InputError
+from metastyle.runlog import RunLog
+from metastyle.stopping import StopSignal
+from metastyle.tasks import Prefetcher, Task, TaskSampler
+
+FILE_NAME = "slim_vgg.safetensors"
+_SHOWN = 6  # rows of a picture
+_PRUNED_ON = 8  # tasks of 3 pictures
+
+
+def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
+    """Runs or continues a run in `workdir`; returns whether it is complete (False: it was asked to stop).
+
+    Writes config.json, checkpoints/, metrics.csv, TensorBoard events/, pictures/ (the latest subjects, styles and what
+    painter and canvas made of them) and slim_vgg.safetensors. Raises InputError or FileNotFoundError for bad settings
+    or data before anything is written, InputError for a workdir that doesn't fit, FloatingPointError when a loss is not
+    finite.
+    """
+    mesh.enable_compile_cache()
+    times, workdir = settings.run, Path(workdir)
+    teacher, task = vgg.load(settings.vgg), pictures(settings)
+    some = [x for i in range(_PRUNED_ON) for x in task(i * settings.hold, 0).values()]
+    state = distill.initial_state(settings, teacher, np.concatenate(some))
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    with checkpoint.Checkpoints(workdir / "checkpoints", times.keep_checkpoints) as saved, StopSignal() as stop:
+        start = saved.latest() or 0
+        if start > times.steps:
+            raise InputError(f"`run.steps`: the run in {workdir} has done {start}, got {times.steps}; use no fewer")
+        checkpoint.claim(workdir, settings)
+        state = saved.restore(start, state, place) if start else state
+        step, pending, shown = None, [], {}
+        with (
+            RunLog(workdir, start, times.steps, distill.METRICS, "loss") as log,
+            Prefetcher(task, [0], start, times.steps, threads=settings.data.threads) as batches,
+        ):
+            for k, batch in batches:
+                batch = {name: x[0] for name, x in batch.items()}
+                state = state | _renewed(settings, k, batch)
+                if step is None:
+                    began = time.monotonic()
+                    function = functools.partial(distill.step, settings)
+                    step = jax.jit(function, donate_argnums=0).lower(state, batch, teacher).compile()
+                    log.say(f"compiled the step in {time.monotonic() - began:.0f} s")
+                state, metrics, shown[k // settings.hold] = step(state, batch, teacher)
+                done, stopping = k + 1, stop.requested
+                pending.append((done, metrics))
+                saving = stopping or done == times.steps or done % times.checkpoint_every == 0
+                if saving or done % times.log_every == 0:
+                    log.write(jax.device_get(pending), times.log_every, saved.latest(), batches.waited)
+                    pending, shown = [], dict(list(shown.items())[-_SHOWN:])
+                if saving:
+                    saved.save(done, state, settings)
+                if done == times.steps or done % times.picture_every == 0:
+                    log.picture(_grid(shown), done)
+                if stopping:
+                    break
+        saved.wait()
+    if stop.requested:
+        print(f"stopped after step {int(state['step'])} of {times.steps}; the same line continues", flush=True)
+        return False
+    export(distill.network(state["slim"], teacher), workdir / FILE_NAME)
+    return True
+
+
+def pictures(settings: Distillation):
+    """`task(step, 0)`: the pictures of a step, "style", "photograph" and "subject", each f32[1, S, S, 3].
+
+    Style and subject stay for `hold` steps.
+    """
+    shared = {"data": vars(settings.data), "run": vars(settings.run)}
+    sampler = TaskSampler(config.from_dict(shared | {"inner": {"steps": 1}}))
+
+    def task(step: int, _: int) -> Task:
+        held, own = sampler.task(step // settings.hold, 1), sampler.task(step, 0)
+        return {"style": held["style"][:1], "subject": held["query"], "photograph": own["query"]}
+
+    return task
+
+
+def _renewed(settings: Distillation, step: int, batch: Task) -> dict:
+    """What starts afresh at this step: with a new style the canvas, and with every `renew`-th the painter."""
+    out = {}
+    if step % settings.hold == 0:
+        rng = np.random.default_rng((settings.run.seed, step))
+        noise = rng.uniform(size=batch["subject"].shape)
+        flat = np.broadcast_to(rng.uniform(size=3), batch["subject"].shape)
+        mixed = 0.5 * (batch["subject"] + batch["style"])
+        starts = (batch["subject"], noise, flat, mixed)
+        out["canvas"] = distill.new_canvas(settings, starts[step // settings.hold % len(starts)].astype(np.float32))
+    if step % (settings.hold * settings.renew) == 0:
+        out["painter"] = distill.new_painter(settings, step)
+    return out
+
+
+def _grid(shown: dict) -> np.ndarray:
+    columns = ("photograph", "subject", "style", "painting", "canvas")
+    return images.grid([[np.asarray(x[c][0]) for c in columns] for x in shown.values()], column_labels=columns)
+
+
+def export(slim: vgg.Params, path: str | os.PathLike) -> None:
+    """Writes the slim network as vgg.load reads it, in float16."""
+    names = [(layer, part) for layer in vgg.LAYERS for part in ("kernel", "bias")]
+    tensors = {f"{layer}/{part}": np.asarray(slim[layer][part], np.float16) for layer, part in names}
+    convention = {k: np.asarray(x).tolist() for k, x in slim["input"].items()}
+    vgg.save(path, tensors, convention | {"channels": "rgb"})
+    print(f"wrote {path}", flush=True)

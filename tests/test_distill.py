@@ -1,0 +1,276 @@
+"""Distillation: where it starts, what it asks for, whom it learns from; and a run that stops and goes on."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metastyle import config, distill, distill_run, generator, losses, vgg
+from metastyle.config import Distillation
+from metastyle.errors import InputError
+from metastyle.tasks import Prefetcher
+
+ROOT = Path(__file__).resolve().parents[1]
+TEACHER = vgg.random_params(widths=(4, 6, 6, 8, 8, 8, 8, 8, 8, 8))
+FULL = tuple(TEACHER[layer]["kernel"].shape[-1] for layer in vgg.LAYERS)
+SLIM = (3, 4, 4, 5, 5, 5, 5, 6, 6, 6)
+SIZE = 32
+PICTURES = np.random.default_rng(0).uniform(size=(4, SIZE, SIZE, 3)).astype(np.float32)
+
+
+def settings(**changes) -> Distillation:
+    values = {
+        "run": {"steps": 6, "log_every": 2, "checkpoint_every": 4, "picture_every": 6},
+        "data": {"size": SIZE, "content": "procedural", "style": "procedural"},
+        "painter": {"arch": "s4,p4-3,skip"},
+        "widths": SLIM, "batch": 2, "gallery": 4, "apart": 2, "hold": 3, "renew": 1, "warmup": 1, "vgg": "random",
+    }  # fmt: skip
+    for name, value in changes.items():
+        values[name] = values[name] | value if isinstance(value, dict) else value
+    return config.from_dict(values, Distillation)
+
+
+def batch_of(seed=0):
+    draw = np.random.default_rng(seed).uniform(size=(3, 1, SIZE, SIZE, 3)).astype(np.float32)
+    return dict(zip(("style", "photograph", "subject"), draw, strict=True))
+
+
+def seen_of(seed=0, count=2):
+    draw = np.random.default_rng(seed).uniform(size=(3, count, SIZE, SIZE, 3)).astype(np.float32)
+    return dict(zip(("photograph", "style", "work"), draw, strict=True))
+
+
+# Where it starts
+
+
+def test_pruning_nothing_is_the_teacher():
+    slim, scale = distill.prune(TEACHER, PICTURES, FULL)
+    loss, metrics = distill.objective(slim, seen_of(), TEACHER, scale)
+    assert set(metrics) == set(distill.METRICS)
+    assert max(map(float, metrics.values())) < 1e-6 and float(loss) < 1e-6
+
+
+def test_pruning_leaves_less_the_narrower_and_more_than_random_features():
+    errors = []
+    for widths in (FULL, SLIM, (2,) * 10):
+        slim, scale = distill.prune(TEACHER, PICTURES, widths)
+        assert [slim["vgg"][layer]["kernel"].shape[-1] for layer in vgg.LAYERS] == list(widths)
+        metrics = distill.objective(slim, seen_of(), TEACHER, scale)[1]
+        errors.append([float(metrics[f"features_{tap}"]) for tap in vgg.TAPS])
+    assert (np.diff(errors, axis=0) > 0).all() and np.max(errors) < 1
+
+
+def test_every_layer_starts_at_rms_1():
+    slim, _ = distill.prune(TEACHER, PICTURES, SLIM)
+    relus = tuple(f"relu{layer[4:]}" for layer in vgg.LAYERS)
+    for x in vgg.features(distill.network(slim, TEACHER), PICTURES, relus).values():
+        np.testing.assert_allclose(np.sqrt(np.square(x).mean()), 1, rtol=1e-4)
+
+
+def test_pivots_take_what_explains_most_first_and_nothing_twice():
+    rng = np.random.default_rng(0)
+    basis = rng.normal(size=(100, 3)) * [10, 3, 1]
+    features = np.stack([basis[:, 0], 0.99 * basis[:, 0], basis[:, 2], basis[:, 1]], 1)
+    assert distill._pivots(features, 3) == [0, 3, 2]
+    assert sorted(distill._pivots(features, 4)) == [0, 1, 2, 3]
+
+
+def test_the_slim_network_has_its_zero_where_the_teacher_has():
+    """Both pad with it."""
+    slim, _ = distill.prune(TEACHER, PICTURES, SLIM)
+    np.testing.assert_array_equal(distill.network(slim, TEACHER)["input"]["mean"], TEACHER["input"]["mean"])
+
+
+# What it asks for
+
+
+def numpy_objective(slim, seen, scale):
+    """The formula of the module's head a second time."""
+    features = {}
+    for kind, pictures in seen.items():
+        ours = vgg.features(distill.network(slim, TEACHER), pictures)
+        theirs = vgg.features(TEACHER, pictures)
+        features[kind] = [
+            {tap: np.asarray(x, np.float64) * (scale[tap] if i else 1) for tap, x in f.items()}
+            for i, f in enumerate((ours, theirs))
+        ]
+    count = len(seen["work"])
+    gram = lambda x: np.einsum("hwc,hwd->cd", x, x) / x[..., 0].size
+    error = lambda a, b: np.square(a - b).sum() / np.square(b).sum()
+    total = 0.0
+    for tap in vgg.TAPS:
+        to = np.asarray(slim["maps"][tap], np.float64)
+        for ours, theirs in features.values():
+            for f, big in zip(ours[tap], theirs[tap], strict=True):
+                total += error(f @ to, big) / (4 * 3 * count)
+                total += error(to.T @ gram(f) @ to, gram(big)) / (4 * 3 * count)
+        for i in range(count):
+            for kind in ("work", "photograph"):
+                logs = [
+                    np.log(error(gram(features[kind][who][tap][i]), gram(features["style"][who][tap][i])) + 1e-3)
+                    for who in (0, 1)
+                ]
+                total += np.square(logs[0] - logs[1]) / (4 * 2 * count)
+    for i in range(count):
+        logs = [
+            np.log(error(features["work"][who]["relu3_3"][i], features["photograph"][who]["relu3_3"][i]) + 1e-3)
+            for who in (0, 1)
+        ]
+        total += np.square(logs[0] - logs[1]) / count
+    return total
+
+
+def test_the_objective_is_what_the_docstring_says():
+    slim, scale = distill.prune(TEACHER, PICTURES, SLIM)
+    loss, metrics = distill.objective(slim, seen_of(), TEACHER, scale)
+    np.testing.assert_allclose(float(loss), numpy_objective(slim, seen_of(), scale), rtol=1e-3)
+    assert float(metrics["loss"]) == float(loss)
+
+
+# Whom it learns from
+
+
+def test_the_gallery_takes_the_place_of_its_oldest_and_nothing_is_drawn_that_does_not_hang():
+    chosen = settings(gallery=4, apart=2, batch=64)
+    gallery = {kind: jnp.zeros((4, SIZE, SIZE, 3), jnp.uint8) for kind in ("photograph", "style", "work")}
+    hung = []
+    for step in range(7):
+        level = (step + 1) / 255
+        names = ("photograph", "subject", "style", "painting", "canvas")
+        shown = {name: jnp.full((1, SIZE, SIZE, 3), level * (2 if name == "canvas" else 1)) for name in names}
+        gallery = distill._hang(chosen, gallery, shown, jnp.int32(step))
+        hung.append(np.asarray(gallery["work"][:, 0, 0, 0]).tolist())
+        drawn = np.round(255 * distill._draw(chosen, gallery, jnp.int32(step))["work"][:, 0, 0, 0])
+        assert set(np.asarray(drawn, int).tolist()) == set(hung[-1]) - {0}
+    assert hung == [
+        [1, 2, 0, 0],
+        [2, 4, 0, 0],
+        [2, 4, 3, 6],
+        [2, 4, 4, 8],
+        [5, 10, 4, 8],
+        [6, 12, 4, 8],
+        [6, 12, 7, 14],
+    ]
+
+
+def test_painter_and_canvas_follow_the_slim_network_and_it_learns(quick_compile):
+    chosen = settings(run={"steps": 100}, lr=1e-2, warmup=0, canvas_lr=0.01, painter_lr=1e-3)
+    state = distill.initial_state(chosen, TEACHER, PICTURES)
+    state["canvas"] = distill.new_canvas(chosen, batch_of()["subject"])
+    first = jax.tree.map(np.asarray, state)
+
+    def judged(slim, painter, canvas):
+        """The slim J of what painter and canvas have, under the slim network given."""
+        target = losses.style_target(slim, batch_of()["style"], chosen.loss)
+        works = {
+            "photograph": generator.apply(chosen.painter, painter["learned"], batch_of()["photograph"]),
+            "subject": canvas["learned"],
+        }
+        return [
+            float(
+                losses.perceptual(
+                    slim, work, losses.content_target(slim, batch_of()[name], chosen.loss), target, chosen.loss
+                ).total[0]
+            )
+            for name, work in works.items()
+        ]
+
+    step = jax.jit(lambda state: distill.step(chosen, state, batch_of(), TEACHER))
+    for _ in range(12):
+        state, _, shown = step(state)
+    assert set(shown) == {"style", "photograph", "subject", "painting", "canvas"}
+    slim = distill.network(state["slim"], TEACHER)
+    before, after = judged(slim, first["painter"], first["canvas"]), judged(slim, state["painter"], state["canvas"])
+    assert after[0] < before[0] and after[1] < before[1]
+    seen = {kind: x[:2].astype(jnp.float32) / 255 for kind, x in state["gallery"].items()}
+    errors = [float(distill.objective(s, seen, TEACHER, state["scale"])[0]) for s in (first["slim"], state["slim"])]
+    assert errors[1] < 0.8 * errors[0]
+
+
+# A run
+
+
+def files(workdir):
+    network = vgg.read(workdir / distill_run.FILE_NAME)[0]
+    with open(workdir / "metrics.csv", newline="") as file:
+        return list(csv.reader(file)), {name: x.tolist() for name, x in network.items()}
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path, monkeypatch, capsys):
+    assert distill_run.run(settings(), tmp_path / "a") is True
+    following = Prefetcher.__next__
+
+    def stopping(self):
+        step, batch = following(self)
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step, batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Prefetcher, "__next__", stopping)
+        assert distill_run.run(settings(), tmp_path / "b") is False
+    assert "stopped after step 3 of 6" in capsys.readouterr().out
+    assert not (tmp_path / "b" / distill_run.FILE_NAME).exists()
+    assert distill_run.run(settings(), tmp_path / "b") is True
+    rows, network = files(tmp_path / "a")
+    assert (rows, network) == files(tmp_path / "b")
+    assert [row[0] for row in rows] == ["step", "2", "4", "6"] and rows[0][1:] == list(distill.METRICS)
+    assert (tmp_path / "a/pictures/step_0000006.png").exists()
+    loaded = vgg.load(tmp_path / "a" / distill_run.FILE_NAME)
+    assert tuple(loaded[layer]["kernel"].shape[-1] for layer in vgg.LAYERS) == SLIM
+
+
+def test_what_is_exported_is_the_network(tmp_path):
+    slim, _ = distill.prune(TEACHER, PICTURES, SLIM)
+    network = distill.network(slim, TEACHER)
+    distill_run.export(network, tmp_path / "slim.safetensors")
+    ours, loaded = (vgg.features(p, PICTURES) for p in (network, vgg.load(tmp_path / "slim.safetensors")))
+    for tap in vgg.TAPS:
+        np.testing.assert_allclose(loaded[tap], ours[tap], atol=2e-2)
+
+
+def test_style_and_subject_stay_and_the_photograph_does_not():
+    task = distill_run.pictures(settings(hold=3))
+    a, b, c = (task(step, 0) for step in (0, 2, 3))
+    for name in ("style", "subject"):
+        np.testing.assert_array_equal(a[name], b[name])
+        assert not np.array_equal(a[name], c[name])
+    assert not np.array_equal(a["photograph"], b["photograph"])
+    assert {x.shape for x in a.values()} == {(1, SIZE, SIZE, 3)}
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"widths": (1, 2)}, "`widths`: expected the widths of ten convolutions"),
+        ({"gallery": 5}, "`gallery`: expected an even number"),
+        ({"data": {"size": 2}}, "`data.size`: expected at least 16"),
+        ({"lr": -1.0}, "`lr`: expected at least 0"),
+    ],
+)
+def test_bad_settings(changes, message):
+    with pytest.raises(InputError, match=message):
+        settings(**changes)
+
+
+def test_a_run_is_not_continued_with_other_settings(tmp_path):
+    workdir = tmp_path / "a"
+    workdir.mkdir()
+    (workdir / "config.json").write_text(config.to_json(settings(lr=1e-3)))
+    with pytest.raises(InputError, match="`lr`: the run in .* has 0.001, got 0.0005"):
+        distill_run.run(settings(), workdir)
+
+
+def test_the_command_line_names_what_is_missing(tmp_path):
+    line = [sys.executable, "-m", "experiments.distill", "--config=configs/distill.py", f"--workdir={tmp_path}/a"]
+    done = subprocess.run([*line, "--config.vgg=nowhere"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == "error: `vgg`: expected a VGG-16 safetensors file, got nowhere, which is not a file\n"
+    assert not (tmp_path / "a").exists()
