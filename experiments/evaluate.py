@@ -7,6 +7,7 @@ python -m experiments.evaluate --config=configs/eval_quick.py --checkpoints=runs
 
 from absl import flags
 
+from metastyle.errors import InputError
 from metastyle.launch import config_flag, run
 
 _CONFIG = config_flag()
@@ -35,6 +36,8 @@ def main(_: list[str]) -> None:
     given = {name: flags.FLAGS[name].value for name in _SETTINGS if flags.FLAGS[name].value is not None}
     settings = evaluate.settings(_CONFIG.value, given)
     part = evaluate.parse_part(_PART.value)
+    if _CHECKPOINTS.value and (_BUNDLES.value or _ADAM_ALL.value):
+        raise InputError("`bundle`: expected bundles or --checkpoints, got both; evaluate them one after the other")
     if _CHECKPOINTS.value:
         results = evaluate.follow(settings, _CHECKPOINTS.value, _OUT.value, part, watch=_WATCH.value)
     else:

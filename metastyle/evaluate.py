@@ -73,7 +73,8 @@ def load(paths: Sequence[str], adam_all: Sequence[str] = ()) -> dict[str, bundle
         found[name or path] = bundles.load_bundle(path)
     for name in adam_all:
         if name not in found:
-            raise InputError(f"`adam_all`: expected the name of a bundle, {' or '.join(found)}, got {name}")
+            names = " or ".join(found) or "of which there is none"
+            raise InputError(f"`adam_all`: expected the name of a bundle, {names}, got {name}")
         found[name] = _by_adam(found[name])
     return found
 

@@ -36,8 +36,13 @@ class Judge:
         self.params, self._lpips = params, lpips
         self._last: tuple[int | None, _Reference | None] = (None, None)
 
+    def parts(self, output: np.ndarray, pair: Pair) -> losses.Parts:
+        """The relative losses alone, each f32[1]."""
+        reference, seen = self._reference(pair), _seen(output)
+        return _parts(self.params, seen[None], reference.content, reference.gram)
+
     def __call__(self, output: np.ndarray, pair: Pair) -> Scores:
-        seen = images.to_uint8(output).astype(np.float32) / 255
+        seen = _seen(output)
         reference = self._reference(pair)
         gram, mean_std, features = _judge(self.params, seen[None], reference)
         scores = {
@@ -58,6 +63,15 @@ class Judge:
         if self._last[0] != pair.index:
             self._last = (pair.index, _measure(self.params, pair.content[None], pair.style[None]))
         return self._last[1]
+
+
+def _seen(output: np.ndarray) -> np.ndarray:
+    return images.to_uint8(output).astype(np.float32) / 255
+
+
+@jax.jit
+def _parts(params, output, content, target):
+    return losses.perceptual(params, output, content, target, _GRAM)
 
 
 @jax.jit

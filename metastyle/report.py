@@ -159,11 +159,13 @@ def vote_page(results: dict[str, Any], out: str | os.PathLike, seed: int = 0) ->
 def read_votes(paths: Sequence[str | os.PathLike]) -> list[dict[str, Any]]:
     """The votes of all files, each a votes.json from a vote page.
 
-    A vote that is in two files, as when somebody downloads now and again later, counts once. Raises InputError for a
-    file that holds no list of votes.
+    A vote that is in two files, as when somebody downloads now and again later, counts once. Raises FileNotFoundError,
+    and InputError for a file that holds no list of votes.
     """
     votes: dict[str, dict[str, Any]] = {}
     for path in paths:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"`votes`: no such file: {os.fspath(path)!r}; give votes.json of a vote page")
         try:
             found = json.loads(Path(path).read_bytes())
         except ValueError as error:  # not JSON, or not text

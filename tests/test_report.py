@@ -345,7 +345,7 @@ def test_votes_at_the_command_line(tmp_path):
     for name, message in (
         ("bad.json", "cannot read"),
         ("object.json", "expected a list"),
-        ("none.json", "No such file"),
+        ("none.json", "no such file"),
     ):
         status, out, err = start(name)
         assert (status, out) == (1, "") and err.startswith("error: ") and message in err and err.count("\n") == 1

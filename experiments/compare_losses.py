@@ -1,0 +1,26 @@
+"""Compares a slim loss network with VGG-16: features on val pictures, and the ranks of an evaluation's outputs.
+
+python -m experiments.compare_losses --slim=runs/slim/slim_vgg.safetensors --report=report
+"""
+
+from absl import flags
+
+from metastyle import config
+from metastyle.launch import run
+
+_SLIM = flags.DEFINE_string("slim", None, "weights of the slim network")
+_VGG = flags.DEFINE_string("vgg", "", "VGG-16 weights")
+_REPORT = flags.DEFINE_string("report", None, "folder that experiments.evaluate wrote")
+_SIZE = flags.DEFINE_integer("size", 256, "px, of the squares that features are compared on")
+flags.mark_flags_as_required(["slim", "report"])
+
+
+def main(_: list[str]) -> None:
+    from metastyle import agreement, vgg
+
+    data = config.from_dict({"data": {"size": _SIZE.value}}).data
+    print(agreement.describe(vgg.load(_SLIM.value), vgg.load(_VGG.value), data, _REPORT.value))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,105 @@
+"""How well a loss network stands in for VGG-16: does it see the same features, and does it rank outputs alike?"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from scipy.stats import spearmanr
+from tqdm import tqdm
+
+from metastyle import config, images, pairs, vgg
+from metastyle.errors import InputError
+from metastyle.judge import Judge
+from metastyle.sources import open_source
+from metastyle.tasks import TaskSampler
+
+_FITTED, _CHECKED = 64, 32  # pictures of each kind
+_LEAST = 5  # outputs of a pair that are worth ranking
+
+
+class Ranks(NamedTuple):
+    """Spearman's correlation of the two networks' J over the outputs for a pair, by pair; the outputs per pair."""
+
+    by_pair: dict[int, float]
+    outputs: int
+
+
+def embedding(slim: vgg.Params, teacher: vgg.Params, data: config.Data) -> dict[str, float]:
+    """|f W - F|^2 / |F|^2 at each tap on val pictures of `data`, W fitted by least squares on training pictures.
+
+    Squares of `data.size` px, photographs and styles alike, means over pictures.
+    """
+    sampler = TaskSampler(config.from_dict({"data": vars(data), "inner": {"steps": 1}}))
+    tasks = [sampler.task(i, 0) for i in range(_FITTED)]
+    fit = np.concatenate([x for task in tasks for x in (task["style"][:1], task["query"])])
+    val = np.stack([x for kind in ("content", "style") for x in _squares(getattr(data, f"val_{kind}"), kind, data)])
+    both = jax.jit(lambda pictures: (vgg.features(slim, pictures), vgg.features(teacher, pictures)))
+    products: dict[str, list] = {tap: [0.0, 0.0] for tap in vgg.TAPS}
+    for picture in fit:
+        ours, theirs = both(picture[None])
+        for tap, (own, mixed) in products.items():
+            f, big = (np.asarray(x[tap], np.float64).reshape(-1, x[tap].shape[-1]) for x in (ours, theirs))
+            products[tap] = [own + f.T @ f, mixed + f.T @ big]
+    maps = {tap: np.linalg.lstsq(own, mixed, rcond=1e-9)[0] for tap, (own, mixed) in products.items()}
+    errors: dict[str, list[float]] = {tap: [] for tap in vgg.TAPS}
+    for picture in val:
+        ours, theirs = both(picture[None])
+        for tap, found in errors.items():
+            goal = np.asarray(theirs[tap], np.float64)
+            found.append(float(np.square(np.asarray(ours[tap]) @ maps[tap] - goal).sum() / np.square(goal).sum()))
+    return {tap: float(np.mean(found)) for tap, found in errors.items()}
+
+
+def _squares(spec: str, kind: str, data: config.Data) -> list[np.ndarray]:
+    source = open_source(spec, kind, size=data.size, name=f"data.val_{kind}")
+    count = min(_CHECKED, len(source))
+    return [pairs.square(source, i * len(source) // count, data.size) for i in range(count)]
+
+
+def ranks(slim: vgg.Params, report: str | os.PathLike) -> Ranks:
+    """Compares the J of `slim` with that in an evaluation's results, over all methods and steps of each pair.
+
+    Raises FileNotFoundError or InputError for a folder that is no complete report, or has few outputs.
+    """
+    results = _results(Path(report))
+    settings = config.from_dict(results["settings"], config.Evaluation)
+    judged = pairs.Pairs(
+        settings.contents, settings.styles, settings.pairs, settings.size,
+        product=settings.product, leave_out=settings.leave_out,
+    )  # fmt: skip
+    judge, by_pair = Judge(slim), {}
+    rows: dict[int, list] = {}
+    for row in results["rows"]:
+        rows.setdefault(row["pair"], []).append(row)
+    for i, found in tqdm(rows.items(), desc="pairs"):
+        if len(found) < _LEAST:
+            raise InputError(f"`report`: expected at least {_LEAST} outputs of each pair, got {len(found)} of pair {i}")
+        pair = judged[i]
+        ours = [judge.parts(images.load(Path(report, row["picture"]))[0], pair).total for row in found]
+        by_pair[i] = float(spearmanr(np.ravel(ours), [row["J"] for row in found]).statistic)
+    return Ranks(by_pair, min(map(len, rows.values())))
+
+
+def _results(report: Path) -> dict[str, Any]:
+    path = report / "results.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"`report`: expected the folder of a finished evaluation, got {report}")
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"`report`: cannot read {path} ({error}); run the evaluation again") from None
+
+
+def describe(slim: vgg.Params, teacher: vgg.Params, data: config.Data, report: str | os.PathLike) -> str:
+    """Both comparisons, for a terminal."""
+    found = ranks(slim, report)
+    lowest = min(found.by_pair, key=found.by_pair.get)
+    lines = [f"relative feature error at {tap}: {e:.3f}" for tap, e in embedding(slim, teacher, data).items()]
+    lines += [
+        f"Spearman's correlation of J with VGG-16's, {found.outputs} outputs of each of {len(found.by_pair)} pairs: "
+        f"mean {np.mean(list(found.by_pair.values())):.3f}, lowest {found.by_pair[lowest]:.3f} (pair {lowest})"
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,86 @@
+"""Comparing a loss network with another: the same network agrees wholly, others less, and bad input is told."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metastyle import agreement, config, images, vgg
+from metastyle.errors import InputError
+from metastyle.judge import Judge
+from metastyle.pairs import Pairs
+
+ROOT = Path(__file__).resolve().parents[1]
+TEACHER = vgg.random_params(widths=(4, 4, 6, 6, 8, 8, 8, 8, 8, 8))
+OTHER = vgg.random_params(seed=5, widths=(2,) * 10)
+DATA = config.from_dict(
+    {"data": dict.fromkeys(("content", "style", "val_content", "val_style"), "procedural") | {"size": 32}}
+).data
+
+
+def permuted(params):
+    """The same network with its last convolution's channels in another order, at twice the size."""
+    last = {part: 2 * x[..., ::-1] for part, x in params["conv4_3"].items()}
+    return params | {"conv4_3": last}
+
+
+def test_a_network_embeds_in_itself_in_any_order_and_a_narrow_one_does_not():
+    for slim in (TEACHER, permuted(TEACHER)):
+        errors = agreement.embedding(slim, TEACHER, DATA)
+        assert set(errors) == set(vgg.TAPS) and max(errors.values()) < 1e-8
+    errors = agreement.embedding(OTHER, TEACHER, DATA)
+    assert min(errors.values()) > 0.1
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """An evaluation of two pairs: blends of photograph and style, judged by TEACHER."""
+    folder = tmp_path_factory.mktemp("report")
+    settings = config.from_dict(
+        {"contents": "procedural", "styles": "procedural", "pairs": 2, "size": 32}, config.Evaluation
+    )
+    judged, judge, rows = Pairs("procedural", "procedural", 2, 32), Judge(TEACHER), []
+    for i in range(2):
+        pair = judged[i]
+        for step, share in enumerate((0.0, 0.2, 0.4, 0.7, 1.0)):
+            picture = f"{i}_{step}.png"
+            images.save(folder / picture, (1 - share) * pair.content + share * pair.style)
+            saved = images.load(folder / picture)[0]
+            rows.append({"pair": i, "steps": step, "J": judge(saved, pair)["J"], "picture": picture})
+    (folder / "results.json").write_text(json.dumps({"settings": json.loads(config.to_json(settings)), "rows": rows}))
+    return folder
+
+
+def test_ranks(report):
+    found = agreement.ranks(TEACHER, report)
+    assert found.outputs == 5
+    np.testing.assert_allclose(list(found.by_pair.values()), 1)
+    assert all(-1 <= x < 1.0001 for x in agreement.ranks(OTHER, report).by_pair.values())
+
+
+def test_ranks_are_those_of_the_other_networks_losses(report):
+    """Against ranks taken by hand."""
+    judge, judged = Judge(OTHER), Pairs("procedural", "procedural", 2, 32)
+    rows = json.loads((report / "results.json").read_text())["rows"]
+    for i, found in agreement.ranks(OTHER, report).by_pair.items():
+        mine = [row for row in rows if row["pair"] == i]
+        ours = [judge(images.load(report / row["picture"])[0], judged[i])["J"] for row in mine]
+        a, b = (np.argsort(np.argsort(x)) for x in (ours, [row["J"] for row in mine]))
+        np.testing.assert_allclose(found, np.corrcoef(a, b)[0, 1])
+
+
+def test_few_outputs_are_refused(report, tmp_path):
+    results = json.loads((report / "results.json").read_text())
+    (tmp_path / "results.json").write_text(json.dumps(results | {"rows": results["rows"][:3]}))
+    with pytest.raises(InputError, match="`report`: expected at least 5 outputs of each pair, got 3 of pair 0"):
+        agreement.ranks(TEACHER, tmp_path)
+
+
+def test_a_folder_that_is_no_report(tmp_path):
+    line = [sys.executable, "-m", "experiments.compare_losses", "--slim=random", "--vgg=random", f"--report={tmp_path}"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: `report`: expected the folder of a finished evaluation, got {tmp_path}\n"
