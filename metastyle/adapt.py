@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from metastyle import config, generator, losses, vgg
+from metastyle import config, encoder, generator, losses, vgg
 from metastyle.generator import Flat
 
 ADAM_WARMUP = 5
@@ -32,6 +32,7 @@ class Prepared(NamedTuple):
     target: Tree  # of the style
     support: Tree  # leaves [K, ...], one batch per inner step
     query: Tree
+    code: Tree = None  # what the encoder reads of the style
 
 
 class Problem(NamedTuple):
@@ -60,7 +61,8 @@ def style_problem(net: config.Generator, loss: config.Loss) -> Problem:
         # Batch by batch: together, the features of all photographs take K times the memory of a step.
         support = _map(lambda pictures: content_batch(params, pictures, loss, dtype), task["support"])
         query = content_batch(params, task["query"], loss, dtype)
-        return Prepared(losses.style_target(params, task["style"], loss, dtype), support, query)
+        target = losses.style_target(params, task["style"], loss, dtype)
+        return Prepared(target, support, query, encoder.code(params, task["style"], dtype))
 
     def style_loss(fast, slow, batch, target, params):
         outputs = generator.apply(net, fast | slow, batch["images"])
@@ -82,9 +84,9 @@ def content_batch(params: vgg.Params, pictures: jax.Array, loss: config.Loss, dt
 
 
 class Measure(NamedTuple):
-    """`style(vgg, pictures)` and `content(vgg, pictures)`: what the loss compares with, compiled."""
+    """What the loss compares with, compiled: `style(vgg, pictures)`, with the code, and `content(vgg, pictures)`."""
 
-    style: Callable[[vgg.Params, jax.Array], losses.Target]
+    style: Callable[[vgg.Params, jax.Array], tuple[losses.Target, jax.Array]]
     content: Callable[[vgg.Params, jax.Array], Tree]
 
 
@@ -92,8 +94,12 @@ class Measure(NamedTuple):
 def measure(net: config.Generator, loss: config.Loss) -> Measure:
     """The once-per-task part of a style problem, for deployment, where pictures come one by one."""
     dtype = jnp.dtype(net.dtype)
+
+    def style(params, pictures):
+        return losses.style_target(params, pictures, loss, dtype), encoder.code(params, pictures, dtype)
+
     return Measure(
-        jax.jit(lambda params, pictures: losses.style_target(params, pictures, loss, dtype)),
+        jax.jit(style),
         jax.jit(lambda params, pictures: content_batch(params, pictures, loss, dtype)),
     )
 

@@ -1,6 +1,7 @@
 """What leaves a run: bundles (a meta-trained start) and style files (what an adaptation changed), as safetensors.
 
-A bundle is a folder {config.json, params.safetensors} with tensors `fast/PATH`, `slow/PATH` and `log_lr/PATH`. A style
+A bundle is a folder {config.json, params.safetensors} with tensors `fast/PATH`, `slow/PATH`, `log_lr/PATH`, and
+`encoder/PATH` where there is one. A style
 file holds `fast/PATH` alone, and in its metadata which slow tensors it belongs to; a self-contained one holds
 `slow/PATH` and the config as well. Tensors may be stored as float16; in memory they are float32, and hashes are of
 float32. Both forms record the hash of all their tensors: damage, or a bundle's two files from two runs, is found out.
@@ -12,7 +13,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ Flat = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Bundle:
-    """A meta-trained start: `meta` is {"fast", "slow", "log_lr"}; `adam_lr` is for steps beyond `inner.steps`."""
+    """A meta-trained start: `meta` as meta.initial_meta makes it; `adam_lr` is for steps beyond `inner.steps`."""
 
     config: Config
     meta: dict[str, Flat]
@@ -114,7 +115,7 @@ def load_bundle(folder: str | os.PathLike) -> Bundle:
     with _parsing("bundle", path):
         settings, adam_lr, digest = from_dict(text["config"]), float(text["adam_lr"]), text["sha256"]
     tensors, _ = _read("bundle", folder / "params.safetensors")
-    _check_shapes("bundle", folder, settings, tensors, ("fast", "slow", "log_lr"))
+    _check_shapes("bundle", folder, settings, tensors)
     if sha256(tensors) != digest:
         raise InputError(
             f"`bundle`: the tensors in {folder} are not those that its config.json was written with; "
@@ -160,6 +161,7 @@ def load_style(path: str | os.PathLike) -> StyleFile:
 def describe_bundle(folder: str | os.PathLike) -> dict[str, str]:
     """What `metastyle info` prints of a bundle."""
     start = load_bundle(folder)
+    weights = start.meta.get("encoder", {})
     inner, rates = start.config.inner, np.exp(np.concatenate([x.ravel() for x in start.meta["log_lr"].values()]))
     return {
         "bundle": str(start.path),
@@ -167,6 +169,7 @@ def describe_bundle(folder: str | os.PathLike) -> dict[str, str]:
         "architecture": start.config.generator.arch,
         "parameters": f"{generator.count(start.meta['fast'] | start.meta['slow']):,}",
         "adapts": f"{inner.scope} ({generator.count(start.meta['fast']):,} parameters)",
+        "warm start": f"an encoder of {generator.count(weights):,} parameters" if weights else "none",
         "inner steps": f"{inner.steps}, {inner.support} support photographs each",
         "learned rates": f"{inner.lrs}: {rates.min():.2g} to {rates.max():.2g}",
         "further steps": f"Adam, lr {start.adam_lr:.2g}",
@@ -219,12 +222,13 @@ def _check_version(name: str, path: Any, version: Any) -> None:
         )
 
 
-def _check_shapes(name: str, path: Any, settings: Config, tensors: Flat, parts: tuple[str, ...]) -> None:
+def _check_shapes(name: str, path: Any, settings: Config, tensors: Flat, parts: Collection[str] = ()) -> None:
+    """InputError unless `tensors` are those of `settings`, or of these parts of them."""
     try:
         meta = jax.eval_shape(lambda: initial_meta(settings))
     except InputError as error:
         raise InputError(f"`{name}`: {path} has settings that make no network: {error}") from None
-    expected = {n: x.shape for n, x in _join({part: meta[part] for part in parts}).items()}
+    expected = {n: x.shape for n, x in _join({part: meta[part] for part in parts or meta}).items()}
     got = {n: x.shape for n, x in tensors.items()}
     wrong = sorted(n for n in expected.keys() | got.keys() if expected.get(n) != got.get(n))
     if wrong:

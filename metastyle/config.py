@@ -81,6 +81,14 @@ class Inner:
 
 
 @dataclass(frozen=True)
+class Encoder:
+    """The warm start: see encoder.py."""
+
+    hidden: int = field(default=0, metadata=_at_least(0))  # width of its hidden layer; 0: there is none
+    code: int = field(default=480, metadata=_at_least(1))  # what it reads: see encoder.size
+
+
+@dataclass(frozen=True)
 class Outer:
     """The outer loop: `tasks` styles per step over all devices, `query` photographs each."""
 
@@ -107,6 +115,7 @@ class Config:
     generator: Generator = Generator()
     loss: Loss = Loss()
     inner: Inner = Inner()
+    encoder: Encoder = Encoder()
     outer: Outer = Outer()
     vgg: str = ""
 
@@ -117,6 +126,8 @@ class Config:
                 '`outer.update`: reptile needs `inner.scope` "all" and at least one inner step, '
                 f'got "{self.inner.scope}" and {self.inner.steps}'
             )
+        if self.encoder.hidden and self.outer.update == "reptile":
+            raise InputError('`encoder.hidden`: reptile trains no encoder; use 0, or `outer.update` "maml"')
         if self.data.size % 4:
             raise InputError(f"`data.size`: expected a multiple of 4, got {self.data.size}")
         if self.data.procedural_styles > 1:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metastyle import adapt, config, generator
+from metastyle import adapt, config, encoder, generator
 from metastyle.adapt import Problem
 
 AXIS = "tasks"
@@ -22,10 +22,13 @@ State = dict[str, Any]
 
 
 def initial_meta(settings: config.Config) -> Meta:
-    """{"fast", "slow", "log_lr"}, each a flat dict of float32 arrays, drawn from `run.seed`."""
+    """{"fast", "slow", "log_lr"} and, where there is one, "encoder": flat dicts of float32 arrays, from `run.seed`."""
     params = generator.initial_params(settings.generator, settings.run.seed)
     fast, slow = generator.split(params, settings.inner.scope)
-    return {"fast": fast, "slow": slow, "log_lr": adapt.initial_log_lr(fast, settings.inner)}
+    meta = {"fast": fast, "slow": slow, "log_lr": adapt.initial_log_lr(fast, settings.inner)}
+    if settings.encoder.hidden:
+        meta["encoder"] = encoder.initial(settings.encoder, fast, settings.run.seed)
+    return meta
 
 
 def initial_state(settings: config.Config, meta: Meta | None = None) -> State:
@@ -49,7 +52,7 @@ def optimizer(settings: config.Config) -> optax.GradientTransformation:
 
     make = {"adam": optax.adam, "sgd": optax.sgd}[outer.optimizer]
     clip = optax.clip_by_global_norm(outer.clip) if outer.clip else optax.identity()
-    labels = {"fast": "params", "slow": "params", "log_lr": "rates"}
+    labels = lambda meta: {part: "rates" if part == "log_lr" else "params" for part in meta}
     transforms = {"params": make(schedule(outer.lr)), "rates": make(schedule(outer.lrs_lr))}
     return optax.chain(clip, optax.multi_transform(transforms, labels))
 
@@ -85,7 +88,7 @@ def task_loss(
     """
     inner, outer = settings.inner, settings.outer
     prepared = problem.prepare(task, vgg)
-    fixed = (prepared.target, vgg)
+    fixed, meta = (prepared.target, vgg), encoder.start(meta, prepared.code)
     if inner.lrs == "fixed":
         meta = meta | {"log_lr": jax.lax.stop_gradient(meta["log_lr"])}
     result = adapt.inner_loop(

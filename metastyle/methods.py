@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metastyle import adapt, bundles, config, generator, images, meta, paths, vgg
+from metastyle import adapt, bundles, config, encoder, generator, images, meta, paths, vgg
 from metastyle import gatys as optimisation
 from metastyle import johnson as per_style
 from metastyle.errors import InputError
@@ -70,6 +70,7 @@ def style_picture() -> Method:
 def bundle(name: str, start: bundles.Bundle, params: vgg.Params, steps: Sequence[int], kind: str = "bundle") -> Method:
     """A meta-trained start that adapts to the pair's style on its support."""
     settings = start.config
+    encoder.check(settings, params)
     views = _Adaptation(settings, start.meta, params, steps, settings.inner.steps, start.adam_lr)
     return Method(
         name, kind, f"{bundles.sha256(_flat(start.meta))} {start.adam_lr:g} {settings.inner} {settings.loss} {steps}",
@@ -135,7 +136,8 @@ class _Adaptation:
         measure = adapt.measure(settings.generator, settings.loss)
         began = time.perf_counter()
         count = min(len(pair.support), max(last, 1) * each)
-        target = jax.block_until_ready(measure.style(self.params, pair.style[None]))
+        target, code = jax.block_until_ready(measure.style(self.params, pair.style[None]))
+        start = encoder.start(self.learned, code)
         style_s, began = time.perf_counter() - began, time.perf_counter()
         batches = [measure.content(self.params, x[None]) for x in pair.support[:count]]
         support = jax.block_until_ready(jax.tree.map(lambda *x: jnp.concatenate(x), *batches))
@@ -148,7 +150,7 @@ class _Adaptation:
                 found[k] = fast, style_s + support_s * min(k * each, count) + learning  # fewer steps measure fewer
 
         adapt.adapt(
-            problem.loss, self.learned, support, (target, self.params), steps=last, inner=settings.inner,
+            problem.loss, start, support, (target, self.params), steps=last, inner=settings.inner,
             adam_lr=self.adam_lr, learned_steps=self.learned_steps, on_params=note,
         )  # fmt: skip
         return found

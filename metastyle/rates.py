@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metastyle import adapt, config, meta
+from metastyle import adapt, config, encoder, meta
 
 ADAM_LRS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # kernels take smaller ones than norms
 
@@ -31,19 +31,20 @@ def choose_adam_lr(
         prepared = jax.tree.map(jnp.asarray, problem.prepare(task, params))
         fixed = (prepared.target, params)
         support = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), prepared.support)
+        start = encoder.start(learned, prepared.code)
 
         def go_on(fast, steps, learned_steps, lr):
             losses_after = []
             fast, _ = adapt.adapt(
-                problem.loss, learned | {"fast": fast}, support, fixed, steps=steps, inner=inner, adam_lr=lr,  # noqa: B023
+                problem.loss, start | {"fast": fast}, support, fixed, steps=steps, inner=inner, adam_lr=lr,  # noqa: B023
                 learned_steps=learned_steps,
                 on_params=lambda _, now: losses_after.append(
-                    float(query_loss(now, learned["slow"], prepared.query, *fixed))  # noqa: B023
+                    float(query_loss(now, start["slow"], prepared.query, *fixed))  # noqa: B023
                 ),
             )  # fmt: skip
             return fast, losses_after
 
-        adapted, _ = go_on(learned["fast"], inner.steps, inner.steps, 0.0)
+        adapted, _ = go_on(start["fast"], inner.steps, inner.steps, 0.0)
         for lr, found in curves.items():
             found.append(go_on(adapted, beyond, 0, lr)[1])
     mean = {lr: np.mean(found, 0) for lr, found in curves.items()}

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metastyle import adapt, bundles, generator, images, losses, mesh, paths, vgg
+from metastyle import adapt, bundles, encoder, generator, images, losses, mesh, paths, vgg
 from metastyle.bundles import Bundle, StyleFile
 from metastyle.config import Config
 from metastyle.errors import InputError
@@ -74,18 +74,22 @@ class Stylizer:
         pool = support_crops(photographs, count, size, seed, max_pixels)
 
         problem = adapt.style_problem(settings.generator, settings.loss)
-        fast, history = self.bundle.meta["fast"], []
-        if steps:
+        start, fast, history = self.bundle.meta, self.bundle.meta["fast"], []
+        if steps or "encoder" in start:
             measure = adapt.measure(settings.generator, settings.loss)
             trained_with = settings.vgg if settings.vgg == "random" or Path(settings.vgg).is_file() else ""
             params = vgg.load(weights or trained_with)
-            targets = [measure.style(params, picture[None]) for picture in paintings]
+            encoder.check(settings, params)
+            targets, codes = zip(*(measure.style(params, picture[None]) for picture in paintings), strict=True)
+            start = encoder.start(start, jnp.mean(jnp.stack(codes), 0))
+            fast = start["fast"]
+        if steps:
             batches = [measure.content(params, picture[None]) for picture in pool]
             fast, history = adapt.adapt(
                 problem.loss,
-                self.bundle.meta,
+                start,
                 jax.tree.map(lambda *x: jnp.concatenate(x), *batches),
-                (losses.mean_target(targets, settings.loss), params),
+                (losses.mean_target(list(targets), settings.loss), params),
                 steps=steps,
                 inner=settings.inner,
                 adam_lr=self.bundle.adam_lr,

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from metastyle import adapt, bundles, checkpoint, config, generator, images, mesh, meta, pairs, rates, vgg
+from metastyle import adapt, bundles, checkpoint, config, encoder, generator, images, mesh, meta, pairs, rates, vgg
 from metastyle.adapt import Problem
 from metastyle.errors import InputError
 from metastyle.runlog import RunLog
@@ -37,7 +37,9 @@ def train(
     mesh.enable_compile_cache()
     parallel = mesh.Parallel(run.parallel, outer.tasks)
     params = vgg.load(settings.vgg) if params is None else params
-    problem = problem or adapt.style_problem(settings.generator, settings.loss)
+    if problem is None:
+        encoder.check(settings, params)
+        problem = adapt.style_problem(settings.generator, settings.loss)
     problem = problem._replace(prepare=jax.jit(problem.prepare))  # one program outside the step too, for pictures
     sampler, val = TaskSampler(settings), val_tasks(settings)
     state = meta.initial_state(settings)
@@ -124,12 +126,13 @@ def pictures(
     for task in tasks:
         prepared = problem.prepare(jax.tree.map(jax.numpy.asarray, task), params)
         support = jax.tree.map(lambda x: x[:, 0], prepared.support)
+        start = encoder.start(learned, prepared.code)
         fast, _ = adapt.adapt(
-            problem.loss, learned, support, (prepared.target, params), steps=inner.steps, inner=inner, adam_lr=0.0
+            problem.loss, start, support, (prepared.target, params), steps=inner.steps, inner=inner, adam_lr=0.0
         )  # fmt: skip
         views = [
-            generator.stylize(settings.generator, {**params_, **learned["slow"]}, task["query"])
-            for params_ in (learned["fast"], fast)
+            generator.stylize(settings.generator, {**params_, **start["slow"]}, task["query"])
+            for params_ in (start["fast"], fast)
         ]
         rows.append([np.asarray(x[0]) for x in (task["query"], task["style"], *views)])
     return images.grid(rows, column_labels=["photograph", "style", "0 steps", f"{inner.steps} steps"])

@@ -34,17 +34,17 @@ def loss_and_gradient(settings, params, task, dtype, first_order=False, step=0):
 
 @pytest.mark.parametrize("mode", ["forward_over_reverse", "plain"])
 @pytest.mark.parametrize(
-    ("scope", "lrs", "multi_step"), [("norm", "step", 0), ("all", "step", 10), ("all", "parameter", 0)]
+    ("scope", "lrs", "multi_step", "hidden"),
+    [("norm", "step", 0, 0), ("norm", "step", 10, 4), ("all", "step", 10, 0), ("all", "parameter", 0, 4)],
 )
-def test_meta_gradient_is_the_finite_difference(scope, lrs, multi_step, mode):
-    settings = toy.settings(
-        inner={"scope": scope, "lrs": lrs, "gradient": mode, "remat": multi_step > 0}, outer={"multi_step": multi_step}
-    )
+def test_meta_gradient_is_the_finite_difference(scope, lrs, multi_step, hidden, mode):
+    inner = {"scope": scope, "lrs": lrs, "gradient": mode, "remat": multi_step > 0}
+    settings = toy.settings(inner=inner, outer={"multi_step": multi_step}, hidden=hidden)
     with jax.enable_x64(True):
         params, task = wide_meta(settings), one_task(np.float64)
         loss, gradient = loss_and_gradient(settings, params, task, jnp.float64)
         rng, epsilon = np.random.default_rng(2), 1e-6
-        for name in [name for name in ("fast", "slow", "log_lr") if params[name]]:
+        for name in [name for name in params if params[name]]:
             direction = jax.tree.map(jnp.zeros_like, params)
             direction[name] = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), params[name])
             ahead, behind = (jax.tree.map(lambda p, d: p + s * d, params, direction) for s in (epsilon, -epsilon))  # noqa: B023

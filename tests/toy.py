@@ -17,7 +17,8 @@ def problem(dtype=jnp.float32) -> Problem:
     network = generator.Network(ARCH, dtype)
 
     def prepare(task, vgg):
-        return Prepared(task["style"].mean((0, 1, 2)), {"images": task["support"]}, {"images": task["query"]})
+        tint = task["style"].mean((0, 1, 2))
+        return Prepared(tint, {"images": task["support"]}, {"images": task["query"]}, code=tint)
 
     def loss(fast, slow, batch, target, vgg):
         out = network.apply({"params": generator.unflatten(fast | slow)}, batch["images"])
@@ -30,13 +31,14 @@ def problem(dtype=jnp.float32) -> Problem:
 VGG = np.float32(3.0)
 
 
-def settings(*, inner=None, outer=None, run=None) -> config.Config:
+def settings(*, inner=None, outer=None, run=None, hidden: int = 0) -> config.Config:
     """A config whose meta-parameters fit the toy network."""
     return config.from_dict(
         {
             "generator": {"arch": ARCH},
             "data": {"size": SIZE, "content": "procedural", "style": "procedural"},
             "inner": {"steps": 3, "lr": 0.1} | (inner or {}),
+            "encoder": {"hidden": hidden, "code": 3},
             "outer": {"tasks": 8, "warmup": 0, "clip": 0.0} | (outer or {}),
             "run": {"steps": 20} | (run or {}),
         }

@@ -1,0 +1,133 @@
+"""The warm start: what it reads, what it changes, that it begins at nothing and learns."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy
+
+from metastyle import bundles, config, encoder, meta, methods, stylizer, vgg
+from metastyle.errors import InputError
+
+WIDTHS = (2, 3, 2, 4, 2, 2, 5, 2, 2, 6)
+PARAMS = vgg.random_params(widths=WIDTHS)
+LENGTH = 2 * (3 + 4 + 5 + 6)
+
+
+def uniform(*shape, seed=0):
+    return np.random.default_rng(seed).uniform(size=shape).astype(np.float32)
+
+
+def with_weights(settings, seed=0):
+    """Meta-parameters whose encoder does something."""
+    start, rng = meta.initial_meta(settings), np.random.default_rng(seed)
+    start["encoder"]["out/kernel"] = jnp.asarray(rng.normal(size=start["encoder"]["out/kernel"].shape), jnp.float32)
+    return start
+
+
+def test_a_code_is_the_logarithm_of_means_and_deviations():
+    pictures = uniform(2, 16, 24, 3)
+    found = encoder.code(PARAMS, pictures)
+    assert found.shape == (encoder.size(PARAMS),) == (LENGTH,)
+    expected = []
+    for x in vgg.features(PARAMS, pictures).values():
+        x = np.asarray(x, np.float64)
+        expected += [np.log(x.mean((1, 2)) + 0.01).mean(0), np.log(x.std((1, 2)) + 0.01).mean(0)]
+    np.testing.assert_allclose(found, np.concatenate(expected), atol=1e-4)
+    single = [encoder.code(PARAMS, picture[None]) for picture in pictures]
+    np.testing.assert_allclose(found, np.mean(single, 0), atol=1e-5)
+    assert np.isfinite(encoder.code(PARAMS, np.zeros((1, 16, 16, 3), np.float32))).all()
+
+
+def test_it_begins_at_the_fast_parameters():
+    start = meta.initial_meta(toy.settings(hidden=4))
+    begun = encoder.start(start, jnp.asarray([0.1, 0.5, 0.9]))
+    assert set(begun) == {"fast", "slow", "log_lr"}
+    jax.tree.map(np.testing.assert_array_equal, begun, {part: start[part] for part in begun})
+
+
+def test_without_an_encoder_nothing_changes():
+    start = meta.initial_meta(toy.settings())
+    assert encoder.start(start, jnp.ones(3)) is start
+
+
+def test_the_guess_is_two_layers_on_the_normalised_code():
+    start, code = with_weights(toy.settings(inner={"scope": "all"}, hidden=4)), np.float32([0.1, 0.5, 0.9])
+    weights = {path: np.asarray(x, np.float64) for path, x in start["encoder"].items()}
+    normal = (code - code.mean()) / code.std()
+    offsets = np.maximum(normal @ weights["hidden/kernel"] + weights["hidden/bias"], 0) @ weights["out/kernel"]
+    begun, place = encoder.start(start, code)["fast"], 0
+    for path, x in sorted(start["fast"].items()):
+        if path.startswith("norm"):
+            expected = x + offsets[place : place + x.size].reshape(x.shape)
+            np.testing.assert_allclose(begun[path], expected, atol=1e-4)
+            place += x.size
+        else:
+            np.testing.assert_array_equal(begun[path], x)
+    assert place == offsets.size > 0
+
+
+def test_the_outer_loop_trains_it():
+    """Styles differ in colour: what is guessed from the colour is better than what is the same for all."""
+    found = []
+    for hidden in (0, 16):
+        settings = toy.settings(inner={"steps": 0}, outer={"lr": 1e-2}, run={"steps": 150}, hidden=hidden)
+        step = jax.jit(lambda state, tasks, s=settings: meta.outer_step(toy.problem(), s, True, state, tasks, toy.VGG))
+        state, curve = meta.initial_state(settings), []
+        for k in range(150):
+            state, metrics = step(state, toy.tasks(8, steps=0, seed=k))
+            curve.append(float(metrics["query"]))
+        found.append(np.mean(curve[-20:]))
+    assert found[1] < 0.8 * found[0]
+
+
+def test_a_bundle_keeps_it(tmp_path):
+    settings = toy.settings(hidden=4)
+    start = with_weights(settings)
+    bundles.save_bundle(tmp_path / "b", bundles.Bundle(settings, start, 1e-3))
+    loaded = bundles.load_bundle(tmp_path / "b")
+    jax.tree.map(np.testing.assert_array_equal, loaded.meta, start)
+    assert bundles.describe_bundle(tmp_path / "b")["warm start"] == "an encoder of 48 parameters"
+
+
+def test_a_bundle_without_its_encoder_is_refused(tmp_path):
+    settings = toy.settings(hidden=4)
+    bundles.save_bundle(tmp_path / "b", bundles.Bundle(settings, meta.initial_meta(toy.settings()), 1e-3))
+    with pytest.raises(InputError, match="got no encoder/hidden/bias"):
+        bundles.load_bundle(tmp_path / "b")
+
+
+def network_settings(code=LENGTH):
+    return config.from_dict(
+        {"generator": {"arch": toy.ARCH}, "data": {"size": 32}, "inner": {"steps": 1},
+         "encoder": {"hidden": 4, "code": code}}
+    )  # fmt: skip
+
+
+def test_zero_steps_depend_on_the_style(tmp_path):
+    vgg.save(tmp_path / "vgg.safetensors", {
+        f"{layer}/{part}": np.asarray(PARAMS[layer][part]) for layer in vgg.LAYERS for part in ("kernel", "bias")
+    }, vgg.TORCHVISION)  # fmt: skip
+    start = bundles.Bundle(network_settings(), with_weights(network_settings()), 1e-3)
+    styles = [
+        stylizer.Stylizer(start).adapt(uniform(32, 32, 3, seed=i), steps=0, weights=tmp_path / "vgg.safetensors")
+        for i in (1, 1, 2)
+    ]
+    a, same, other = (style.file.fast for style in styles)
+    jax.tree.map(np.testing.assert_array_equal, a, same)
+    assert toy.relative_error(a, other) > 1e-3
+
+
+def test_another_loss_network_is_refused():
+    settings = network_settings(code=480)
+    start = bundles.Bundle(settings, meta.initial_meta(settings), 1e-3)
+    message = r"`vgg`: expected the loss network .* codes have 480 numbers .*, got one whose codes have 36"
+    with pytest.raises(InputError, match=message):
+        methods.bundle("ours", start, PARAMS, (0,))
+    with pytest.raises(InputError, match="`vgg`: expected the loss network that the encoder is for"):
+        stylizer.Stylizer(start).adapt(uniform(32, 32, 3), steps=0, weights="random")
+
+
+def test_reptile_has_none():
+    with pytest.raises(InputError, match="`encoder.hidden`: reptile trains no encoder"):
+        toy.settings(inner={"scope": "all"}, outer={"update": "reptile"}, hidden=4)
