@@ -210,6 +210,9 @@ def inner_loop(
     if inner.remat and inner.gradient == "plain" and not first_order:
         step = jax.checkpoint(step, prevent_cse=unroll)
     log_lr = jax.tree.map(lambda x: jnp.broadcast_to(x, (inner.steps, *x.shape[1:])), meta["log_lr"])
+    if inner.steps == 1:  # of a scan of one step, XLA:CPU compiles gradients that are three times slower
+        fast, value = step(meta["fast"], jax.tree.map(lambda x: x[0], (support, log_lr)))
+        return InnerResult(fast, value[None])
     return InnerResult(*jax.lax.scan(step, meta["fast"], (support, log_lr), unroll=unroll))
 
 
