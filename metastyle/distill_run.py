@@ -24,9 +24,9 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
     """Runs or continues a run in `workdir`; returns whether it is complete (False: it was asked to stop).
 
     Writes config.json, checkpoints/, metrics.csv, TensorBoard events/, pictures/ (the latest subjects, styles and what
-    painter and canvas made of them) and slim_vgg.safetensors. Raises InputError or FileNotFoundError for bad settings
-    or data before anything is written, InputError for a workdir that doesn't fit, FloatingPointError when a loss is not
-    finite.
+    painter and canvas made of them) and, with every checkpoint, slim_vgg.safetensors. Raises InputError or
+    FileNotFoundError for bad settings or data before anything is written, InputError for a workdir that doesn't fit,
+    FloatingPointError when a loss is not finite.
     """
     mesh.enable_compile_cache()
     times, workdir = settings.run, Path(workdir)
@@ -62,6 +62,7 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
                     pending, shown = [], dict(list(shown.items())[-_SHOWN:])
                 if saving:
                     saved.save(done, state, settings)
+                    export(distill.network(state["slim"], teacher), workdir / FILE_NAME)
                 if done == times.steps or done % times.picture_every == 0:
                     log.picture(_grid(shown), done)
                 if stopping:
@@ -70,7 +71,7 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
     if stop.requested:
         print(f"stopped after step {int(state['step'])} of {times.steps}; the same line continues", flush=True)
         return False
-    export(distill.network(state["slim"], teacher), workdir / FILE_NAME)
+    print(f"wrote {workdir / FILE_NAME}", flush=True)
     return True
 
 
@@ -115,4 +116,3 @@ def export(slim: vgg.Params, path: str | os.PathLike) -> None:
     tensors = {f"{layer}/{part}": np.asarray(slim[layer][part], np.float16) for layer, part in names}
     convention = {k: np.asarray(x).tolist() for k, x in slim["input"].items()}
     vgg.save(path, tensors, convention | {"channels": "rgb"})
-    print(f"wrote {path}", flush=True)

@@ -60,10 +60,13 @@ def settings(file: Any, given: dict[str, Any]) -> Evaluation:
     return config.from_dict(values, Evaluation)
 
 
-def load(paths: Sequence[str], adam_all: Sequence[str] = ()) -> dict[str, bundles.Bundle]:
+def load(
+    paths: Sequence[str], adam_all: Sequence[str] = (), learn_with: Sequence[str] = ()
+) -> dict[str, bundles.Bundle]:
     """The bundles of PATH or NAME=PATH, by name; a PATH alone is its own name.
 
-    Those named in `adam_all` are deployed as MetaStyle is: every parameter adapts, by Adam at 1e-3, from step 0.
+    Those named in `adam_all` are deployed as MetaStyle is: every parameter adapts, by Adam at 1e-3, from step 0. Those
+    in `learn_with` (NAME=WEIGHTS) learn with another loss network than the one they were trained with.
     """
     found = {}
     for text in paths:
@@ -72,11 +75,21 @@ def load(paths: Sequence[str], adam_all: Sequence[str] = ()) -> dict[str, bundle
             raise InputError(f"`bundle`: expected different names, got {name or path} twice; pass NAME=PATH")
         found[name or path] = bundles.load_bundle(path)
     for name in adam_all:
-        if name not in found:
-            names = " or ".join(found) or "of which there is none"
-            raise InputError(f"`adam_all`: expected the name of a bundle, {names}, got {name}")
-        found[name] = _by_adam(found[name])
+        found[name] = _by_adam(_named(name, found, "adam_all"))
+    for text in learn_with:
+        name, _, weights = text.partition("=")
+        start = _named(name, found, "learn_with")
+        if weights != "random" and not Path(weights).is_file():
+            raise FileNotFoundError(f"`learn_with`: expected NAME=WEIGHTS, a file, got {text!r}")
+        found[name] = dataclasses.replace(start, config=dataclasses.replace(start.config, vgg=weights))
     return found
+
+
+def _named(name: str, found: dict[str, bundles.Bundle], argument: str) -> bundles.Bundle:
+    if name not in found:
+        names = " or ".join(found) or "of which there is none"
+        raise InputError(f"`{argument}`: expected the name of a bundle, {names}, got {name}")
+    return found[name]
 
 
 def _by_adam(start: bundles.Bundle) -> bundles.Bundle:
@@ -117,8 +130,7 @@ def run(
     _make(out)
     for skip in skipped:
         print(f"skipped {skip.file}: {skip.reason}", flush=True)
-    network = bundles.sha256({f"{layer}/{k}": x for layer, leaf in params.items() for k, x in leaf.items()})
-    digest = f"{network} {settings.lpips}"
+    digest = f"{methods.network(params)} {settings.lpips}"
     cells = [Cell(out, method, i, digest) for method in chosen for i in _pairs_of(method, left)]
     mine = [cell for cell in cells if cell.pair % part[1] == part[0]]
     _evaluate([cell for cell in mine if not cell.load(pairs)["complete"]], pairs, judge)
@@ -161,7 +173,11 @@ def _methods(settings: Evaluation, starts: dict[str, bundles.Bundle], params: vg
         "random": lambda: [methods.random_start(first, params, settings.steps, lr) for lr in methods.RANDOM_LRS],
         "lite": lambda: [methods.lite()],
     }  # fmt: skip
-    ours = [methods.bundle(name, start, params, settings.steps) for name, start in starts.items()]
+    own = {weights: vgg.load(weights) for weights in {vgg.recorded(start.config.vgg) for start in starts.values()}}
+    ours = [
+        methods.bundle(name, start, own[vgg.recorded(start.config.vgg)], settings.steps)
+        for name, start in starts.items()
+    ]
     bounds = [name for name in ("identity", "style") if name in settings.methods]
     others = [name for name in config.METHODS if name in settings.methods and name not in bounds]
     found = [m for name in bounds for m in make[name]()] + ours + [m for name in others for m in make[name]()]
@@ -342,8 +358,8 @@ def _keep(folder: Path, starts: Path) -> None:
                 continue
             try:
                 state = saved.restore(step, meta.initial_state(settings), None)
-            except InputError as error:
-                print(f"skipped step {step}: {error}", flush=True)  # deleted by its run meanwhile, or damaged
+            except InputError:
+                print(f"skipped step {step}: its run has deleted it meanwhile, or it is damaged", flush=True)
                 continue
             learned = jax.tree.map(np.asarray, state["meta"])
             bundles.save_bundle(target, bundles.Bundle(settings, learned, _UNTUNED_ADAM_LR))

@@ -68,12 +68,13 @@ def style_picture() -> Method:
 
 
 def bundle(name: str, start: bundles.Bundle, params: vgg.Params, steps: Sequence[int], kind: str = "bundle") -> Method:
-    """A meta-trained start that adapts to the pair's style on its support."""
+    """A meta-trained start that adapts to the pair's style on its support, with the loss network `params`."""
     settings = start.config
     encoder.check(settings, params)
     views = _Adaptation(settings, start.meta, params, steps, settings.inner.steps, start.adam_lr)
+    digests = f"{bundles.sha256(_flat(start.meta))} {network(params)}"
     return Method(
-        name, kind, f"{bundles.sha256(_flat(start.meta))} {start.adam_lr:g} {settings.inner} {settings.loss} {steps}",
+        name, kind, f"{digests} {start.adam_lr:g} {settings.inner} {settings.loss} {steps}",
         _adaptation_cost(settings, steps), views,
         f"{settings.run.steps} meta-training steps ({settings.outer.update}) at {settings.data.size} px; "
         f"{settings.inner.steps} learned steps on {settings.inner.scope}, then Adam {start.adam_lr:g}",
@@ -97,6 +98,11 @@ def pictures_seen(settings: config.Config) -> int:
     """Photographs in all tasks of a whole meta-training run."""
     per_task = settings.inner.steps * settings.inner.support + settings.outer.query
     return settings.run.steps * settings.outer.tasks * per_task
+
+
+def network(params: vgg.Params) -> str:
+    """Identifies a loss network."""
+    return bundles.sha256(_flat(params))
 
 
 def _flat(learned: meta.Meta) -> dict[str, np.ndarray]:
@@ -205,10 +211,10 @@ def johnson(settings: config.Config, params: vgg.Params, folder: Path, pairs: in
 def gatys(params: vgg.Params, iterations: int, pairs: int | None) -> Method:
     """Optimisation of the pixels from the photograph (Gatys et al. 2016); outputs are kept in the user's cache."""
     settings = optimisation.Settings(iterations=iterations)
-    network = bundles.sha256({f"{layer}/{k}": x for layer, leaf in params.items() for k, x in leaf.items()})
+    identity = f"{_GATYS_FORMAT} {settings} {network(params)}"
 
     def views(pair):
-        digest = hashlib.sha256(f"{_GATYS_FORMAT} {settings} {network}".encode())
+        digest = hashlib.sha256(identity.encode())
         for picture in (pair.content, pair.style):
             digest.update(picture.tobytes())
         kept = paths.cache_dir() / "gatys" / f"{digest.hexdigest()}.npz"

@@ -77,8 +77,7 @@ class Stylizer:
         start, fast, history = self.bundle.meta, self.bundle.meta["fast"], []
         if steps or "encoder" in start:
             measure = adapt.measure(settings.generator, settings.loss)
-            trained_with = settings.vgg if settings.vgg == "random" or Path(settings.vgg).is_file() else ""
-            params = vgg.load(weights or trained_with)
+            params = vgg.load(weights or vgg.recorded(settings.vgg))
             encoder.check(settings, params)
             targets, codes = zip(*(measure.style(params, picture[None]) for picture in paintings), strict=True)
             start = encoder.start(start, jnp.mean(jnp.stack(codes), 0))

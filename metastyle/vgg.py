@@ -91,6 +91,11 @@ def load(weights: str | os.PathLike = "") -> Params:
     return from_tensors(*read(path), path)
 
 
+def recorded(weights: str) -> str:
+    """What `load` is to be given for the weights that a run recorded: a file that is gone is looked for again."""
+    return weights if weights == "random" or Path(weights).is_file() else ""
+
+
 def read(path: str | os.PathLike, name: str = "vgg") -> tuple[dict[str, np.ndarray], dict]:
     """The tensors of a safetensors file, in float32, and their input convention, a dict like `CAFFE`.
 

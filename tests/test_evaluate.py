@@ -161,6 +161,18 @@ def test_metastyles_deployment_is_adam_on_everything_from_the_same_start(whole, 
     assert line(found, "paper", 2)["J"] != line(whole[0], "ours", 2)["J"]
 
 
+def test_a_bundle_learns_with_its_own_network_whatever_judges(whole, start, tmp_path):
+    other = vgg.random_params(seed=1)
+    tensors = {f"{layer}/{part}": other[layer][part] for layer in vgg.LAYERS for part in ("kernel", "bias")}
+    vgg.save(tmp_path / "vgg.safetensors", tensors, vgg.TORCHVISION)
+    bundles.save_bundle(tmp_path / "b", start)
+    starts = evaluate.load([f"ours={tmp_path}/b"], learn_with=[f"ours={tmp_path}/vgg.safetensors"])
+    found = evaluate.run(protocol(methods=("identity",)), starts, tmp_path / "out")
+    assert line(found, "photograph", 0)["J"] == line(whole[0], "photograph", 0)["J"]
+    assert line(found, "ours", 0)["J"] == line(whole[0], "ours", 0)["J"]
+    assert line(found, "ours", 2)["J"] != line(whole[0], "ours", 2)["J"]
+
+
 def test_checkpoints_are_followed_and_kept(tmp_path):
     settings = dataclasses.replace(toy.settings(inner={"steps": 1}, run={"steps": 4}), vgg="random")
     run, out = tmp_path / "run", tmp_path / "out"
@@ -275,6 +287,10 @@ def test_command_line_mistakes(start, tmp_path):
         evaluate.load([f"ours={tmp_path}/b", f"ours={tmp_path}/b"])
     with pytest.raises(InputError, match="`adam_all`: expected the name of a bundle, ours, got yours"):
         evaluate.load([f"ours={tmp_path}/b"], ["yours"])
+    with pytest.raises(InputError, match="`learn_with`: expected the name of a bundle, ours, got yours"):
+        evaluate.load([f"ours={tmp_path}/b"], learn_with=["yours=random"])
+    with pytest.raises(FileNotFoundError, match="`learn_with`: expected NAME=WEIGHTS, a file, got 'ours=nowhere'"):
+        evaluate.load([f"ours={tmp_path}/b"], learn_with=["ours=nowhere"])
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="`out`: cannot make"):
         evaluate.run(protocol(methods=("identity",)), {}, tmp_path / "file" / "out")
