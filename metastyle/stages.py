@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from metastyle import adapt, config, generator, images, meta, paths, timing, vgg
+from metastyle import adapt, config, generator, images, losses, meta, paths, timing, vgg
 from metastyle.checkpoint import Checkpoints
 from metastyle.tasks import Prefetcher, TaskSampler
 from metastyle.timing import Stage
@@ -86,6 +86,22 @@ def _lite() -> dict[str, Callable[[np.ndarray], Any]] | None:
         f"lite ({engine.device}), any style": lambda picture: engine.stylize_with(picture, painting),
         f"lite ({engine.device}), fixed style": lambda picture: engine.stylize(picture, style=0),
     }
+
+
+def loss() -> Numbers:
+    """The loss alone and its gradient, 256 px, with VGG-16 and with the slim network of distill.py."""
+    pictures = random_tasks(1, 2, 256)["support"][0]
+    settings, stages = config.Loss(), {}
+    for name, widths in {"VGG-16": _WIDTHS, "slim": config.Distillation().widths}.items():
+        weights = vgg.random_params(widths=widths)
+        style = losses.style_target(weights, pictures[1], settings)
+        content = losses.content_target(weights, pictures[0], settings)
+
+        def total(outputs, weights, content, style):
+            return losses.perceptual(weights, outputs, content, style, settings).total.sum()
+
+        stages[f"{name}, 256 px"] = timing.compiled(jax.value_and_grad(total), pictures[1], weights, content, style)
+    return timing.measure(stages)
 
 
 def adapt_step() -> Numbers:
