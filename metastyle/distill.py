@@ -1,4 +1,4 @@
-"""Distillation of VGG-16 into a slim network of the same ten convolutions: a loss network at a tenth of the cost.
+"""Distillation of VGG-16 into a slim network of the same ten convolutions: a loss network at a seventh of the cost.
 
 Its features shall embed linearly into the teacher's (Collaborative Distillation, Wang et al. 2020), as features for the
 content and as Gram matrices for the style, by maps that only training uses; and the losses that the slim network
