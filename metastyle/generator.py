@@ -65,7 +65,8 @@ class _Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = self.param("kernel", self.init, (self.kernel, self.kernel, x.shape[-1], self.features))
+        shape = (self.kernel, self.kernel, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.init, shape, jnp.float32)  # else other numbers are drawn where x64 is on
         y = reflect_conv(x, kernel.astype(self.dtype), self.stride, self.border)
         return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype) if self.bias else y
 

@@ -244,6 +244,15 @@ def test_initial_params():
             assert (x == path.endswith("scale")).all(), path
 
 
+@pytest.mark.parametrize("arch", SMALL)
+def test_initial_kernels_are_the_same_where_float64_is_on(arch):
+    settings = Generator(arch)
+    with jax.enable_x64(True):
+        wide = generator.initial_params(settings, 0)
+    for path, x in generator.initial_params(settings, 0).items():
+        np.testing.assert_allclose(wide[path], x, rtol=1e-6)  # scalars are wider: the last bits may differ
+
+
 @pytest.mark.parametrize(
     "scope, chosen",
     [
