@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from metastyle import config, images, pairs, vgg
+from metastyle import config, images, losses, pairs, vgg
 from metastyle.errors import InputError
 from metastyle.judge import Judge
 from metastyle.sources import open_source
@@ -48,8 +48,7 @@ def embedding(slim: vgg.Params, teacher: vgg.Params, data: config.Data) -> dict[
     for picture in val:
         ours, theirs = both(picture[None])
         for tap, found in errors.items():
-            goal = np.asarray(theirs[tap], np.float64)
-            found.append(float(np.square(np.asarray(ours[tap]) @ maps[tap] - goal).sum() / np.square(goal).sum()))
+            found.append(float(losses.ratio(ours[tap] @ maps[tap], theirs[tap])[0]))
     return {tap: float(np.mean(found)) for tap, found in errors.items()}
 
 
@@ -65,11 +64,7 @@ def ranks(slim: vgg.Params, report: str | os.PathLike) -> Ranks:
     Raises FileNotFoundError or InputError for a folder that is no complete report, or has few outputs.
     """
     results = _results(Path(report))
-    settings = config.from_dict(results["settings"], config.Evaluation)
-    judged = pairs.Pairs(
-        settings.contents, settings.styles, settings.pairs, settings.size,
-        product=settings.product, leave_out=settings.leave_out,
-    )  # fmt: skip
+    judged = pairs.of(config.from_dict(results["settings"], config.Evaluation))
     judge, by_pair = Judge(slim), {}
     rows: dict[int, list] = {}
     for row in results["rows"]:

@@ -19,11 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 from jax import lax
-from safetensors import SafetensorError, safe_open
 
 from metastyle.convert import read_torch, require
 from metastyle.errors import InputError
 from metastyle.images import atomic, check_output
+from metastyle.tensors import read
 
 Params = dict[str, jax.Array]
 
@@ -220,13 +220,7 @@ def load_inception(path: str | os.PathLike) -> Params:
 def _load(path: str | os.PathLike, kind: str, name: str) -> Params:
     if not Path(path).is_file():
         raise FileNotFoundError(f"`{name}`: expected a safetensors file, got {path}, which is not a file; {_CONVERT}")
-    try:
-        with safe_open(path, "numpy") as file:
-            metadata, keys = file.metadata() or {}, file.keys()
-            tensors = {key: np.asarray(file.get_tensor(key), np.float32) for key in keys}
-    except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the last two: a type that numpy lacks
-        reason = " ".join(str(error).split())
-        raise InputError(f"`{name}`: {path} is not a readable safetensors file ({reason}); {_CONVERT}") from None
+    tensors, metadata = read(path, f"`{name}`: {path} is not a readable safetensors file", _CONVERT)
     for key, expected in (("kind", kind), ("format_version", str(FORMAT_VERSION))):
         if metadata.get(key) != expected:
             raise InputError(

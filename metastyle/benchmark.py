@@ -1,11 +1,8 @@
 """What the package does and promises, measured on this machine: a section per subject, each returns plain numbers."""
 
-import contextlib
 import functools
-import importlib.metadata
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -18,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from metastyle.errors import InputError
+from metastyle.machine import processor, versions
 
 Numbers = dict[str, float | str]
 STAGES = ("stylize", "loss", "adapt_step", "meta_step", "twin", "data", "checkpoint", "import")  # run by default
@@ -54,7 +52,7 @@ def run(names: Sequence[str] = (), out: str | None = None) -> dict[str, Any]:
         values = {f"{name}: {key}": value for key, value in values.items()}
         print(table([[key, _text(value)] for key, value in values.items()]), flush=True)
         numbers |= values
-    results = {"machine": machine, "versions": versions(), "numbers": numbers}
+    results = {"machine": machine, "versions": versions(_PACKAGES), "numbers": numbers}
     if out:
         with atomic(out) as temporary:
             temporary.write_text(json.dumps(results, indent=2) + "\n")
@@ -91,25 +89,14 @@ def machine() -> dict[str, str]:
     """What the numbers were measured on."""
     import jax
 
-    from metastyle import results
-
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
-        "processor": results.processor(),
+        "processor": processor(),
         "cores": f"{os.cpu_count()} cores",
         "memory": f"{memory:.0f} GiB",
         "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "platform": jax.default_backend(),
     }
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that matter to the numbers, as far as they are installed."""
-    out = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            out[name] = importlib.metadata.version(name)
-    return out
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

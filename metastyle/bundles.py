@@ -20,7 +20,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from metastyle import generator
@@ -28,6 +27,7 @@ from metastyle.config import Config, from_dict
 from metastyle.errors import InputError
 from metastyle.images import atomic
 from metastyle.meta import initial_meta
+from metastyle.tensors import read
 
 FORMAT_VERSION = 1
 _KIND = "metastyle style"
@@ -258,10 +258,4 @@ def _split(tensors: Flat) -> dict[str, Flat]:
 def _read(name: str, path: Path) -> tuple[Flat, dict[str, str]]:
     if not path.is_file():
         raise FileNotFoundError(f"`{name}`: expected a safetensors file, got {path}, which is not a file")
-    try:
-        with safe_open(path, "numpy") as file:
-            tensors = {key: np.asarray(file.get_tensor(key), np.float32) for key in file.keys()}  # noqa: SIM118
-            return tensors, file.metadata() or {}
-    except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the last two: a type that numpy lacks
-        reason = " ".join(str(error).split())
-        raise InputError(f"`{name}`: {path} is no readable safetensors file ({reason}); make it again") from None
+    return read(path, f"`{name}`: {path} is no readable safetensors file", "make it again")

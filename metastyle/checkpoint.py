@@ -73,11 +73,14 @@ class Checkpoints:
         )
 
 
-def claim(workdir: str | os.PathLike, settings: Any) -> None:
+def claim(workdir: str | os.PathLike, settings: Any, done: int = 0) -> None:
     """Records the settings of a run (config.Config or Distillation) in its config.json, or checks that they are it.
 
-    Only `run` may change (but for its seed): how long, how often. InputError names the first field that differs.
+    done: steps that a run which is continued has behind it. Only `run` may change (but for its seed): how long, how
+    often, and no fewer steps than are done. InputError names the first field that differs.
     """
+    if done > settings.run.steps:
+        raise InputError(f"`run.steps`: the run in {workdir} has done {done}, got {settings.run.steps}; use no fewer")
     path = Path(workdir) / "config.json"
     if path.exists():
         try:

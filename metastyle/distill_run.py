@@ -10,7 +10,6 @@ import numpy as np
 
 from metastyle import checkpoint, config, distill, images, mesh, vgg
 from metastyle.config import Distillation
-from metastyle.errors import InputError
 from metastyle.runlog import RunLog
 from metastyle.stopping import StopSignal
 from metastyle.tasks import Prefetcher, Task, TaskSampler
@@ -36,9 +35,7 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     with checkpoint.Checkpoints(workdir / "checkpoints", times.keep_checkpoints) as saved, StopSignal() as stop:
         start = saved.latest() or 0
-        if start > times.steps:
-            raise InputError(f"`run.steps`: the run in {workdir} has done {start}, got {times.steps}; use no fewer")
-        checkpoint.claim(workdir, settings)
+        checkpoint.claim(workdir, settings, start)
         state = saved.restore(start, state, place) if start else state
         step, pending, shown = None, [], {}
         with (
@@ -83,9 +80,11 @@ def pictures(settings: Distillation):
     shared = {"data": vars(settings.data), "run": vars(settings.run)}
     sampler = TaskSampler(config.from_dict(shared | {"inner": {"steps": 1}}))
 
+    held = functools.lru_cache(maxsize=4)(lambda number: sampler.task(number, 1))
+
     def task(step: int, _: int) -> Task:
-        held, own = sampler.task(step // settings.hold, 1), sampler.task(step, 0)
-        return {"style": held["style"][:1], "subject": held["query"], "photograph": own["query"]}
+        shared, own = held(step // settings.hold), sampler.task(step, 0)
+        return {"style": shared["style"][:1], "subject": shared["query"], "photograph": own["query"]}
 
     return task
 

@@ -40,6 +40,7 @@ from metastyle.errors import InputError
 from metastyle.judge import Judge
 from metastyle.methods import Method
 from metastyle.pairs import Pair, Pairs
+from metastyle.pairs import of as pairs_of
 from metastyle.results import Results, assemble
 
 _UNTUNED_ADAM_LR = 1e-3  # of a checkpoint, for steps beyond K; a bundle has chosen its own
@@ -79,7 +80,7 @@ def load(
     for text in learn_with:
         name, _, weights = text.partition("=")
         start = _named(name, found, "learn_with")
-        if weights != "random" and not Path(weights).is_file():
+        if not vgg.recorded(weights):
             raise FileNotFoundError(f"`learn_with`: expected NAME=WEIGHTS, a file, got {text!r}")
         found[name] = dataclasses.replace(start, config=dataclasses.replace(start.config, vgg=weights))
     return found
@@ -119,10 +120,7 @@ def run(
     """
     mesh.enable_compile_cache()
     out, params = Path(out), vgg.load(settings.vgg)
-    pairs = Pairs(
-        settings.contents, settings.styles, settings.pairs, settings.size,
-        product=settings.product, leave_out=settings.leave_out,
-    )  # fmt: skip
+    pairs = pairs_of(settings)
     chosen = _methods(settings, starts, params, out)
     left, skipped = pairs.readable()
     judge = Judge(params, artfid.load_lpips(settings.lpips) if settings.lpips else None)
@@ -173,7 +171,9 @@ def _methods(settings: Evaluation, starts: dict[str, bundles.Bundle], params: vg
         "random": lambda: [methods.random_start(first, params, settings.steps, lr) for lr in methods.RANDOM_LRS],
         "lite": lambda: [methods.lite()],
     }  # fmt: skip
-    own = {weights: vgg.load(weights) for weights in {vgg.recorded(start.config.vgg) for start in starts.values()}}
+    own = {settings.vgg: params}  # by what vgg.load takes
+    for weights in {vgg.recorded(start.config.vgg) for start in starts.values()} - own.keys():
+        own[weights] = vgg.load(weights)
     ours = [
         methods.bundle(name, start, own[vgg.recorded(start.config.vgg)], settings.steps)
         for name, start in starts.items()

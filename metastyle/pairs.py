@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from metastyle import images
+from metastyle.config import Evaluation
 from metastyle.errors import InputError
 from metastyle.sources import Source, open_source
 
@@ -140,6 +141,14 @@ class Pairs:
             reason = next(iter(skipped.values())).reason if skipped else "there is none to begin with"
             raise InputError(f"`pairs`: none of {len(self)} pairs is left to judge; {reason}")
         return left, list(skipped.values())
+
+
+def of(settings: Evaluation) -> Pairs:
+    """The pairs of an evaluation."""
+    return Pairs(
+        settings.contents, settings.styles, settings.pairs, settings.size,
+        product=settings.product, leave_out=settings.leave_out,
+    )  # fmt: skip
 
 
 def square(source: Source, index: int, size: int) -> np.ndarray:

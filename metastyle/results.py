@@ -1,18 +1,15 @@
 """From the rows of an evaluation, one per method, steps and pair, to its results: see docs/evaluation.md."""
 
-import contextlib
 import dataclasses
 import os
-import platform
 from collections.abc import Sequence
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from metastyle.config import Evaluation
+from metastyle.machine import processor, versions
 from metastyle.methods import Method
 from metastyle.pairs import Pair, Skipped
 
@@ -55,7 +52,7 @@ def assemble(
             curves[method.name] = {"steps": looks, "J": means, "low": list(low), "high": list(high)}
     return {
         "settings": dataclasses.asdict(settings),
-        "versions": {name: metadata.version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+        "versions": versions(_PACKAGES),
         "machine": machine(),
         "skipped": [skip._asdict() for skip in skipped],
         "left_out": left_out,
@@ -136,11 +133,3 @@ def machine() -> str:
     """This machine, for a reader of its numbers."""
     device = jax.devices()[0]
     return f"{processor()}, {os.cpu_count()} cores; {jax.device_count()} x {device.device_kind}"
-
-
-def processor() -> str:
-    """The model of the processor."""
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return platform.processor() or platform.machine()

@@ -50,9 +50,7 @@ def train(
         # Resume policy: 1. the newest complete checkpoint, 2. else the start. Tasks are a function of (seed, step), so
         # there is nothing else to restore; rows of metrics.csv beyond the checkpoint are dropped and written again.
         start = saved.latest() or 0
-        if start > run.steps:
-            raise InputError(f"`run.steps`: the run in {workdir} has done {start}, got {run.steps}; use no fewer")
-        checkpoint.claim(workdir, settings)
+        checkpoint.claim(workdir, settings, start)
         if start == run.steps and _is_bundle_of(workdir / "bundle", settings):
             if main:
                 print(f"{workdir} is complete after {start} steps; raise run.steps to continue it", flush=True)

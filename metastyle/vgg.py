@@ -18,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 from jax import lax
-from safetensors import SafetensorError, safe_open
 
 from metastyle.errors import InputError
 from metastyle.images import atomic
 from metastyle.paths import cache_dir, sample_data
+from metastyle.tensors import read as read_tensors
 
 Params = dict[str, dict[str, jax.Array]]
 
@@ -102,15 +102,8 @@ def read(path: str | os.PathLike, name: str = "vgg") -> tuple[dict[str, np.ndarr
     A file without our metadata is taken for the Caffe numbers. `name` is the argument that errors name. Raises
     InputError when the file or its metadata can't be read.
     """
-    try:
-        with safe_open(path, "numpy") as file:
-            metadata, keys = file.metadata() or {}, file.keys()
-            tensors = {key: np.asarray(file.get_tensor(key), np.float32) for key in keys}
-    except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the last two: a type that numpy lacks
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"`{name}`: {path} is not a readable safetensors file ({reason}); fetch or convert the weights again"
-        ) from None
+    what = f"`{name}`: {path} is not a readable safetensors file"
+    tensors, metadata = read_tensors(path, what, "fetch or convert the weights again")
     return tensors, _convention(metadata, path, name)
 
 
