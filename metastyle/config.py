@@ -153,6 +153,7 @@ class Evaluation:
     gatys_pairs: int = field(default=0, metadata=_at_least(0))  # on how many pairs, evenly spread; 0: on all
     baseline_pairs: int = field(default=4, metadata=_at_least(1))  # on how many styles johnson is trained
     johnson_steps: int = field(default=2000, metadata=_at_least(1))
+    johnson_batch: int = field(default=4, metadata=_at_least(1))  # photographs per step
     johnson_arch: str = "johnson"
     train_contents: str = "folder:$METASTYLE_SAMPLE_DATA/data/content/train"  # what johnson is trained on
     vgg: str = ""

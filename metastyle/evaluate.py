@@ -163,7 +163,7 @@ def _methods(settings: Evaluation, starts: dict[str, bundles.Bundle], params: vg
             methods.johnson(
                 johnson.settings(
                     settings.train_contents, size=settings.size, steps=settings.johnson_steps,
-                    arch=settings.johnson_arch,
+                    batch=settings.johnson_batch, arch=settings.johnson_arch,
                 ),
                 params, out / "johnson", settings.baseline_pairs,
             )

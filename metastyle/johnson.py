@@ -20,7 +20,6 @@ from metastyle.errors import InputError
 from metastyle.images import atomic
 from metastyle.tasks import Prefetcher, TaskSampler
 
-BATCH = 4  # photographs per step, as in the paper
 SAVE_EVERY = 50
 
 
@@ -33,9 +32,10 @@ class Trained(NamedTuple):
 
 
 def settings(
-    contents: str, *, size: int = 256, steps: int = 2000, arch: str = "johnson", lr: float = 1e-3, seed: int = 0
-) -> config.Config:
-    """The paper's recipe: Adam at 1e-3, batches of 4 photographs from `contents` (a spec of sources.open_source)."""
+    contents: str, *, size: int = 256, steps: int = 2000, batch: int = 4, arch: str = "johnson", lr: float = 1e-3,
+    seed: int = 0,
+) -> config.Config:  # fmt: skip
+    """The paper's recipe: Adam at 1e-3, batches of 4 photographs of `contents` (a spec of sources.open_source)."""
     return config.from_dict(
         {
             "run": {"steps": steps, "seed": seed},
@@ -43,7 +43,7 @@ def settings(
             "generator": {"arch": arch},
             "inner": {"steps": 0, "scope": "all"},
             "outer": {
-                "tasks": 1, "query": BATCH, "objective": "mean", "lr": lr, "warmup": 0, "decay": "inverse", "clip": 0.0,
+                "tasks": 1, "query": batch, "objective": "mean", "lr": lr, "warmup": 0, "decay": "inverse", "clip": 0.0,
             },
         }
     )  # fmt: skip
