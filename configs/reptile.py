@@ -11,4 +11,5 @@ def get_config():
         run={"steps": 40_000},
         inner={"steps": 8, "scope": "all", "lr": 1e-3, "lrs": "fixed"},
         outer={"tasks": 4, "update": "reptile", "optimizer": "sgd", "lr": 1.0, "warmup": 0, "clip": 0.0},
+        vgg="vgg16",
     )

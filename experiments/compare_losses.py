@@ -9,7 +9,7 @@ from metastyle import config
 from metastyle.launch import run
 
 _SLIM = flags.DEFINE_string("slim", None, "weights of the slim network")
-_VGG = flags.DEFINE_string("vgg", "", "VGG-16 weights")
+_VGG = flags.DEFINE_string("vgg", "vgg16", "the teacher: vgg16, or a file")
 _REPORT = flags.DEFINE_string("report", None, "folder that experiments.evaluate wrote")
 _SIZE = flags.DEFINE_integer("size", 256, "px, of the squares that features are compared on")
 flags.mark_flags_as_required(["slim", "report"])

@@ -27,7 +27,7 @@ _WEIGHTS = {
     for name, what in {"content": "content", "style": "style", "tv": "total variation"}.items()
 }
 _EVERY = flags.DEFINE_integer("every", 25, "iterations between pictures and saved states on the way; 0: none")
-_VGG = flags.DEFINE_string("vgg", "", "VGG-16 weights; by default METASTYLE_VGG16, or those fetched")
+_VGG = flags.DEFINE_string("vgg", "vgg16", "loss network: vgg16, slim, or a file")
 _MAX_PIXELS = flags.DEFINE_integer("max_pixels", MAX_PIXELS, "larger pictures are refused")
 
 

@@ -274,13 +274,13 @@ _ADAPT = ("-c", "from metastyle.cli import main; main()", "adapt")
 def tiny() -> Numbers:
     """`tiny_cpu` from nothing: wall time with a cold compile cache, and peak memory."""
     with tempfile.TemporaryDirectory() as folder:
-        seconds = _command(*_META_TRAIN, f"--workdir={folder}/run", METASTYLE_CACHE=f"{folder}/cache", **_weights())
+        seconds = _command(*_META_TRAIN, f"--workdir={folder}/run", METASTYLE_CACHE=f"{folder}/cache")
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     return {"wall, s": seconds, "peak memory, GiB": peak}
 
 
 def adaptation() -> Numbers:
-    """`metastyle adapt`, 10 steps, compact, one 256 px photograph per step, real VGG, with a warm compile cache."""
+    """`metastyle adapt`, 10 steps, `compact`, one 256 px photograph per step, with a cold and a warm compile cache."""
     from metastyle import bundles, config, meta, paths
 
     with tempfile.TemporaryDirectory() as folder:
@@ -291,7 +291,7 @@ def adaptation() -> Numbers:
         bundles.save_bundle(f"{folder}/bundle", bundles.Bundle(settings, start, 1e-2))
         style = paths.demo_pictures("styles")[0]
         line = (*_ADAPT, f"--bundle={folder}/bundle", f"--style={style}", "--steps=10", f"--out={folder}/x.safetensors")
-        environment = {"METASTYLE_CACHE": f"{folder}/cache", **_weights()}
+        environment = {"METASTYLE_CACHE": f"{folder}/cache"}
         cold, *warm = (_command(*line, **environment) for _ in range(4))
     return {"cold cache, s": cold, "warm cache, s": float(np.median(warm))}
 
@@ -326,13 +326,6 @@ def quality() -> Numbers:
         "J after 10 steps over J after 0": tiny_j[10] / tiny_j[0],
         "training, s": seconds,
     }
-
-
-def _weights() -> dict[str, str]:
-    """The VGG in use, for commands whose cache folder is another."""
-    from metastyle import vgg
-
-    return {"METASTYLE_VGG16": str(vgg.locate())}
 
 
 def _stage(name: str) -> Callable[[], Numbers]:

@@ -35,7 +35,9 @@ def _adapt_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer("seed", 0, "seed of the crops of the support photographs", flag_values=values)
-    flags.DEFINE_string("vgg", "", "VGG-16 weights; by default METASTYLE_VGG16, or those fetched", flag_values=values)
+    flags.DEFINE_string(
+        "vgg", None, "loss network: slim, vgg16, or a file; by default the bundle's", flag_values=values
+    )
     flags.DEFINE_bool("self_contained", False, "write all that stylize needs into the style file", flag_values=values)
     _max_pixels_flag(values)
 

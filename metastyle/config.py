@@ -108,7 +108,7 @@ class Outer:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that defines a run. `vgg`: a path, "random", or "" for the first found (vgg.locate)."""
+    """Everything that defines a run. `vgg`: "slim", "vgg16", "random", or a path (vgg.load)."""
 
     run: Run = Run()
     data: Data = Data()
@@ -117,7 +117,7 @@ class Config:
     inner: Inner = Inner()
     encoder: Encoder = Encoder()
     outer: Outer = Outer()
-    vgg: str = ""
+    vgg: str = "slim"
 
     def __post_init__(self) -> None:
         _check_fields(self)
@@ -156,7 +156,7 @@ class Evaluation:
     johnson_batch: int = field(default=4, metadata=_at_least(1))  # photographs per step
     johnson_arch: str = "johnson"
     train_contents: str = "folder:$METASTYLE_SAMPLE_DATA/data/content/train"  # what johnson is trained on
-    vgg: str = ""
+    vgg: str = "vgg16"
     lpips: str = ""  # weights, where there are any: without them, LPIPS and ArtFID are not measured
     inception: str = ""
 
@@ -190,7 +190,7 @@ class Distillation:
     canvas_lr: float = field(default=0.03, metadata=_at_least(0))  # of pixels in [0, 1]
     hold: int = field(default=25, metadata=_at_least(1))  # steps that a style stays
     renew: int = field(default=8, metadata=_at_least(1))  # styles after which the painter starts afresh
-    vgg: str = ""
+    vgg: str = "vgg16"
 
     def __post_init__(self) -> None:
         _check_fields(self)

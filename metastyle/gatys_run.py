@@ -30,7 +30,7 @@ def stylize_file(
     size: int = 512,
     style_size: int | None = None,
     every: int = 25,
-    weights: str | os.PathLike = "",
+    weights: str | os.PathLike = "vgg16",
     max_pixels: int = MAX_PIXELS,
 ) -> bool:
     """Writes the photograph in the style of the pictures; returns whether it is done (False: it was asked to stop).
@@ -44,7 +44,7 @@ def stylize_file(
       style_size: px, the side of the square that each style picture is brought to; by default `size`.
       every: iterations after which, each time, the picture is written beside `out` as STEM_0025.png, and the state as
         out.png.state. 0: no pictures, and a state only when asked to stop.
-      weights: VGG-16 weights (vgg.load).
+      weights: the loss network (vgg.load).
       max_pixels: larger pictures are refused.
 
     SIGINT or SIGTERM saves the state and ends; the same call continues. The state file goes when `out` is written.

@@ -3,11 +3,13 @@
     c9s1-32   9x9 convolution, stride 1, 32 channels     d64   3x3 convolution, stride 2
     R128x5    5 residual blocks of two 3x3 convolutions  u64   nearest 2x up-sampling, 3x3 convolution
     s4        space to depth, 4x4                        p4-3  3x3 convolution, then depth to space, 4x4, to 3 channels
-    skip      last of all: the instance-normed input is added before the sigmoid
+    R64x5a    blocks with adapters    skip   last of all: the instance-normed input is added before the sigmoid
 
 Every convolution is padded by reflection and followed by instance norm and ReLU, except the last of a block (no ReLU)
 and the last of the net (a bias and a sigmoid). A convolution before an instance norm has no bias: it would cancel.
-Modules are named by kind and place (`conv1`, `norm1`, `block1/conv1`, ..., `out`): params can be picked by path.
+An adapter is a 1x1 kernel, zero at first, that is added to the centre of a block's second convolution: more to adapt
+than the norms, in a small file, at no cost in stylising. Modules are named by kind and place
+(`conv1`, `norm1`, `block1/conv1`, ..., `out`): params can be picked by path.
 """
 
 import functools
@@ -30,7 +32,7 @@ ARCHITECTURES = {
 MIN_SIDE = 16
 _MULTIPLE = 4
 _TOKEN = re.compile(
-    r"c(?P<kernel>[3579])s1-(?P<conv>N)|d(?P<down>N)|R(?P<res>N)x(?P<blocks>N)|u(?P<up>N)"
+    r"c(?P<kernel>[3579])s1-(?P<conv>N)|d(?P<down>N)|R(?P<res>N)x(?P<blocks>N)(?P<adapter>a?)|u(?P<up>N)"
     r"|s(?P<pack>[24])|p(?P<unpack>[24])-(?P<out>N)|(?P<skip>skip)".replace("N", "[1-9][0-9]*")
 )
 _HE = nn.initializers.he_normal()
@@ -62,11 +64,15 @@ class _Conv(nn.Module):
     init: Callable = _HE
     bias: bool = False
     border: bool = False
+    adapter: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
         kernel = self.param("kernel", self.init, shape, jnp.float32)  # else other numbers are drawn where x64 is on
+        if self.adapter:
+            centre = self.kernel // 2
+            kernel = kernel.at[centre, centre].add(self.param("adapter", nn.initializers.zeros, shape[2:], jnp.float32))
         y = reflect_conv(x, kernel.astype(self.dtype), self.stride, self.border)
         return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype) if self.bias else y
 
@@ -100,12 +106,13 @@ class _Block(nn.Module):
     features: int
     dtype: jnp.dtype
     border: bool
+    adapter: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         y = _Conv(self.features, 3, self.dtype, border=self.border, name="conv1")(x)
         y = nn.relu(_Norm(name="norm1")(y))
-        y = _Conv(self.features, 3, self.dtype, border=self.border, name="conv2")(y)
+        y = _Conv(self.features, 3, self.dtype, border=self.border, adapter=self.adapter, name="conv2")(y)
         return x + _Norm(name="norm2")(y)
 
 
@@ -131,7 +138,8 @@ class Network(nn.Module):
             elif token["res"]:
                 for _ in range(int(token["blocks"])):
                     blocks += 1
-                    x = _Block(int(token["res"]), self.dtype, self.border, name=f"block{blocks}")(x)
+                    features, adapter = int(token["res"]), bool(token["adapter"])
+                    x = _Block(features, self.dtype, self.border, adapter, name=f"block{blocks}")(x)
             else:
                 convs += 1
                 features = int(token["conv"] or token["down"] or token["up"])
@@ -272,21 +280,24 @@ def stylize(settings: config.Generator, params: Flat, images: jax.Array) -> jax.
 def split(params: Flat, scope: str) -> tuple[Flat, Flat]:
     """(fast, slow): what the inner loop adapts, and what it does not.
 
-    scope: "norm" (every instance norm), "all", or a comma-separated list of these and of path prefixes ("block5,out").
+    scope: "norm" (every instance norm), "adapter" (every adapter), "all", or a comma-separated list of these and of
+    path prefixes ("block5,out").
     Raises InputError for a part that picks nothing.
     """
     parts = [part.strip() for part in scope.split(",")]
     for part in parts:
         if not any(_in_scope(path, part) for path in params):
             top = sorted({path.split("/")[0] for path in params})
-            raise InputError(f'`inner.scope`: expected norm, all or prefixes of {", ".join(top)}, got "{part}"')
+            raise InputError(
+                f'`inner.scope`: expected norm, adapter, all or prefixes of {", ".join(top)}, got "{part}"'
+            )
     fast = {path: x for path, x in params.items() if any(_in_scope(path, part) for part in parts)}
     return fast, {path: x for path, x in params.items() if path not in fast}
 
 
 def _in_scope(path: str, part: str) -> bool:
-    if part == "norm":
-        return any(name.startswith("norm") for name in path.split("/"))
+    if part in ("norm", "adapter"):
+        return any(name.startswith(part) for name in path.split("/"))
     return part == "all" or f"{path}/".startswith(f"{part}/")
 
 

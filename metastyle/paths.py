@@ -1,11 +1,11 @@
-"""Where things are on disk: the cache, the sample data, the packaged demo pictures."""
+"""Where things are on disk: the cache, the sample data, what comes with the package."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-_DEMO = Path(__file__).resolve().parent / "assets" / "demo"
+ASSETS = Path(__file__).resolve().parent / "assets"  # in the package
 
 
 def cache_dir() -> Path:
@@ -33,4 +33,4 @@ def demo_pictures(kind: str) -> list[Path]:
     """
     if kind not in ("photos", "styles"):
         raise ValueError(f'`kind`: expected "photos" or "styles", got {kind!r}')
-    return sorted((_DEMO / kind).glob("*.jpg"))
+    return sorted((ASSETS / "demo" / kind).glob("*.jpg"))

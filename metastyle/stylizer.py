@@ -35,7 +35,7 @@ class Stylizer:
         support: Picture | Sequence[Picture] | None = None,
         seed: int = 0,
         style_size: int | None = None,
-        weights: str | os.PathLike = "",
+        weights: str | os.PathLike | None = None,
         max_pixels: int = MAX_PIXELS,
         on_step: Callable[[adapt.Step], None] | None = None,
     ) -> "Style":
@@ -49,8 +49,7 @@ class Stylizer:
           seed: of the crops of the support photographs. The same seed and input give the same style.
           style_size: px, the side of the square that each style picture is brought to; smaller gives larger strokes.
             By default what the bundle was trained with.
-          weights: VGG-16 weights (vgg.load); by default the file that the bundle was trained with if it is still there,
-            else the first that vgg.locate finds.
+          weights: the loss network (vgg.load); by default the one that the bundle was trained with.
           max_pixels: larger pictures are refused.
           on_step: called before each step with its number and loss.
 

@@ -21,7 +21,7 @@ from jax import lax
 
 from metastyle.errors import InputError
 from metastyle.images import atomic
-from metastyle.paths import cache_dir, sample_data
+from metastyle.paths import ASSETS, cache_dir, sample_data
 from metastyle.tensors import read as read_tensors
 
 Params = dict[str, dict[str, jax.Array]]
@@ -31,6 +31,8 @@ LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "con
 FORMAT_VERSION = 1
 CAFFE = {"channels": "bgr", "mean": [103.939 / 255, 116.779 / 255, 123.68 / 255], "std": [1 / 255] * 3}
 TORCHVISION = {"channels": "rgb", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+NAMES = ("slim", "vgg16", "random")  # slim: ours, in the package, distilled from VGG-16 (distill.py)
+SLIM = ASSETS / "slim_vgg.safetensors"
 FILE_NAME = "vgg16.safetensors"
 _SAMPLE_FILE = "weights/vgg16_imagenet_conv1-conv4.safetensors"
 _SLIM_WIDTHS = (8, 8, 16, 16, 32, 32, 32, 64, 64, 64)
@@ -80,10 +82,10 @@ def random_params(seed: int = 0, widths: tuple[int, ...] = _SLIM_WIDTHS) -> Para
     return params
 
 
-def load(weights: str | os.PathLike = "") -> Params:
-    """The params tree of `weights`: a path, "random" (random features), or "" for the first that is there.
+def load(weights: str | os.PathLike = "slim") -> Params:
+    """The params tree of `weights`: one of NAMES, or the path of a file.
 
-    Raises FileNotFoundError when there are none, InputError when the file is not one of ours.
+    Raises FileNotFoundError when they are not there, InputError when the file is not one of ours.
     """
     if weights == "random":
         return random_params()
@@ -91,9 +93,30 @@ def load(weights: str | os.PathLike = "") -> Params:
     return from_tensors(*read(path), path)
 
 
+def locate(weights: str | os.PathLike) -> Path:
+    """Where weights are. VGG-16's are looked for in METASTYLE_VGG16, the user's cache, and the sample data."""
+    if weights == "slim":
+        return SLIM
+    if weights != "vgg16":
+        return _existing(weights, "`vgg`")
+    if named := os.environ.get("METASTYLE_VGG16"):
+        return _existing(named, "`METASTYLE_VGG16`")
+    sample = sample_data()
+    for path in [cache_dir() / FILE_NAME, *([sample / _SAMPLE_FILE] if sample else [])]:
+        if path.is_file():
+            return path
+    raise FileNotFoundError("VGG-16 weights not found; type `metastyle fetch vgg16`, or set METASTYLE_VGG16 to a file")
+
+
+def _existing(path: str | os.PathLike, name: str) -> Path:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{name}: expected {', '.join(NAMES)} or a safetensors file, got {str(path)!r}")
+    return Path(path)
+
+
 def recorded(weights: str) -> str:
-    """What `load` is to be given for the weights that a run recorded: a file that is gone is looked for again."""
-    return weights if weights == "random" or Path(weights).is_file() else ""
+    """What `load` is to be given for the weights that a run recorded: for a file that is gone, VGG-16."""
+    return weights if weights in NAMES or Path(weights).is_file() else "vgg16"
 
 
 def read(path: str | os.PathLike, name: str = "vgg") -> tuple[dict[str, np.ndarray], dict]:
@@ -171,18 +194,3 @@ def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], convention: di
     contents = safetensors.numpy.save({key: np.ascontiguousarray(tensors[key]) for key in keys}, metadata)
     with atomic(path) as temporary:
         temporary.write_bytes(contents)  # save_file would leave it readable to nobody else
-
-
-def locate(weights: str | os.PathLike = "") -> Path:
-    """Where the weights are: the argument, then METASTYLE_VGG16, then the user's cache, then the sample data."""
-    named = {"`vgg`": weights, "`METASTYLE_VGG16`": os.environ.get("METASTYLE_VGG16", "")}
-    for name, path in named.items():
-        if path:
-            if not Path(path).is_file():
-                raise FileNotFoundError(f"{name}: expected a VGG-16 safetensors file, got {path}, which is not a file")
-            return Path(path)
-    sample = sample_data()
-    for path in [cache_dir() / FILE_NAME, *([sample / _SAMPLE_FILE] if sample else [])]:
-        if path.is_file():
-            return path
-    raise FileNotFoundError("VGG-16 weights not found; type `metastyle fetch vgg16`, or set METASTYLE_VGG16 to a file")

@@ -254,7 +254,7 @@ def test_the_command_is_installed():
         (adapt(style_size=8), "`style_size`: expected a whole number of at least 16, got 8"),
         (adapt(support=""), "`support`: expected at least one picture, got none"),
         (adapt(style="painting.png,,"), "`style`: no such file: ''"),
-        (adapt(vgg="gone.safetensors"), "`vgg`: expected a VGG-16 safetensors file, got gone.safe"),
+        (adapt(vgg="gone.safetensors"), "`vgg`: expected slim, vgg16, random or a safetensors file, got 'gone.safe"),
         (adapt(vgg="photo.png"), "`vgg`: photo.png is not a readable safetensors file"),
         (adapt(vgg="style.safetensors"), "`vgg`: expected rgb or bgr as channels in the metadata of style.safetensors"),
         (adapt(bundle="gone"), "`bundle`: expected a folder with config.json and params.safetensors, got gone"),

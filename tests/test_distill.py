@@ -271,5 +271,5 @@ def test_the_command_line_names_what_is_missing(tmp_path):
     line = [sys.executable, "-m", "experiments.distill", "--config=configs/distill.py", f"--workdir={tmp_path}/a"]
     done = subprocess.run([*line, "--config.vgg=nowhere"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr == "error: `vgg`: expected a VGG-16 safetensors file, got nowhere, which is not a file\n"
+    assert done.stderr == "error: `vgg`: expected slim, vgg16, random or a safetensors file, got 'nowhere'\n"
     assert not (tmp_path / "a").exists()

@@ -212,7 +212,7 @@ def test_real_features(sample_data):
         images.square(images.load(sorted((sample_data / folder).glob("*.jpg"))[0])[0], 64)
         for folder in ("data/content/val", "data/style/val")
     )
-    objective = gatys.objective(vgg.load(), photograph, [painting])
+    objective = gatys.objective(vgg.load("vgg16"), photograph, [painting])
     state = last(gatys.optimise(objective, photograph, Settings(iterations=10)))
     seen = images.to_uint8(np.asarray(state.picture)).astype(np.float32) / 255
     assert objective(seen)[0] < 0.6 * objective(photograph)[0]
@@ -338,7 +338,10 @@ def test_a_damaged_state_is_refused(stopped, damage):
         ({"size": 7}, "`size`: expected at least 8, got 7"),
         ({"style_size": 0}, "`style_size`: expected at least 8, got 0"),
         ({"every": -1}, "`every`: expected at least 0, got -1"),
-        ({"weights": "nowhere.safetensors"}, "`vgg`: expected a VGG-16 safetensors file, got nowhere.safetensors"),
+        (
+            {"weights": "nowhere.safetensors"},
+            "`vgg`: expected slim, vgg16, random or a safetensors file, got 'nowhere.safetensors'",
+        ),
     ],
     ids=lambda x: x if isinstance(x, str) else "",
 )

@@ -14,7 +14,7 @@ from metastyle.config import Generator
 from metastyle.errors import InputError
 
 JOHNSON, COMPACT = Generator("johnson"), Generator("compact")
-SMALL = ["c9s1-4,d6,R6x2,u5,c3s1-3", "s4,c5s1-6,R6x1,p4-3,skip", "u4,s2,c3s1-3,skip"]
+SMALL = ["c9s1-4,d6,R6x2,u5,c3s1-3", "s4,c5s1-6,R6x1a,p4-3,skip", "u4,s2,c3s1-3,skip"]
 
 forward = jax.jit(generator.apply, static_argnums=0)
 
@@ -29,7 +29,7 @@ def random_params(settings, seed=0):
     params = {}
     for path, x in generator.shapes(settings).items():
         he = np.sqrt(2 / max(np.prod(x.shape[:-1]), 1))
-        mean, std = {"kernel": (0, he), "scale": (1, 0.5), "bias": (0, 0.5)}[path.split("/")[-1]]
+        mean, std = {"kernel": (0, he), "adapter": (0, he), "scale": (1, 0.5), "bias": (0, 0.5)}[path.split("/")[-1]]
         params[path] = rng.normal(mean, std, x.shape).astype(np.float32)
     return params
 
@@ -48,7 +48,7 @@ def numpy_norm(x, scale, bias):
 
 def numpy_network(arch, params, x):
     """The architecture language read a second time: f64[H, W, 3] -> f64[H, W, 3]."""
-    p = {path: np.asarray(value, np.float64) for path, value in params.items()}
+    p = {path: np.array(value, np.float64) for path, value in params.items()}
     norm = lambda x, name: numpy_norm(x, p[f"{name}/scale"], p[f"{name}/bias"])
     *tokens, last = arch.removesuffix(",skip").split(",")
     skipped = norm(x, "norm_skip") if arch.endswith(",skip") else 0
@@ -59,10 +59,13 @@ def numpy_network(arch, params, x):
             f = int(token[1])
             x = np.stack([x[i::f, j::f] for i in range(f) for j in range(f)], 2).reshape(h // f, w // f, f * f * c)
         elif token[0] == "R":
-            for _ in range(int(token.split("x")[1])):
+            for _ in range(int(token.split("x")[1].removesuffix("a"))):
                 blocks += 1
+                second = p[f"block{blocks}/conv2/kernel"]
+                if token.endswith("a"):
+                    second[1, 1] += p[f"block{blocks}/conv2/adapter"]
                 y = np.maximum(norm(numpy_conv(x, p[f"block{blocks}/conv1/kernel"]), f"block{blocks}/norm1"), 0)
-                x = x + norm(numpy_conv(y, p[f"block{blocks}/conv2/kernel"]), f"block{blocks}/norm2")
+                x = x + norm(numpy_conv(y, second), f"block{blocks}/norm2")
         else:
             convs += 1
             x = np.kron(x, np.ones((2, 2, 1))) if token[0] == "u" else x
@@ -232,7 +235,7 @@ def test_bfloat16_is_close_and_returns_float32():
 
 
 def test_initial_params():
-    settings = Generator("c3s1-3,c3s1-3")
+    settings = Generator("c3s1-3,R3x1a,c3s1-3")
     first, again, other = (generator.initial_params(settings, seed) for seed in (0, 0, 1))
     jax.tree.map(np.testing.assert_array_equal, first, again)
     shapes = generator.shapes(settings)
@@ -262,10 +265,11 @@ def test_initial_kernels_are_the_same_where_float64_is_on(arch):
         ("block1,out", "(block1|out)/.*"),
         ("block1/conv1", "block1/conv1/kernel"),
         ("norm, out/bias", r"(.*/)?norm\d/.*|out/bias"),
+        ("adapter", r"block\d+/conv2/adapter"),
     ],
 )
 def test_split_and_its_inverse(scope, chosen):
-    params = random_params(Generator("c3s1-8,R8x10,c3s1-3"))
+    params = random_params(Generator("c3s1-8,R8x10a,c3s1-3"))
     fast, slow = generator.split(params, scope)
     assert set(fast) == {path for path in params if re.fullmatch(chosen, path)} != set()
     assert fast.keys().isdisjoint(slow) and fast | slow == params
@@ -274,7 +278,7 @@ def test_split_and_its_inverse(scope, chosen):
 @pytest.mark.parametrize("scope", ["", "norms", "block", "block3", "out,block1/conv3", "norm,,out"])
 def test_a_scope_that_picks_nothing_is_refused(scope):
     params = random_params(Generator("c3s1-8,R8x2,c3s1-3"))
-    expected = "`inner.scope`: expected norm, all or prefixes of block1, block2, conv1, norm1, out, got "
+    expected = "`inner.scope`: expected norm, adapter, all or prefixes of block1, block2, conv1, norm1, out, got "
     with pytest.raises(InputError, match=expected):
         generator.split(params, scope)
 

@@ -184,16 +184,16 @@ def test_style_size(start):
     assert differ(default, smaller)
 
 
-def test_weights_are_the_argument_else_those_of_training_else_the_first_found(start, tmp_path, monkeypatch):
+def test_weights_are_the_argument_else_those_of_training_else_vgg16(start, tmp_path, monkeypatch):
     loaded = []
-    monkeypatch.setattr(vgg, "load", lambda weights="": loaded.append(weights) or vgg.random_params())
+    monkeypatch.setattr(vgg, "load", lambda weights: loaded.append(weights) or vgg.random_params())
     (tmp_path / "there.safetensors").touch()
-    trained_with = ["random", "", str(tmp_path / "there.safetensors"), str(tmp_path / "gone.safetensors")]
+    trained_with = ["random", "slim", str(tmp_path / "there.safetensors"), str(tmp_path / "gone.safetensors")]
     for weights in trained_with:
         settings = dataclasses.replace(start.bundle.config, vgg=weights)
         fit(stylizer.Stylizer(dataclasses.replace(start.bundle, config=settings)))
     fit(start, weights="mine.safetensors")
-    assert loaded == ["random", "", trained_with[2], "", "mine.safetensors"]
+    assert loaded == ["random", "slim", trained_with[2], "vgg16", "mine.safetensors"]
 
 
 def test_divergence_is_told_and_gives_no_style(start):
@@ -225,7 +225,7 @@ def test_missing_files(start, tmp_path):
     gone = tmp_path / "gone"
     refused("`style`: no such file: .*gone", fit, start, [PAINTING, gone], kind=FileNotFoundError)
     refused("`support`: no such file: .*gone", fit, start, support=[gone], kind=FileNotFoundError)
-    refused("`vgg`: expected a VGG-16 .*gone", fit, start, weights=gone, kind=FileNotFoundError)
+    refused("`vgg`: expected slim, .*gone", fit, start, weights=gone, kind=FileNotFoundError)
     gone.write_bytes(b"no weights")
     refused("`vgg`: .*gone is not a readable safetensors file", fit, start, weights=gone)
 

@@ -12,7 +12,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from toy import relative_error
 
-from metastyle import vgg
+from metastyle import images, losses, paths, vgg
+from metastyle.config import Loss
 from metastyle.errors import InputError
 
 WEIGHTS = "weights/vgg16_imagenet_conv1-conv4.safetensors"
@@ -236,26 +237,46 @@ def test_a_bad_file_is_one_line(tmp_path, write, message):
 
 
 def test_the_first_weights_found_are_taken(nowhere, monkeypatch):
-    places = [nowhere / name for name in ("argument", "environment", "cache/vgg16.safetensors", f"sample/{WEIGHTS}")]
+    places = [nowhere / name for name in ("environment", "cache/vgg16.safetensors", f"sample/{WEIGHTS}")]
     with pytest.raises(FileNotFoundError, match="VGG-16 weights not found; type `metastyle fetch vgg16`"):
-        vgg.load()
+        vgg.load("vgg16")
     for path in reversed(places):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         if path.name == "environment":
             monkeypatch.setenv("METASTYLE_VGG16", str(path))
-        if path.name != "argument":
-            assert vgg.locate() == path
-    assert vgg.locate(places[0]) == places[0]
+        assert vgg.locate("vgg16") == path
+    assert vgg.locate(places[-1]) == places[-1]
 
 
 @pytest.mark.parametrize("name", ["absent", "."])
 def test_named_weights_must_be_there(nowhere, monkeypatch, name):
     (nowhere / "cache").mkdir()
     vgg.save(nowhere / "cache/vgg16.safetensors", tensors(), vgg.CAFFE)
-    assert vgg.load()["conv1_1"]["bias"].shape == (4,)
-    with pytest.raises(FileNotFoundError, match="`vgg`: expected a VGG-16 safetensors file, got .* is not a file"):
+    assert vgg.load("vgg16")["conv1_1"]["bias"].shape == (4,)
+    with pytest.raises(
+        FileNotFoundError, match=f"`vgg`: expected slim, vgg16, random or a safetensors file, got .*{name}'"
+    ):
         vgg.load(nowhere / name)
     monkeypatch.setenv("METASTYLE_VGG16", str(nowhere / name))
-    with pytest.raises(FileNotFoundError, match="`METASTYLE_VGG16`: expected a VGG-16 safetensors file"):
-        vgg.load()
+    with pytest.raises(FileNotFoundError, match="`METASTYLE_VGG16`: expected slim, vgg16, random or a safe"):
+        vgg.load("vgg16")
+
+
+def test_the_slim_network_in_the_package_stands_for_vgg16(sample_data):
+    """As a loss: it ranks pictures as VGG-16 does, from a photograph over blends and damage to the style itself."""
+    stats = pytest.importorskip("scipy.stats")
+    photograph, style = (
+        images.square(images.load(paths.demo_pictures(kind)[0])[0], 96) for kind in ("photos", "styles")
+    )
+    noise = np.random.default_rng(0).normal(0, 0.2, photograph.shape)
+    outputs = [(1 - share) * photograph + share * style for share in np.linspace(0, 1, 9)]
+    outputs += [photograph + share * noise for share in (0.2, 0.5, 1)] + [style[:, ::-1], np.full_like(style, 0.5)]
+    outputs = jnp.asarray(np.clip(outputs, 0, 1), jnp.float32)
+    found = []
+    for params in (vgg.load(), vgg.load(sample_data / WEIGHTS)):
+        content = losses.content_target(params, jnp.asarray(photograph)[None], Loss())
+        target = losses.style_target(params, jnp.asarray(style)[None], Loss())
+        found.append([float(losses.perceptual(params, x[None], content, target, Loss()).total[0]) for x in outputs])
+    assert stats.spearmanr(*found).statistic > 0.9
+    np.testing.assert_allclose(*found, rtol=0.5)
