@@ -39,10 +39,17 @@ class Problem(NamedTuple):
     """A family of tasks: `prepare(task, vgg) -> Prepared` and `loss(fast, slow, batch, target, vgg) -> scalar`.
 
     The loss must be a function of its arguments alone; only `fast` and `slow` may depend on meta-parameters.
+    `query_loss` takes the same, and the query batch; where it is None, it is the loss.
     """
 
     prepare: Callable[[Tree, Tree], Prepared]
     loss: Callable[[Flat, Flat, Tree, Tree, Tree], jax.Array]
+    query_loss: Callable[[Flat, Flat, Tree, Tree, Tree], jax.Array] | None = None
+
+    @property
+    def outer_loss(self) -> Callable:
+        """What the outer loop minimises."""
+        return self.query_loss or self.loss
 
 
 class InnerResult(NamedTuple):
@@ -53,22 +60,32 @@ class InnerResult(NamedTuple):
 
 
 @functools.cache
-def style_problem(net: config.Generator, loss: config.Loss) -> Problem:
-    """Stylise photographs in one style. A task is {"style", "support", "query"}, as in tasks.py."""
+def style_problem(net: config.Generator, loss: config.Loss, judged: bool = False) -> Problem:
+    """Stylise photographs in one style. A task is {"style", "support", "query"}, as in tasks.py.
+
+    judged: the query loss is that of another network than the inner loop's. `vgg` then is {"inner", "outer"}, and so
+    is the target.
+    """
     dtype = jnp.dtype(net.dtype)
 
     def prepare(task, params):
+        inner, outer = (params["inner"], params["outer"]) if judged else (params, params)
         # Batch by batch: together, the features of all photographs take K times the memory of a step.
-        support = _map(lambda pictures: content_batch(params, pictures, loss, dtype), task["support"])
-        query = content_batch(params, task["query"], loss, dtype)
-        target = losses.style_target(params, task["style"], loss, dtype)
-        return Prepared(target, support, query, encoder.code(params, task["style"], dtype))
+        support = _map(lambda pictures: content_batch(inner, pictures, loss, dtype), task["support"])
+        query = content_batch(outer, task["query"], loss, dtype)
+        target = losses.style_target(inner, task["style"], loss, dtype)
+        if judged:
+            target = {"inner": target, "outer": losses.style_target(outer, task["style"], loss, dtype)}
+        return Prepared(target, support, query, encoder.code(inner, task["style"], dtype))
 
     def style_loss(fast, slow, batch, target, params):
         outputs = generator.apply(net, fast | slow, batch["images"])
         return losses.perceptual(params, outputs, batch["content"], target, loss, dtype).total.mean()
 
-    return Problem(prepare, style_loss)
+    def of(place):
+        return lambda fast, slow, batch, target, params: style_loss(fast, slow, batch, target[place], params[place])
+
+    return Problem(prepare, of("inner"), of("outer")) if judged else Problem(prepare, style_loss)
 
 
 def _map(function: Callable, xs: jax.Array) -> Tree:

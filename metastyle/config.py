@@ -104,11 +104,16 @@ class Outer:
     clip: float = field(default=10.0, metadata=_at_least(0))  # global gradient norm; 0 is off
     second_order_from: int = field(default=0, metadata=_at_least(0))  # first order before this step
     multi_step: int = field(default=0, metadata=_at_least(0))  # steps over which the multi-step loss anneals; 0 is off
+    vgg: str = ""  # the loss network of the query loss, where it is not that of the inner loop
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that defines a run. `vgg`: "slim", "vgg16", "random", or a path (vgg.load)."""
+    """Everything that defines a run.
+
+    vgg: the loss network: "slim", "vgg16", "random", or a path (vgg.load).
+    start: a bundle of the same generator, whose parameters the run begins with; "" draws them.
+    """
 
     run: Run = Run()
     data: Data = Data()
@@ -118,6 +123,7 @@ class Config:
     encoder: Encoder = Encoder()
     outer: Outer = Outer()
     vgg: str = "slim"
+    start: str = ""
 
     def __post_init__(self) -> None:
         _check_fields(self)

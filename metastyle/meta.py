@@ -94,7 +94,7 @@ def task_loss(
     result = adapt.inner_loop(
         problem.loss, meta, prepared.support, fixed, inner, first_order=first_order, lr_scale=lr_scale(outer, step)
     )
-    query = problem.loss(result.fast, meta["slow"], prepared.query, *fixed)
+    query = problem.outer_loss(result.fast, meta["slow"], prepared.query, *fixed)
     curve = jnp.append(result.support, query)
     objective = {"mean": lambda x: x, "log": jnp.log}[outer.objective]
     loss = step_weights(outer, inner.steps, step) @ objective(curve)
@@ -109,7 +109,7 @@ def reptile_gradient(problem: Problem, settings: config.Config, meta: Meta, task
     result = adapt.inner_loop(
         problem.loss, meta, prepared.support, fixed, settings.inner, lr_scale=lr_scale(settings.outer, step)
     )
-    query = problem.loss(result.fast, meta["slow"], prepared.query, *fixed)
+    query = problem.outer_loss(result.fast, meta["slow"], prepared.query, *fixed)
     metrics = {"loss": query, "query": query, "support_first": result.support[0], "support_mean": result.support.mean()}
     gradient = jax.tree.map(jnp.zeros_like, meta)
     return metrics, gradient | {"fast": jax.tree.map(jnp.subtract, meta["fast"], result.fast)}

@@ -26,7 +26,7 @@ def choose_adam_lr(
     never above that after K (else the smallest rate). Beyond K, the support batches go round again.
     """
     inner, curves = settings.inner, {lr: [] for lr in ADAM_LRS}
-    query_loss = jax.jit(problem.loss)
+    query_loss = jax.jit(problem.outer_loss)
     for task in tasks:
         prepared = jax.tree.map(jnp.asarray, problem.prepare(task, params))
         fixed = (prepared.target, params)

@@ -36,13 +36,12 @@ def train(
     run, outer = settings.run, settings.outer
     mesh.enable_compile_cache()
     parallel = mesh.Parallel(run.parallel, outer.tasks)
-    params = vgg.load(settings.vgg) if params is None else params
+    params = _networks(settings) if params is None else params
     if problem is None:
-        encoder.check(settings, params)
-        problem = adapt.style_problem(settings.generator, settings.loss)
+        problem = adapt.style_problem(settings.generator, settings.loss, bool(outer.vgg))
     problem = problem._replace(prepare=jax.jit(problem.prepare))  # one program outside the step too, for pictures
     sampler, val = TaskSampler(settings), val_tasks(settings)
-    state = meta.initial_state(settings)
+    state = meta.initial_state(settings, begin(settings) if settings.start else None)
     main = jax.process_index() == 0
     workdir = Path(workdir)
 
@@ -91,6 +90,34 @@ def train(
     if main:
         finish(workdir, settings, jax.tree.map(np.asarray, state["meta"]), problem, params)
     return True
+
+
+def _networks(settings: config.Config) -> Any:
+    """The loss networks, as adapt.style_problem takes them."""
+    inner = vgg.load(settings.vgg)
+    encoder.check(settings, inner)
+    return {"inner": inner, "outer": vgg.load(settings.outer.vgg)} if settings.outer.vgg else inner
+
+
+def begin(settings: config.Config) -> meta.Meta:
+    """The meta-parameters of a run that starts from a bundle: what fits of it, else as they are drawn.
+
+    Its generator must be the same; the scope may be another, an encoder and learned rates are taken where their shapes
+    fit. Raises FileNotFoundError or InputError for what is no bundle or has another generator.
+    """
+    learned, found = meta.initial_meta(settings), bundles.load_bundle(settings.start)
+    if found.config.generator.arch != settings.generator.arch:
+        raise InputError(
+            f"`start`: expected a bundle of {settings.generator.arch}, got {found.config.generator.arch} "
+            f"in {settings.start}; set `generator.arch` to that"
+        )
+    params = found.meta["fast"] | found.meta["slow"]
+    learned["fast"], learned["slow"] = generator.split(params, settings.inner.scope)
+    for part in learned.keys() & {"encoder", "log_lr"}:
+        theirs = found.meta.get(part, {})
+        fits = [path for path, x in learned[part].items() if path in theirs and theirs[path].shape == x.shape]
+        learned[part] |= {path: theirs[path] for path in fits}
+    return jax.tree.map(jax.numpy.asarray, learned)
 
 
 def finish(workdir: Path, settings: config.Config, learned: meta.Meta, problem: Problem, params: Any) -> None:

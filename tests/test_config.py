@@ -69,7 +69,7 @@ def test_all_config_files_are_there_and_differ():
 def test_json_holds_every_field():
     values = json.loads(config.to_json(config.Config()))
     assert values == dataclasses.asdict(config.Config())
-    assert set(values) == {"run", "data", "generator", "loss", "inner", "encoder", "outer", "vgg"}
+    assert set(values) == {"run", "data", "generator", "loss", "inner", "encoder", "outer", "vgg", "start"}
     assert config.from_dict({}) == config.Config()
 
 

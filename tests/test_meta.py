@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import toy
 
-from metastyle import adapt, config, meta
+from metastyle import adapt, config, meta, vgg
 from metastyle.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -91,6 +91,28 @@ def fast_after(problem, settings, params, prepared, steps):
     start = params | {"log_lr": jax.tree.map(lambda x: x[:steps], params["log_lr"])}
     support = jax.tree.map(lambda x: x[:steps], prepared.support)
     return adapt.inner_loop(problem.loss, start, support, (prepared.target, toy.VGG), inner).fast
+
+
+def test_the_query_may_be_judged_by_another_network():
+    """The inner loop goes where the inner network leads it, and what is reported there is the outer network's loss."""
+    settings = toy.settings(inner={"steps": 2, "support": 2})
+    params = meta.initial_meta(settings)
+    task = jax.tree.map(lambda x: jnp.asarray(x[0]), toy.tasks(1, 2))
+    inner, outer = vgg.random_params(0, (4,) * 10), vgg.random_params(1, (6,) * 10)
+    plain, judged = (adapt.style_problem(settings.generator, settings.loss, judged) for judged in (False, True))
+
+    def query(problem, networks):
+        found = meta.task_loss(problem, settings, params, task, networks, 0, first_order=True)[1]
+        return {name: float(x) for name, x in found.items()}
+
+    theirs, ours = query(plain, inner), query(judged, {"inner": inner, "outer": outer})
+    assert ours["support_mean"] == pytest.approx(theirs["support_mean"], rel=1e-5)
+    assert query(judged, {"inner": inner, "outer": inner})["query"] == pytest.approx(theirs["query"], rel=1e-5)
+    prepared, other = plain.prepare(task, inner), plain.prepare(task, outer)
+    fast = adapt.inner_loop(plain.loss, params, prepared.support, (prepared.target, inner), settings.inner).fast
+    expected = plain.loss(fast, params["slow"], other.query, other.target, outer)
+    assert ours["query"] == pytest.approx(float(expected), rel=1e-5)
+    assert abs(ours["query"] / theirs["query"] - 1) > 0.01
 
 
 def test_without_inner_steps_the_meta_gradient_is_the_plain_gradient():

@@ -291,6 +291,36 @@ def test_missing_weights_are_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_starts_from_a_bundle(copied, tmp_path, quick):
+    """With all that fits: the parameters in another scope, the rates of leaves that are fast in both."""
+    theirs = bundles.load_bundle(copied / "bundle").meta
+    settings = dataclasses.replace(
+        toy_settings(inner={"scope": "norm,out"}, run={"steps": 0}), start=str(copied / "bundle")
+    )
+    assert run(settings, tmp_path / "new")
+    ours = bundles.load_bundle(tmp_path / "new/bundle").meta
+    assert ours["fast"].keys() > theirs["fast"].keys()
+    assert_equal(ours["fast"] | ours["slow"], theirs["fast"] | theirs["slow"])
+    drawn = meta.initial_meta(settings)["log_lr"]
+    assert_equal(ours["log_lr"], drawn | theirs["log_lr"])
+
+
+def test_a_start_with_another_generator_is_refused(copied, tmp_path):
+    settings = dataclasses.replace(
+        toy_settings(), generator=config.Generator("c3s1-8,c3s1-3"), start=str(copied / "bundle")
+    )
+    with pytest.raises(InputError, match="`start`: expected a bundle of c3s1-8,c3s1-3, got c3s1-4,c3s1-3 in .*bundle"):
+        run(settings, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_query_loss_of_another_network_is_trained_from_files(tmp_path, quick):
+    settings = toy_settings(run={"steps": 1, "picture_every": 1}, outer={"vgg": "random"})
+    settings = dataclasses.replace(settings, vgg="random")
+    assert train.train(settings, tmp_path / "run")
+    assert bundles.load_bundle(tmp_path / "run/bundle").config.outer.vgg == "random"
+
+
 def test_a_workdir_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="`workdir`: cannot make .*file"):

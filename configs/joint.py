@@ -1,0 +1,17 @@
+"""One network for all styles with its encoder, and no inner steps: what the shipped start is meta-trained from.
+
+python -m experiments.meta_train --config=configs/joint.py --workdir=runs/joint
+"""
+
+from metastyle.config import config_dict
+
+
+def get_config():
+    return config_dict(
+        run={"steps": 3000, "checkpoint_every": 200, "picture_every": 1000},
+        data={"size": 128, "zoom": 2.0, "procedural_styles": 0.05},
+        generator={"arch": "s4,c3s1-64,R64x5a,u32,p2-3,skip"},
+        inner={"steps": 0, "scope": "norm"},
+        encoder={"hidden": 192},
+        outer={"tasks": 4},
+    )
