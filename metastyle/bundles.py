@@ -27,9 +27,11 @@ from metastyle.config import Config, from_dict
 from metastyle.errors import InputError
 from metastyle.images import atomic
 from metastyle.meta import initial_meta
+from metastyle.paths import ASSETS
 from metastyle.tensors import read
 
 FORMAT_VERSION = 1
+DEFAULT = "default"  # the name of the bundle in the package
 _KIND = "metastyle style"
 
 Flat = dict[str, np.ndarray]
@@ -43,6 +45,11 @@ class Bundle:
     meta: dict[str, Flat]
     adam_lr: float
     path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What `load_bundle` finds it by; "" where it has no folder."""
+        return DEFAULT if self.path == locate(DEFAULT) else str(self.path or "")
 
     @functools.cached_property
     def slow_sha256(self) -> str:
@@ -100,9 +107,17 @@ def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32
         params.write_bytes(save(tensors, {"format_version": str(FORMAT_VERSION)}))
 
 
+def locate(folder: str | os.PathLike) -> Path:
+    """The folder of a bundle: itself, or for "default" that of the bundle in the package."""
+    return ASSETS / "bundle" if folder == DEFAULT else Path(folder)
+
+
 def load_bundle(folder: str | os.PathLike) -> Bundle:
-    """Reads and checks a bundle. Raises FileNotFoundError or InputError, in one line, for what is not one."""
-    folder = Path(folder)
+    """Reads and checks a bundle: a folder, or "default" for the one in the package.
+
+    Raises FileNotFoundError or InputError, in one line, for what is not one.
+    """
+    folder = locate(folder)
     path = folder / "config.json"
     if not folder.is_dir():
         raise FileNotFoundError(f"`bundle`: expected a folder with config.json and params.safetensors, got {folder}")

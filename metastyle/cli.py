@@ -1,4 +1,4 @@
-"""The `metastyle` command: fit a style, stylise photographs, look into files, fetch weights."""
+"""The `metastyle` command: fit a style, stylise photographs, export styles, look into files, fetch weights."""
 
 import sys
 import time
@@ -25,7 +25,7 @@ class Command:
 
 
 def _adapt_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("bundle", None, "folder of the meta-trained start", flag_values=values)
+    flags.DEFINE_string("bundle", "default", "folder of the meta-trained start; default: ours", flag_values=values)
     flags.DEFINE_list("style", None, "picture of the style, or several of one artist: A,B", flag_values=values)
     flags.DEFINE_string("out", None, "style file to write, .safetensors", flag_values=values)
     flags.DEFINE_integer("steps", 10, "gradient steps", flag_values=values)
@@ -66,6 +66,10 @@ def _stylize_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("content", None, "photograph", flag_values=values)
     flags.DEFINE_string("out", None, "picture to write, in the format of its suffix", flag_values=values)
     flags.DEFINE_string("bundle", None, "bundle of the style; by default the one it records", flag_values=values)
+    flags.DEFINE_enum(
+        "backend", "jax", ["jax", "onnx", "onnx-int8"], "what computes",
+        flag_values=values,
+    )  # fmt: skip
     _max_pixels_flag(values)
 
 
@@ -73,7 +77,23 @@ def _stylize(values: flags.FlagValues, _: list[str]) -> None:
     from metastyle import stylizer
 
     style = stylizer.load_style(values.style_file, values.bundle)
-    style.stylize_file(values.content, values.out, max_pixels=values.max_pixels)
+    style.stylize_file(values.content, values.out, backend=values.backend, max_pixels=values.max_pixels)
+    print(f"wrote {values.out}")
+
+
+def _export_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("style_file", None, "style file that `metastyle adapt` wrote", flag_values=values)
+    flags.DEFINE_string("out", None, "file to write, .onnx", flag_values=values)
+    flags.DEFINE_enum("format", "onnx", ["onnx"], "of the file", flag_values=values)
+    flags.DEFINE_enum("precision", "float32", ["float32", "int8"], "of convolutions", flag_values=values)
+    flags.DEFINE_string("bundle", None, "bundle of the style; by default the one it records", flag_values=values)
+
+
+def _export(values: flags.FlagValues, _: list[str]) -> None:
+    from metastyle import images, stylizer
+
+    images.check_output(values.out, suffixes={".onnx"}, name="out")
+    stylizer.load_style(values.style_file, values.bundle).export(values.out, int8=values.precision == "int8")
     print(f"wrote {values.out}")
 
 
@@ -117,10 +137,10 @@ def _max_pixels_flag(values: flags.FlagValues) -> None:
 COMMANDS = {
     "adapt": Command(
         "fit a style in a few gradient steps",
-        "--bundle=runs/tiny/bundle --style=night_cafe.jpg --out=night_cafe.safetensors",
+        "--style=night_cafe.jpg --out=night_cafe.safetensors",
         _adapt_flags,
         _adapt,
-        ("bundle", "style", "out"),
+        ("style", "out"),
     ),
     "stylize": Command(
         "stylise a photograph",
@@ -128,6 +148,13 @@ COMMANDS = {
         _stylize_flags,
         _stylize,
         ("style_file", "content", "out"),
+    ),
+    "export": Command(
+        "write a style as an ONNX file",
+        "--style_file=night_cafe.safetensors --out=night_cafe.onnx",
+        _export_flags,
+        _export,
+        ("style_file", "out"),
     ),
     "info": Command("say what is in a bundle or style file", "--style_file=night_cafe.safetensors", _info_flags, _info),
     "fetch": Command("download the weights of VGG-16", "vgg16", _fetch_flags, _fetch, takes_names=True),

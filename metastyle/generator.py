@@ -30,7 +30,7 @@ ARCHITECTURES = {
     "compact": "s4,c3s1-64,R64x5,p4-3,skip",  # every convolution at a quarter of the resolution, for CPUs
 }
 MIN_SIDE = 16
-_MULTIPLE = 4
+MULTIPLE = 4  # pictures are padded to multiples of it
 _TOKEN = re.compile(
     r"c(?P<kernel>[3579])s1-(?P<conv>N)|d(?P<down>N)|R(?P<res>N)x(?P<blocks>N)(?P<adapter>a?)|u(?P<up>N)"
     r"|s(?P<pack>[24])|p(?P<unpack>[24])-(?P<out>N)|(?P<skip>skip)".replace("N", "[1-9][0-9]*")
@@ -71,10 +71,15 @@ class _Conv(nn.Module):
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
         kernel = self.param("kernel", self.init, shape, jnp.float32)  # else other numbers are drawn where x64 is on
         if self.adapter:
-            centre = self.kernel // 2
-            kernel = kernel.at[centre, centre].add(self.param("adapter", nn.initializers.zeros, shape[2:], jnp.float32))
+            kernel = with_adapter(kernel, self.param("adapter", nn.initializers.zeros, shape[2:], jnp.float32))
         y = reflect_conv(x, kernel.astype(self.dtype), self.stride, self.border)
         return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype) if self.bias else y
+
+
+def with_adapter(kernel: jax.Array, adapter: jax.Array) -> jax.Array:
+    """The odd [k, k, C, D] with the [C, D] added to its centre."""
+    centre = kernel.shape[0] // 2
+    return kernel.at[centre, centre].add(adapter)
 
 
 def reflect_conv(x: jax.Array, kernel: jax.Array, stride: int = 1, border: bool = False) -> jax.Array:
@@ -177,10 +182,15 @@ class _Unpack(nn.Module):
         tile = self.factor**2
         kernel = self.param("kernel", _equal_subpixels(tile), (3, 3, x.shape[-1], tile * self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        sums = kernel.sum((0, 1)).reshape(-1, tile, self.features)
-        excess = (sums - sums.mean(1, keepdims=True)).reshape(-1, tile * self.features)
-        y = reflect_conv(x, (kernel - excess / 9).astype(self.dtype), border=self.border)
+        y = reflect_conv(x, common_sum(kernel, tile).astype(self.dtype), border=self.border)
         return depth_to_space(y, self.factor) + bias.astype(self.dtype)
+
+
+def common_sum(kernel: jax.Array, tile: int) -> jax.Array:
+    """[3, 3, C, tile D] with what its `tile` sub-pixels of a channel sum to more than their mean taken off each."""
+    sums = kernel.sum((0, 1)).reshape(kernel.shape[2], tile, -1)
+    excess = (sums - sums.mean(1, keepdims=True)).reshape(kernel.shape[2:])
+    return kernel - excess / 9
 
 
 def _equal_subpixels(tile: int) -> Callable:
@@ -222,8 +232,8 @@ def parse(arch: str) -> list[dict[str, str | None]]:
         elif not (token["res"] or token["skip"]):
             channels = int(token["conv"] or token["down"] or token["up"] or token["out"])
         scale *= 2.0 if token["up"] else 0.5 if token["down"] else int(token["unpack"] or 1) / int(token["pack"] or 1)
-        if scale < 1 / _MULTIPLE:
-            _refuse(arch, text, f"a net that goes down to 1/{_MULTIPLE} of its input's size at most")
+        if scale < 1 / MULTIPLE:
+            _refuse(arch, text, f"a net that goes down to 1/{MULTIPLE} of its input's size at most")
         tokens.append(token)
     *body, last = (tokens[:-1] if tokens[-1]["skip"] else tokens) or tokens
     misplaced = any(token["unpack"] or token["skip"] for token in body)
@@ -262,13 +272,18 @@ def apply(settings: config.Generator, params: Flat, images: jax.Array, border: b
     Sides that are not multiples of 4 are padded by reflection and the result is cropped.
     """
     height, width = images.shape[1:3]
+    check_size(height, width)
+    padding = ((0, 0), (0, -height % MULTIPLE), (0, -width % MULTIPLE), (0, 0))
+    padded = jnp.pad(images, padding, "reflect")
+    return network(settings, border).apply({"params": unflatten(params)}, padded)[:, :height, :width]
+
+
+def check_size(height: int, width: int) -> None:
+    """Raises InputError unless a photograph is large enough for a network."""
     if min(height, width) < MIN_SIDE:
         raise InputError(
             f"`content`: expected sides of at least {MIN_SIDE} px, got {width} x {height}; use a larger picture"
         )
-    padding = ((0, 0), (0, -height % _MULTIPLE), (0, -width % _MULTIPLE), (0, 0))
-    padded = jnp.pad(images, padding, "reflect")
-    return network(settings, border).apply({"params": unflatten(params)}, padded)[:, :height, :width]
 
 
 @functools.partial(jax.jit, static_argnums=0)

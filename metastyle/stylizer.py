@@ -1,16 +1,17 @@
 """The few-shot API: a bundle adapts to pictures of a style; the result stylises photographs."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metastyle import adapt, bundles, encoder, generator, images, losses, mesh, paths, vgg
+from metastyle import adapt, bundles, encoder, generator, images, losses, mesh, onnx_export, paths, vgg
 from metastyle.bundles import Bundle, StyleFile
 from metastyle.config import Config
 from metastyle.errors import InputError
@@ -19,6 +20,8 @@ from metastyle.images import MAX_PIXELS, Picture
 # Support crops at most, or all the photographs given; further steps go round them again. Each takes a quarter of the
 # time of a step, and more of them made no style better (experiments/RESULTS.md).
 SUPPORT_POOL = 6
+BACKENDS = ("jax", "onnx", "onnx-int8")
+_CALIBRATION_SIZE = 256  # px, of the packaged photographs that int8 is calibrated on
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Stylizer:
             fast=jax.tree.map(np.asarray, fast),
             slow_sha256=self.bundle.slow_sha256,
             arch=settings.generator.arch,
-            bundle=str(self.bundle.path or ""),
+            bundle=self.bundle.name,
             scope=settings.inner.scope,
             steps=steps,
             style_size=style_size,
@@ -121,20 +124,58 @@ class Style:
         """The loss before each step, on that step's support photographs."""
         return self.file.history
 
-    def stylize(self, photograph: Picture, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-        """The photograph in this style: uint8 [H, W, 3], of the photograph's size (sides of at least 16 px)."""
-        content, _ = images.load(photograph, max_pixels=max_pixels)
-        return self._apply(content)
+    def stylize(self, photograph: Picture, *, backend: str = "jax", max_pixels: int = MAX_PIXELS) -> np.ndarray:
+        """The photograph in this style: uint8 [H, W, 3], of the photograph's size (sides of at least 16 px).
 
-    def stylize_file(self, photograph: Picture, out: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> None:
+        backend: "jax"; "onnx", the same to a 255th, by onnxruntime; or "onnx-int8", coarser and faster on CPUs.
+        """
+        _check_backend(backend)
+        content, _ = images.load(photograph, max_pixels=max_pixels)
+        return self._apply(content, backend)
+
+    def stylize_file(
+        self, photograph: Picture, out: str | os.PathLike, *, backend: str = "jax", max_pixels: int = MAX_PIXELS
+    ) -> None:
         """Writes the stylised photograph; where the photograph was transparent, so is the output."""
+        _check_backend(backend)
         images.check_output(out, name="out")
         content, alpha = images.load(photograph, max_pixels=max_pixels)
-        images.save(out, self._apply(content), alpha=alpha, name="out")
+        images.save(out, self._apply(content, backend), alpha=alpha, name="out")
 
-    def _apply(self, content: np.ndarray) -> np.ndarray:
-        output = generator.stylize(self.config.generator, {**self.slow, **self.file.fast}, content[None])[0]
-        return images.to_uint8(np.asarray(output))
+    def _apply(self, content: np.ndarray, backend: str) -> np.ndarray:
+        generator.check_size(*content.shape[:2])
+        if backend == "jax":
+            output = generator.stylize(self.config.generator, self._params, content[None])[0]
+            return images.to_uint8(np.asarray(output))
+        session = self._quantised_session if backend == "onnx-int8" else self._session
+        return session(images.to_uint8(content)[None])[0]
+
+    @property
+    def _params(self) -> dict[str, np.ndarray]:
+        return {**self.slow, **self.file.fast}
+
+    def onnx(self, *, int8: bool = False) -> Any:
+        """This style as an onnx.ModelProto (onnx_export.build); in int8, calibrated on the packaged photographs."""
+        model = onnx_export.build(self.config.generator, self._params)
+        if not int8:
+            return model
+        photographs = (images.load(path)[0] for path in paths.demo_pictures("photos"))
+        return onnx_export.quantise(model, [images.to_uint8(images.square(x, _CALIBRATION_SIZE)) for x in photographs])
+
+    @functools.cached_property
+    def _session(self) -> Callable[[np.ndarray], np.ndarray]:
+        return onnx_export.session(self.onnx())
+
+    @functools.cached_property
+    def _quantised_session(self) -> Callable[[np.ndarray], np.ndarray]:
+        return onnx_export.session(self.onnx(int8=True))
+
+    def export(self, out: str | os.PathLike, *, int8: bool = False) -> None:
+        """Writes the style as an ONNX file: input `photograph`, output `stylised`, both uint8 [N, height, width, 3]."""
+        images.check_output(out, suffixes={".onnx"}, name="out")
+        contents = self.onnx(int8=int8).SerializeToString()
+        with images.atomic(out) as temporary:
+            temporary.write_bytes(contents)
 
     def save(self, path: str | os.PathLike, *, self_contained: bool = False) -> None:
         """Writes the style file: the fast parameters, or with `self_contained` all that `stylize` needs."""
@@ -143,8 +184,11 @@ class Style:
         bundles.save_style(path, dataclasses.replace(self.file, **extra))
 
 
-def load(folder: str | os.PathLike) -> Stylizer:
-    """The stylizer of a bundle folder. Raises FileNotFoundError or InputError for what is not one."""
+def load(folder: str | os.PathLike = bundles.DEFAULT) -> Stylizer:
+    """The stylizer of a bundle folder, by default of the bundle in the package.
+
+    Raises FileNotFoundError or InputError for what is not one.
+    """
     mesh.enable_compile_cache()
     return Stylizer(bundles.load_bundle(folder))
 
@@ -159,7 +203,7 @@ def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | N
     file = bundles.load_style(path)
     if file.config and bundle is None:
         return Style(file.config, file.slow, dataclasses.replace(file, slow=None, config=None))
-    if bundle is None and not (file.bundle and Path(file.bundle, "config.json").is_file()):
+    if bundle is None and not (file.bundle and (bundles.locate(file.bundle) / "config.json").is_file()):
         recorded = f"the recorded {file.bundle} is not there" if file.bundle else "the file records none"
         raise InputError(
             f"`bundle`: {path} needs the bundle it was adapted from, and {recorded}; pass --bundle (bundle=)"
@@ -173,7 +217,7 @@ def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | N
             f"`bundle`: {path} was adapted from another bundle than {start.path or 'the one given'} "
             f"(expected {expected}, got {got}); pass --bundle (bundle=)"
         )
-    file = dataclasses.replace(file, slow=None, config=None, bundle=str(start.path or file.bundle))
+    file = dataclasses.replace(file, slow=None, config=None, bundle=start.name or file.bundle)
     return Style(start.config, start.meta["slow"], file)
 
 
@@ -204,6 +248,11 @@ def _shapes(tensors: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
 
 def _list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
     return list(pictures) if isinstance(pictures, list | tuple) else [pictures]
+
+
+def _check_backend(backend: str) -> None:
+    if backend not in BACKENDS:
+        raise InputError(f"`backend`: expected one of {', '.join(BACKENDS)}, got {backend!r}")
 
 
 def _check_count(name: str, value: int, low: int) -> None:

@@ -1,0 +1,173 @@
+"""An adapted style as an ONNX graph, for onnxruntime: uint8 [N, height, width, 3] -> the same, of any size.
+
+The graph is `generator.apply` read a second time, token by token; what is constant is folded: adapters into kernels,
+the common sum of sub-pixels into theirs. In int8, convolutions are quantised: onnxruntime's static quantisation, a
+scale for each output channel, calibrated on photographs.
+"""
+
+import contextlib
+import importlib
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from metastyle import config, generator
+from metastyle.errors import InputError
+
+OPSET = 18
+PRECISIONS = ("float32", "int8")
+_EPSILON = 1e-5
+_INSTALL = "type: pip install 'metastyle[onnx]'"
+
+Flat = dict[str, np.ndarray]
+
+
+class _Graph:
+    """Nodes in the order in which they are added; every method returns the name of its output."""
+
+    def __init__(self, helper: Any, numpy_helper: Any):
+        self._helper, self._numpy_helper = helper, numpy_helper
+        self.nodes, self.constants = [], []
+
+    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        name = f"{kind.lower()}{len(self.nodes)}"
+        self.nodes.append(self._helper.make_node(kind, inputs, [name], name=name, **attributes))
+        return name
+
+    def constant(self, value: Any, dtype: Any = np.float32) -> str:
+        name = f"constant{len(self.constants)}"
+        self.constants.append(self._numpy_helper.from_array(np.asarray(value, dtype), name))
+        return name
+
+    def ints(self, *values: int) -> str:
+        return self.constant(values, np.int64)
+
+
+def build(settings: config.Generator, params: Flat) -> Any:
+    """The graph, an onnx.ModelProto: input `photograph`, output `stylised`, both uint8 [N, height, width, 3]."""
+    onnx = _require("onnx")
+    helper, numpy_helper, kinds = onnx.helper, onnx.numpy_helper, onnx.TensorProto
+    graph = _Graph(helper, numpy_helper)
+    x = graph.add("Transpose", graph.add("Cast", "photograph", to=kinds.FLOAT), perm=[0, 3, 1, 2])
+    x = graph.add("Mul", x, graph.constant(1 / 255))
+    size = graph.add("Shape", x, start=2, end=4)
+    multiple = graph.ints(generator.MULTIPLE, generator.MULTIPLE)
+    missing = graph.add("Mod", graph.add("Neg", size), multiple)
+    pads = graph.add("Concat", graph.ints(0, 0, 0, 0, 0, 0), missing, axis=0)
+    y = _network(graph, settings, params, graph.add("Pad", x, pads, mode="reflect"))
+    y = graph.add("Slice", y, graph.ints(0, 0), size, graph.ints(2, 3))
+    half = graph.constant(0.5)  # as images.to_uint8
+    y = graph.add("Cast", graph.add("Add", graph.add("Mul", y, graph.constant(255)), half), to=kinds.UINT8)
+    graph.nodes.append(helper.make_node("Transpose", [y], ["stylised"], perm=[0, 2, 3, 1]))
+    shape = ["N", "height", "width", 3]
+    ends = [helper.make_tensor_value_info(name, kinds.UINT8, shape) for name in ("photograph", "stylised")]
+    made = helper.make_graph(graph.nodes, "metastyle", ends[:1], ends[1:], graph.constants)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="metastyle")
+    model.ir_version = min(model.ir_version, 10)  # onnxruntime is slower to follow than onnx
+    onnx.checker.check_model(model)
+    return model
+
+
+def _network(graph: _Graph, settings: config.Generator, params: Flat, picture: str) -> str:
+    def conv(x: str, kernel: np.ndarray, stride: int = 1, bias: np.ndarray | None = None) -> str:
+        pad = kernel.shape[0] // 2
+        x = graph.add("Pad", x, graph.ints(0, 0, pad, pad, 0, 0, pad, pad), mode="reflect")
+        inputs = [graph.constant(kernel.transpose(3, 2, 0, 1))] + ([graph.constant(bias)] if bias is not None else [])
+        return graph.add("Conv", x, *inputs, strides=[stride, stride])
+
+    def norm(x: str, name: str) -> str:
+        scale, bias = (graph.constant(params[f"{name}/{part}"]) for part in ("scale", "bias"))
+        return graph.add("InstanceNormalization", x, scale, bias, epsilon=_EPSILON)
+
+    relu = lambda x: graph.add("Relu", x)
+    tokens = generator.parse(settings.arch)
+    *body, last = [token for token in tokens if not token["skip"]]
+    x, convs, blocks = picture, 0, 0
+    for token in body:
+        if token["pack"]:
+            x = graph.add("SpaceToDepth", x, blocksize=int(token["pack"]))
+        elif token["res"]:
+            for _ in range(int(token["blocks"])):
+                blocks += 1
+                name = f"block{blocks}"
+                y = relu(norm(conv(x, params[f"{name}/conv1/kernel"]), f"{name}/norm1"))
+                kernel, adapter = params[f"{name}/conv2/kernel"], params.get(f"{name}/conv2/adapter", np.float32(0))
+                y = norm(conv(y, np.asarray(generator.with_adapter(jnp.asarray(kernel), adapter))), f"{name}/norm2")
+                x = graph.add("Add", x, y)
+        else:
+            convs += 1
+            if token["up"]:
+                scales = graph.constant([1, 1, 2, 2])
+                x = graph.add("Resize", x, "", scales, mode="nearest", nearest_mode="floor",
+                              coordinate_transformation_mode="asymmetric")  # fmt: skip
+            x = conv(x, params[f"conv{convs}/kernel"], 2 if token["down"] else 1)
+            x = relu(norm(x, f"norm{convs}"))
+    kernel, bias = params["out/kernel"], params["out/bias"]
+    if last["unpack"]:
+        factor = int(last["unpack"])
+        kernel = np.asarray(generator.common_sum(kernel, factor**2))
+        x = conv(x, kernel, bias=np.tile(bias, factor**2))
+        x = graph.add("DepthToSpace", x, blocksize=factor, mode="DCR")
+    else:
+        x = conv(x, kernel, bias=bias)
+    if tokens[-1]["skip"]:
+        x = graph.add("Add", x, norm(picture, "norm_skip"))
+    return graph.add("Sigmoid", x)
+
+
+def quantise(model: Any, pictures: Sequence[np.ndarray]) -> Any:
+    """The graph with convolutions in int8, calibrated on `pictures`, uint8 [height, width, 3]."""
+    onnx, quantization = _require("onnx"), _require("onnxruntime.quantization")
+
+    class Reader(quantization.CalibrationDataReader):
+        def __init__(self):
+            self.left = iter(pictures)
+
+        def get_next(self):
+            picture = next(self.left, None)
+            return None if picture is None else {"photograph": picture[None]}
+
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        source, out = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
+        onnx.save(model, source)
+        quantization.quantize_static(
+            source,
+            out,
+            Reader(),
+            op_types_to_quantize=["Conv"],
+            per_channel=True,
+            quant_format=quantization.QuantFormat.QDQ,
+        )
+        return onnx.load(out)
+
+
+def session(model: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """What stylises by it on this machine's CPU: uint8 [N, height, width, 3] -> the same."""
+    onnxruntime = _require("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    runs = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda photographs: runs.run(None, {"photograph": photographs})[0]
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without onnxruntime's advice on graphs of other kinds, which it gives through the root logger."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _require(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(f"`onnx`: expected the package {error.name}, which is not installed; {_INSTALL}") from None
