@@ -1,20 +1,20 @@
-"""Adapts a bundle to a van Gogh and draws what came of it.
+"""Adapts a bundle to a van Gogh and to a synthetic style, and draws what came of it.
 
-python -m experiments.demo --bundle=runs/demo/bundle --out=runs/demo
+python -m experiments.demo --out=runs/demo
 """
 
 from absl import flags
 
 from metastyle.launch import run
 
-_BUNDLE = flags.DEFINE_string("bundle", None, "a meta-trained start", required=True)
-_OUT = flags.DEFINE_string("out", None, "folder for the style file and the pictures", required=True)
+_BUNDLE = flags.DEFINE_string("bundle", "default", "a meta-trained start; default: the one in the package")
+_OUT = flags.DEFINE_string("out", None, "folder for the style files and the pictures", required=True)
 
 
 def main(_: list[str]) -> None:
     from metastyle.demo import demo
 
-    for path in demo(_BUNDLE.value, _OUT.value):
+    for path in demo(_OUT.value, _BUNDLE.value):
         print(f"wrote {path}")
 
 

@@ -16,6 +16,6 @@ if [ ! -x "$python" ]; then
 fi
 if ! cmp -s pyproject.toml "$stamp"; then
   echo "installing (a few minutes the first time)"
-  "$python" -m pip install --quiet --disable-pip-version-check -e '.[eval,test]'
+  "$python" -m pip install --quiet --disable-pip-version-check -e '.[eval,onnx,test]'
   cp pyproject.toml "$stamp"
 fi

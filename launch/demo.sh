@@ -1,6 +1,4 @@
 #!/usr/bin/env bash
-# Meta-trains a small generator on procedural pictures (minutes on two cores), fits it to a van Gogh, and names the
-# pictures that it wrote. Stopped, it goes on where it was.
+# Fits the generator in the package to a van Gogh and to a synthetic style, and names the pictures that it wrote.
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
-"$python" -m experiments.meta_train --config=configs/tiny_cpu.py --workdir=runs/demo "$@"
-"$python" -m experiments.demo --bundle=runs/demo/bundle --out=runs/demo
+"$python" -m experiments.demo --out=runs/demo "$@"

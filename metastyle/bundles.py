@@ -1,10 +1,10 @@
 """What leaves a run: bundles (a meta-trained start) and style files (what an adaptation changed), as safetensors.
 
 A bundle is a folder {config.json, params.safetensors} with tensors `fast/PATH`, `slow/PATH`, `log_lr/PATH`, and
-`encoder/PATH` where there is one. A style
-file holds `fast/PATH` alone, and in its metadata which slow tensors it belongs to; a self-contained one holds
-`slow/PATH` and the config as well. Tensors may be stored as float16; in memory they are float32, and hashes are of
-float32. Both forms record the hash of all their tensors: damage, or a bundle's two files from two runs, is found out.
+`encoder/PATH` where there is one. A style file holds `fast/PATH` alone, and in its metadata which slow tensors it
+belongs to; a self-contained one holds `slow/PATH` and the config as well. Tensors may be stored as float16 (a style's
+are where that loses nothing); in memory they are float32, and hashes are of float32. Both forms record the hash of all
+their tensors: damage, or a bundle's two files from two runs, is found out.
 """
 
 import contextlib
@@ -149,9 +149,16 @@ def save_style(path: str | os.PathLike, style: StyleFile) -> None:
     metadata |= {name: json.dumps(value) for name, value in facts.items()}
     try:
         with atomic(path) as temporary:
-            temporary.write_bytes(save(tensors, metadata))
+            temporary.write_bytes(save({path: _compact(x) for path, x in tensors.items()}, metadata))
     except OSError as error:
         raise InputError(f"`out`: cannot write {path} ({error.strerror or error}); the disk may be full") from error
+
+
+def _compact(x: np.ndarray) -> np.ndarray:
+    """In float16 where nothing is lost by it."""
+    with np.errstate(over="ignore"):
+        half = np.asarray(x, np.float16)
+    return half if np.array_equal(half, x) else np.asarray(x)
 
 
 def load_style(path: str | os.PathLike) -> StyleFile:

@@ -80,7 +80,7 @@ def load(
     for text in learn_with:
         name, _, weights = text.partition("=")
         start = _named(name, found, "learn_with")
-        if not vgg.recorded(weights):
+        if vgg.recorded(weights) != weights:
             raise FileNotFoundError(f"`learn_with`: expected NAME=WEIGHTS, a file, got {text!r}")
         found[name] = dataclasses.replace(start, config=dataclasses.replace(start.config, vgg=weights))
     return found

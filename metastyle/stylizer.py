@@ -96,10 +96,12 @@ class Stylizer:
                 adam_lr=self.bundle.adam_lr,
                 on_step=on_step,
             )
+        with np.errstate(over="ignore"):
+            fast = {path: np.float32(np.float16(x)) for path, x in fast.items()}  # as the style file holds them
         if not all(np.isfinite(x).all() for x in (*fast.values(), history)):
             raise InputError(f"`steps`: the adaptation left the finite numbers within {steps} steps; use fewer")
         facts = StyleFile(
-            fast=jax.tree.map(np.asarray, fast),
+            fast=fast,
             slow_sha256=self.bundle.slow_sha256,
             arch=settings.generator.arch,
             bundle=self.bundle.name,

@@ -95,15 +95,15 @@ def test_learned_steps_are_those_of_meta_training(start):
     expected = train(meta, task, params)
     np.testing.assert_allclose(style.history, expected.support, rtol=1e-5)
     for path, x in expected.fast.items():
-        np.testing.assert_allclose(style.file.fast[path], x, rtol=1e-4, atol=1e-5, err_msg=path)
+        np.testing.assert_allclose(style.file.fast[path], x, rtol=6e-4, atol=1e-5, err_msg=path)  # float16
         assert np.abs(x - meta["fast"][path]).max() > 1e-3
 
 
 def test_steps_beyond_the_learned_ones_are_adam_at_the_bundles_rate(start):
     two, three = fit(start, steps=2), fit(start, steps=3)
     assert three.history[:2] == two.history
-    moved = max(np.abs(three.file.fast[path] - two.file.fast[path]).max() for path in two.file.fast)
-    np.testing.assert_allclose(moved, start.bundle.adam_lr / adapt.ADAM_WARMUP, rtol=1e-3)
+    moved = np.concatenate([np.abs(three.file.fast[path] - two.file.fast[path]).ravel() for path in two.file.fast])
+    np.testing.assert_allclose(moved.mean(), start.bundle.adam_lr / adapt.ADAM_WARMUP, rtol=0.02)  # float16
 
 
 def test_adaptation_lowers_the_loss(start):

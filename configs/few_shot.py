@@ -1,0 +1,20 @@
+"""The start in the package: joint.py's network and encoder, then five steps on norms, adapters and the last layer.
+
+python -m experiments.meta_train --config=configs/few_shot.py --workdir=runs/few_shot --config.start=runs/joint/bundle
+
+The inner loop learns with the slim network, as at deployment; the outer loop is judged by VGG-16.
+"""
+
+from metastyle.config import config_dict
+
+
+def get_config():
+    return config_dict(
+        run={"steps": 1500, "checkpoint_every": 100, "picture_every": 500},
+        data={"size": 128, "zoom": 2.0, "procedural_styles": 0.05},
+        generator={"arch": "s4,c3s1-64,R64x5a,u32,p2-3,skip"},
+        inner={"steps": 5, "scope": "norm,adapter,out", "lr": 0.03, "first_order": True},
+        encoder={"hidden": 192},
+        outer={"tasks": 2, "lr": 5e-4, "multi_step": 3000, "vgg": "vgg16"},
+        start="runs/joint/bundle",
+    )

@@ -1,0 +1,56 @@
+"""The generator in the package: what a newcomer gets with no argument."""
+
+import jax
+import numpy as np
+import pytest
+
+import metastyle
+from metastyle import bundles, config, demo, evaluate, images, paths, vgg
+
+
+@pytest.fixture(scope="module")
+def style():
+    """The bundle in the package, adapted by one step to a packaged painting."""
+    return metastyle.load().adapt(paths.demo_pictures("styles")[0], steps=1)
+
+
+def test_it_is_small_and_says_what_it_is():
+    folder = bundles.locate("default")
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 2 * 2**20
+    assert vgg.SLIM.stat().st_size <= 2 * 2**20
+    start = bundles.load_bundle("default")
+    assert start.name == "default" and start.config.vgg == "slim"
+    assert (paths.ASSETS / "MODEL_CARD.md").is_file()
+
+
+def test_a_style_is_a_small_file_that_finds_its_bundle(style, tmp_path):
+    style.save(tmp_path / "style.safetensors")
+    assert (tmp_path / "style.safetensors").stat().st_size <= 64 * 2**10
+    loaded = metastyle.load_style(tmp_path / "style.safetensors")
+    assert loaded.file.bundle == "default"
+    jax.tree.map(np.testing.assert_array_equal, loaded.file.fast, style.file.fast)
+    photograph = images.square(images.load(paths.demo_pictures("photos")[0])[0], 64)
+    stylised = loaded.stylize(photograph)
+    np.testing.assert_array_equal(stylised, style.stylize(photograph))
+    assert np.abs(stylised / 255 - photograph).mean() > 0.05
+
+
+def test_it_closes_on_unseen_pairs(sample_data, tmp_path):
+    """By the real VGG-16, at half the size it is made for: most of the way at once, and further by each step."""
+    settings = config.Evaluation(
+        contents=f"folder:{sample_data}/data/content/val", styles=f"folder:{sample_data}/data/style/val",
+        pairs=2, size=128, steps=(0, 5), methods=("identity",),
+    )  # fmt: skip
+    summary = evaluate.run(settings, evaluate.load(["ours=default"]), tmp_path)["summary"]
+    photograph, start, adapted = (line["J"] for line in summary)
+    assert adapted < start < 0.7 * photograph
+
+
+def test_the_demo_writes_what_it_names(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, "STEPS", 1)
+    files = demo.demo(tmp_path)
+    assert [path.name for path in files] == [
+        "the_night_cafe.safetensors", "procedural.safetensors", "before_after.png", "loss_versus_steps.png",
+    ]  # fmt: skip
+    assert all(path.stat().st_size > 1000 for path in files)
+    assert capsys.readouterr().out.count("adapted to ") == 2
