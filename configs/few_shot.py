@@ -10,11 +10,11 @@ from metastyle.config import config_dict
 
 def get_config():
     return config_dict(
-        run={"steps": 1500, "checkpoint_every": 100, "picture_every": 500},
+        run={"steps": 2000, "checkpoint_every": 100, "picture_every": 500},
         data={"size": 128, "zoom": 2.0, "procedural_styles": 0.05},
         generator={"arch": "s4,c3s1-64,R64x5a,u32,p2-3,skip"},
         inner={"steps": 5, "scope": "norm,adapter,out", "lr": 0.03, "first_order": True},
         encoder={"hidden": 192},
-        outer={"tasks": 2, "lr": 5e-4, "multi_step": 3000, "vgg": "vgg16"},
+        outer={"tasks": 2, "multi_step": 3000, "vgg": "vgg16"},
         start="runs/joint/bundle",
     )

@@ -1,4 +1,4 @@
-"""Minutes on two cores, without any data: procedural photographs and styles. What the demo runs.
+"""Minutes on two cores, without any data: procedural photographs and styles.
 
 python -m experiments.meta_train --config=configs/tiny_cpu.py --workdir=runs/tiny
 

