@@ -10,7 +10,7 @@ from metastyle.config import config_dict
 
 def get_config():
     return config_dict(
-        run={"steps": 2000, "checkpoint_every": 100, "picture_every": 500},
+        run={"steps": 1200, "checkpoint_every": 100, "picture_every": 500},
         data={"size": 128, "zoom": 2.0, "procedural_styles": 0.05},
         generator={"arch": "s4,c3s1-64,R64x5a,u32,p2-3,skip"},
         inner={"steps": 5, "scope": "norm,adapter,out", "lr": 0.03, "first_order": True},

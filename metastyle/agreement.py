@@ -1,4 +1,4 @@
-"""How well a loss network stands in for VGG-16: does it see the same features, and does it rank outputs alike?"""
+"""How well a loss network stands in for VGG-16: the same features, the same ranks, the same way downhill?"""
 
 import json
 import os
@@ -78,6 +78,26 @@ def ranks(slim: vgg.Params, report: str | os.PathLike) -> Ranks:
     return Ranks(by_pair, min(map(len, rows.values())))
 
 
+def gradients(slim: vgg.Params, teacher: vgg.Params, report: str | os.PathLike) -> dict[str, float]:
+    """The cosine of dJ / doutput by `slim` with that by `teacher`, at each method's last output; mean over pairs."""
+    results = _results(Path(report))
+    judged = pairs.of(config.from_dict(results["settings"], config.Evaluation))
+    last = {(row["method"], row["pair"]): row for row in results["rows"]}  # steps ascend
+    found: dict[str, list[float]] = {}
+    for (method, i), row in tqdm(last.items(), desc="gradients"):
+        output = images.load(Path(report, row["picture"]))[0]
+        ours, theirs = (_downhill(params, output, judged[i].content, judged[i].style) for params in (slim, teacher))
+        found.setdefault(method, []).append(float(losses.cosine(ours, theirs)[0]))
+    return {method: float(np.mean(cosines)) for method, cosines in found.items()}
+
+
+@jax.jit
+def _downhill(params, output, content, style):
+    loss = config.Loss()
+    kept, target = losses.content_target(params, content[None], loss), losses.style_target(params, style[None], loss)
+    return jax.grad(lambda x: losses.perceptual(params, x, kept, target, loss).total.sum())(output[None])
+
+
 def _results(report: Path) -> dict[str, Any]:
     path = report / "results.json"
     if not path.is_file():
@@ -89,12 +109,14 @@ def _results(report: Path) -> dict[str, Any]:
 
 
 def describe(slim: vgg.Params, teacher: vgg.Params, data: config.Data, report: str | os.PathLike) -> str:
-    """Both comparisons, for a terminal."""
+    """All comparisons, for a terminal."""
     found = ranks(slim, report)
+    cosines = gradients(slim, teacher, report)
     lowest = min(found.by_pair, key=found.by_pair.get)
     lines = [f"relative feature error at {tap}: {e:.3f}" for tap, e in embedding(slim, teacher, data).items()]
     lines += [
         f"Spearman's correlation of J with VGG-16's, {found.outputs} outputs of each of {len(found.by_pair)} pairs: "
         f"mean {np.mean(list(found.by_pair.values())):.3f}, lowest {found.by_pair[lowest]:.3f} (pair {lowest})"
     ]
+    lines += [f"cosine of J's gradient with VGG-16's, {method}: {cosine:.3f}" for method, cosine in cosines.items()]
     return "\n".join(lines)

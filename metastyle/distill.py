@@ -3,10 +3,14 @@
 Its features shall embed linearly into the teacher's (Collaborative Distillation, Wang et al. 2020), as features for the
 content and as Gram matrices for the style, by maps that only training uses; and the losses that the slim network
 computes shall be those of the teacher, on whatever it will have to judge. With f, F the features of the slim network
-and of the teacher, G the Gram matrices, W the maps, C and S_l the relative losses (losses.py):
+and of the teacher, G the Gram matrices, W the maps, C, S_l and J the relative losses (losses.py), x the pictures:
 
     mean over taps of  |f W - F|^2 / |F|^2  +  |W^T G(f) W - G(F)|^2 / |G(F)|^2
     + mean over pictures of  (log C(f) - log C(F))^2 + mean over taps of (log S_l(f) - log S_l(F))^2
+    + 2 (1 - mean over pictures of cos(dJ(f)/dx, dJ(F)/dx))
+
+The last term (Sobolev training, Czarnecki et al. 2017) asks for what a loss network is for: that what lowers its loss
+lowers the teacher's. It has a number for each pixel to say of each picture, where the others have a handful.
 
 A loss network is judged by what comes of following it, so the pictures to learn on are made by following the slim one,
 as it is at the time: a painter, a generator that is trained for one style after another and at times afresh, and a
@@ -23,12 +27,15 @@ import numpy as np
 import optax
 
 from metastyle import generator, losses, vgg
-from metastyle.config import Distillation
+from metastyle.config import Distillation, Loss
 
-METRICS = ("loss", *(f"features_{tap}" for tap in vgg.TAPS), *(f"gram_{tap}" for tap in vgg.TAPS), "content", "style")
+METRICS = (
+    "loss", *(f"{kind}_{tap}" for kind in ("features", "gram") for tap in vgg.TAPS), "content", "style", "gradient",
+)  # fmt: skip
 _CONTENT_TAP = "relu3_3"
 _FLOOR = 1e-3  # losses below it count as equal: the logarithm shall not ask for what nobody sees
 _CLIP = 1.0
+_GRADIENT = 2.0  # weight of the angle between gradients
 _INPUT_STD = 0.25
 
 State = dict[str, Any]
@@ -149,7 +156,7 @@ def step(
     gallery = _hang(settings, state["gallery"], shown, state["step"])
     seen = _draw(settings, gallery, state["step"])
     learn = jax.value_and_grad(objective, has_aux=True)
-    (_, metrics), gradient = learn(state["slim"], seen, teacher, state["scale"])
+    (_, metrics), gradient = learn(state["slim"], seen, teacher, state["scale"], loss)
     updates, moments = optimizer(settings).update(gradient, state["optimizer"])
     state = state | {
         "step": state["step"] + 1, "slim": optax.apply_updates(state["slim"], updates), "optimizer": moments,
@@ -187,13 +194,12 @@ def _draw(settings: Distillation, gallery: Batch, step: jax.Array) -> Batch:
 
 
 def objective(
-    slim: State, seen: Batch, teacher: vgg.Params, scale: dict[str, jax.Array]
+    slim: State, seen: Batch, teacher: vgg.Params, scale: dict[str, jax.Array], loss: Loss
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The loss (see above) and METRICS at works, their photographs and their styles; `scale` is the state's."""
-    kinds = ("photograph", "style", "work")
-    together = jnp.concatenate([seen[kind] for kind in kinds])
-    ours = vgg.features(network(slim, teacher), together)
-    theirs = {tap: x * scale[tap] for tap, x in vgg.features(teacher, together).items()}
+    ours, downhill = _features(network(slim, teacher), seen, loss)
+    theirs, downhill_ = _features(teacher, seen, loss)
+    theirs = {tap: x * scale[tap] for tap, x in theirs.items()}
     metrics, style = {}, 0.0
     for tap in vgg.TAPS:
         own, goal, to = losses.gram(ours[tap]), losses.gram(theirs[tap]), slim["maps"][tap]
@@ -206,8 +212,25 @@ def objective(
     (photographs, _, works), (photographs_, _, works_) = (jnp.split(x[_CONTENT_TAP], 3) for x in (ours, theirs))
     content = _log_error(losses.ratio(works, photographs), losses.ratio(works_, photographs_))
     embedding = sum(metrics.values()) / len(vgg.TAPS)
-    loss = embedding + content + style
-    return loss, metrics | {"content": content, "style": style, "loss": loss}
+    gradient = (1 - losses.cosine(downhill, downhill_)).mean()
+    total = embedding + content + style + _GRADIENT * gradient
+    return total, metrics | {"content": content, "style": style, "gradient": gradient, "loss": total}
+
+
+def _features(params: vgg.Params, seen: Batch, loss: Loss) -> tuple[dict[str, jax.Array], jax.Array]:
+    """Those of photographs, styles and works at the taps, f32[3 N, ...], and dJ / dworks, f32[N, S, S, 3]."""
+    targets = vgg.features(params, jnp.concatenate([seen["photograph"], seen["style"]]))
+
+    def judged(works):
+        features = vgg.features(params, works)
+        content = losses.ratio(features[_CONTENT_TAP], jnp.split(targets[_CONTENT_TAP], 2)[0])
+        style = sum(
+            losses.ratio(losses.gram(x), losses.gram(jnp.split(targets[tap], 2)[1])) for tap, x in features.items()
+        )
+        return (loss.content * content + loss.style * style / len(vgg.TAPS)).sum(), features
+
+    downhill, features = jax.grad(judged, has_aux=True)(seen["work"])
+    return {tap: jnp.concatenate([targets[tap], x]) for tap, x in features.items()}, downhill
 
 
 def _log_error(ours: jax.Array, theirs: jax.Array) -> jax.Array:

@@ -19,6 +19,7 @@ from metastyle import vgg
 from metastyle.config import Loss
 
 _EPS = 1e-8  # keeps a ratio finite for a picture without any features; far below any real denominator
+_TINY = 1e-20  # the same for an angle between gradients, which are small numbers
 _CONTENT_TAP = {"relative": "relu3_3", "paper": "relu2_2"}
 
 Target = dict[str, dict[str, jax.Array]]
@@ -124,6 +125,12 @@ def ratio(value: jax.Array, target: jax.Array) -> jax.Array:
     """|value - target|^2 / |target|^2: two [N, ...] -> [N]."""
     axes = tuple(range(1, value.ndim))
     return jnp.square(value - target).sum(axes) / (jnp.square(target).sum(axes) + _EPS)
+
+
+def cosine(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Of the angle between two [N, ...]: [N]."""
+    axes = tuple(range(1, a.ndim))
+    return (a * b).sum(axes) * jax.lax.rsqrt(jnp.square(a).sum(axes) * jnp.square(b).sum(axes) + _TINY)
 
 
 def _style_ratio(statistic, target):

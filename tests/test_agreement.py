@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metastyle import agreement, config, images, vgg
+from metastyle import agreement, config, images, losses, vgg
 from metastyle.errors import InputError
 from metastyle.judge import Judge
 from metastyle.pairs import Pairs
@@ -49,7 +51,7 @@ def report(tmp_path_factory):
             picture = f"{i}_{step}.png"
             images.save(folder / picture, (1 - share) * pair.content + share * pair.style)
             saved = images.load(folder / picture)[0]
-            rows.append({"pair": i, "steps": step, "J": judge(saved, pair)["J"], "picture": picture})
+            rows.append({"method": "blend", "pair": i, "steps": step, "J": judge(saved, pair)["J"], "picture": picture})
     (folder / "results.json").write_text(json.dumps({"settings": json.loads(config.to_json(settings)), "rows": rows}))
     return folder
 
@@ -70,6 +72,26 @@ def test_ranks_are_those_of_the_other_networks_losses(report):
         ours = [judge(images.load(report / row["picture"])[0], judged[i])["J"] for row in mine]
         a, b = (np.argsort(np.argsort(x)) for x in (ours, [row["J"] for row in mine]))
         np.testing.assert_allclose(found, np.corrcoef(a, b)[0, 1])
+
+
+def test_gradients(report):
+    """One direction for the same network, another for another, and by hand for one method's last output."""
+    assert agreement.gradients(TEACHER, TEACHER, report) == {"blend": pytest.approx(1, abs=1e-4)}
+    rows = json.loads((report / "results.json").read_text())["rows"]
+    expected = []
+    for i in range(2):
+        pair = Pairs("procedural", "procedural", 2, 32)[i]
+        picture = next(row["picture"] for row in reversed(rows) if row["pair"] == i)
+        output = jnp.asarray(images.load(report / picture)[0])[None]
+        directions = []
+        for params in (OTHER, TEACHER):
+            content = losses.content_target(params, jnp.asarray(pair.content)[None], config.Loss())
+            style = losses.style_target(params, jnp.asarray(pair.style)[None], config.Loss())
+            judged = lambda x: losses.perceptual(params, x, content, style, config.Loss()).total[0]  # noqa: B023
+            directions.append(np.asarray(jax.grad(judged)(output), np.float64).ravel())
+        expected.append(np.dot(*directions) / np.prod([np.linalg.norm(x) for x in directions]))
+    assert agreement.gradients(OTHER, TEACHER, report) == {"blend": pytest.approx(np.mean(expected), abs=1e-4)}
+    assert np.mean(expected) < 0.9
 
 
 def test_few_outputs_are_refused(report, tmp_path):
