@@ -39,12 +39,22 @@ Flat = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Bundle:
-    """A meta-trained start: `meta` as meta.initial_meta makes it; `adam_lr` is for steps beyond `inner.steps`."""
+    """A meta-trained start: `meta` as meta.initial_meta makes it; `adam_lr` is for steps beyond `inner.steps`.
+
+    seen_before: photographs in the tasks of the runs whose bundle its own run started from.
+    """
 
     config: Config
     meta: dict[str, Flat]
     adam_lr: float
+    seen_before: int = 0
     path: Path | None = None
+
+    @property
+    def pictures_seen(self) -> int:
+        """Photographs in the tasks of all of its meta-training."""
+        run, inner, outer = self.config.run, self.config.inner, self.config.outer
+        return self.seen_before + run.steps * outer.tasks * (inner.steps * inner.support + outer.query)
 
     @property
     def name(self) -> str:
@@ -96,6 +106,7 @@ def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32
     text = {
         "format_version": FORMAT_VERSION,
         "adam_lr": bundle.adam_lr,
+        "seen_before": bundle.seen_before,
         "sha256": sha256(tensors),
         "slow_sha256": sha256(stored["slow"]),
         "config": dataclasses.asdict(bundle.config),
@@ -129,6 +140,7 @@ def load_bundle(folder: str | os.PathLike) -> Bundle:
     _check_version("bundle", folder, version)
     with _parsing("bundle", path):
         settings, adam_lr, digest = from_dict(text["config"]), float(text["adam_lr"]), text["sha256"]
+        seen_before = int(text.get("seen_before", 0))
     tensors, _ = _read("bundle", folder / "params.safetensors")
     _check_shapes("bundle", folder, settings, tensors)
     if sha256(tensors) != digest:
@@ -136,7 +148,12 @@ def load_bundle(folder: str | os.PathLike) -> Bundle:
             f"`bundle`: the tensors in {folder} are not those that its config.json was written with; "
             "copy both files again, or delete the folder and train again"
         )
-    return Bundle(settings, _split(tensors), adam_lr, folder.resolve())
+    return Bundle(settings, _split(tensors), adam_lr, seen_before, folder.resolve())
+
+
+def seen_before(settings: Config) -> int:
+    """Photographs in the tasks of what a run with these settings starts from."""
+    return load_bundle(settings.start).pictures_seen if settings.start else 0
 
 
 def save_style(path: str | os.PathLike, style: StyleFile) -> None:
@@ -188,6 +205,7 @@ def describe_bundle(folder: str | os.PathLike) -> dict[str, str]:
     return {
         "bundle": str(start.path),
         "meta-trained": f"{start.config.run.steps:,} steps of {start.config.outer.tasks} tasks",
+        "photographs": f"{start.pictures_seen:,} seen",
         "architecture": start.config.generator.arch,
         "parameters": f"{generator.count(start.meta['fast'] | start.meta['slow']):,}",
         "adapts": f"{inner.scope} ({generator.count(start.meta['fast']):,} parameters)",

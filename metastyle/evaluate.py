@@ -362,4 +362,6 @@ def _keep(folder: Path, starts: Path) -> None:
                 print(f"skipped step {step}: its run has deleted it meanwhile, or it is damaged", flush=True)
                 continue
             learned = jax.tree.map(np.asarray, state["meta"])
-            bundles.save_bundle(target, bundles.Bundle(settings, learned, _UNTUNED_ADAM_LR))
+            bundles.save_bundle(
+                target, bundles.Bundle(settings, learned, _UNTUNED_ADAM_LR, bundles.seen_before(settings))
+            )

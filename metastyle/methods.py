@@ -78,13 +78,14 @@ def bundle(name: str, start: bundles.Bundle, params: vgg.Params, steps: Sequence
         _adaptation_cost(settings, steps), views,
         f"{settings.run.steps} meta-training steps ({settings.outer.update}) at {settings.data.size} px; "
         f"{settings.inner.steps} learned steps on {settings.inner.scope}, then Adam {start.adam_lr:g}",
-        pictures_seen(settings), last=max(steps), warm_up=views.warm_up,
+        start.pictures_seen, last=max(steps), warm_up=views.warm_up,
     )  # fmt: skip
 
 
 def random_start(settings: config.Config, params: vgg.Params, steps: Sequence[int], lr: float) -> Method:
     """The network of `settings` from a random initialisation, everything adapting by Adam: not meta-trained."""
-    settings = dataclasses.replace(settings, inner=dataclasses.replace(settings.inner, scope="all"))
+    inner = dataclasses.replace(settings.inner, scope="all")
+    settings = dataclasses.replace(settings, inner=inner, encoder=config.Encoder())
     views = _Adaptation(settings, meta.initial_meta(settings), params, steps, 0, lr)
     return Method(
         f"random, Adam {lr:g}", "random", f"{settings.generator} {settings.loss} {settings.run.seed} {lr:g} {steps}",
@@ -92,12 +93,6 @@ def random_start(settings: config.Config, params: vgg.Params, steps: Sequence[in
         f"{settings.generator.arch} from a random initialisation, everything adapts", 0,
         last=max(steps), warm_up=views.warm_up,
     )  # fmt: skip
-
-
-def pictures_seen(settings: config.Config) -> int:
-    """Photographs in all tasks of a whole meta-training run."""
-    per_task = settings.inner.steps * settings.inner.support + settings.outer.query
-    return settings.run.steps * settings.outer.tasks * per_task
 
 
 def network(params: vgg.Params) -> str:

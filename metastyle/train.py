@@ -126,7 +126,7 @@ def finish(workdir: Path, settings: config.Config, learned: meta.Meta, problem: 
     sampler = TaskSampler(dataclasses.replace(settings, inner=inner))
     tasks = [sampler.task(settings.run.steps, i) for i in range(_TUNING_TASKS)]
     rate = rates.choose_adam_lr(learned, settings, tasks, params, problem)
-    bundles.save_bundle(workdir / "bundle", bundles.Bundle(settings, learned, rate))
+    bundles.save_bundle(workdir / "bundle", bundles.Bundle(settings, learned, rate, bundles.seen_before(settings)))
     print(f"wrote {workdir / 'bundle'} (Adam lr {rate:g} beyond {settings.inner.steps} steps)", flush=True)
 
 

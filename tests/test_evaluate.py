@@ -51,6 +51,13 @@ def line(found, method, steps):
     return one
 
 
+def test_a_random_start_needs_no_code_of_the_first_bundles_encoder():
+    settings = toy.settings(inner={"steps": 1}, hidden=4)
+    method = methods.random_start(settings, vgg.load("random"), (0, 1), 1e-3)
+    views = list(method.views(Pairs("procedural", "procedural", 1, 32)[0]))
+    assert [view.steps for view in views] == [0, 1] and np.abs(views[1].picture - views[0].picture).max() > 0
+
+
 def test_bounds_are_what_they_must_be(whole):
     found, _ = whole
     photograph, style = line(found, "photograph", 0), line(found, "style picture", 0)

@@ -298,6 +298,7 @@ def test_a_run_starts_from_a_bundle(copied, tmp_path, quick):
         toy_settings(inner={"scope": "norm,out"}, run={"steps": 0}), start=str(copied / "bundle")
     )
     assert run(settings, tmp_path / "new")
+    assert bundles.load_bundle(tmp_path / "new/bundle").pictures_seen == STEPS * 8 * 2  # 8 tasks of 2 photographs
     ours = bundles.load_bundle(tmp_path / "new/bundle").meta
     assert ours["fast"].keys() > theirs["fast"].keys()
     assert_equal(ours["fast"] | ours["slow"], theirs["fast"] | theirs["slow"])
