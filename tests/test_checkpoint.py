@@ -155,7 +155,7 @@ def test_a_claimed_folder_takes_the_same_settings_and_another_length(tmp_path):
         (changed("run", seed=3), r"^`run.seed`: the run in .* has 0, got 3; set it back or use another --workdir$"),
         (changed("outer", lr=0.5), r"^`outer.lr`: the run in .* has 0.001, got 0.5"),
         (changed("data", style="folder:x"), r"^`data.style`: the run in .* has 'procedural', got 'folder:x'"),
-        (dataclasses.replace(SETTINGS, vgg="random"), r"^`vgg`: the run in .* has '', got 'random'"),
+        (dataclasses.replace(SETTINGS, vgg="random"), r"^`vgg`: the run in .* has 'slim', got 'random'"),
     ],
 )
 def test_a_claimed_folder_refuses_other_settings_and_keeps_its_own(tmp_path, settings, message):
@@ -178,6 +178,6 @@ def test_differences_name_every_field():
     assert checkpoint.differences(SETTINGS, other) == [
         ("inner.steps", 3, 9),
         ("inner.lr", 0.1, 1.0),
-        ("vgg", "", "random"),
+        ("vgg", "slim", "random"),
     ]
     assert checkpoint.differences(SETTINGS, SETTINGS) == []

@@ -90,7 +90,7 @@ def fails(match):
 
 def test_downloads_converts_and_is_then_found(server, cache, tensors):
     path = fetch_from(server, "good")
-    assert path == cache / vgg.FILE_NAME == vgg.locate()
+    assert path == cache / vgg.FILE_NAME == vgg.locate("vgg16")
     assert list(cache.iterdir()) == [path]
     assert_params(path, tensors)
 
