@@ -11,9 +11,9 @@ _BUNDLE = flags.DEFINE_string("bundle", None, "the bundle", required=True)
 
 
 def main(_: list[str]) -> None:
-    from metastyle import bundles
+    from metastyle import bundles, config
 
-    out = bundles.locate(bundles.DEFAULT)
+    out = bundles.locate(config.DEFAULT_BUNDLE)
     bundles.save_bundle(out, bundles.load_bundle(_BUNDLE.value), "float16")
     size = sum(path.stat().st_size for path in out.iterdir()) / 2**20
     print(f"wrote {out} ({size:.2f} MiB)")

@@ -85,8 +85,8 @@ def gradients(slim: vgg.Params, teacher: vgg.Params, report: str | os.PathLike) 
     last = {(row["method"], row["pair"]): row for row in results["rows"]}  # steps ascend
     found: dict[str, list[float]] = {}
     for (method, i), row in tqdm(last.items(), desc="gradients"):
-        output = images.load(Path(report, row["picture"]))[0]
-        ours, theirs = (_downhill(params, output, judged[i].content, judged[i].style) for params in (slim, teacher))
+        output, pair = images.load(Path(report, row["picture"]))[0], judged[i]
+        ours, theirs = (_downhill(params, output, pair.content, pair.style) for params in (slim, teacher))
         found.setdefault(method, []).append(float(losses.cosine(ours, theirs)[0]))
     return {method: float(np.mean(cosines)) for method, cosines in found.items()}
 

@@ -23,7 +23,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from metastyle import generator
-from metastyle.config import Config, from_dict
+from metastyle.config import DEFAULT_BUNDLE, Config, from_dict
 from metastyle.errors import InputError
 from metastyle.images import atomic
 from metastyle.meta import initial_meta
@@ -31,7 +31,6 @@ from metastyle.paths import ASSETS
 from metastyle.tensors import read
 
 FORMAT_VERSION = 1
-DEFAULT = "default"  # the name of the bundle in the package
 _KIND = "metastyle style"
 
 Flat = dict[str, np.ndarray]
@@ -59,7 +58,7 @@ class Bundle:
     @property
     def name(self) -> str:
         """What `load_bundle` finds it by; "" where it has no folder."""
-        return DEFAULT if self.path == locate(DEFAULT) else str(self.path or "")
+        return DEFAULT_BUNDLE if self.path == locate(DEFAULT_BUNDLE) else str(self.path or "")
 
     @functools.cached_property
     def slow_sha256(self) -> str:
@@ -120,7 +119,7 @@ def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32
 
 def locate(folder: str | os.PathLike) -> Path:
     """The folder of a bundle: itself, or for "default" that of the bundle in the package."""
-    return ASSETS / "bundle" if folder == DEFAULT else Path(folder)
+    return ASSETS / "bundle" if folder == DEFAULT_BUNDLE else Path(folder)
 
 
 def load_bundle(folder: str | os.PathLike) -> Bundle:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from absl import flags
 
+from metastyle.config import BACKENDS, DEFAULT_BUNDLE, PRECISIONS
 from metastyle.errors import InputError
 from metastyle.images import MAX_PIXELS
 from metastyle.launch import guard, one_line
@@ -25,7 +26,7 @@ class Command:
 
 
 def _adapt_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("bundle", "default", "folder of the meta-trained start; default: ours", flag_values=values)
+    flags.DEFINE_string("bundle", DEFAULT_BUNDLE, "folder of the meta-trained start; default: ours", flag_values=values)
     flags.DEFINE_list("style", None, "picture of the style, or several of one artist: A,B", flag_values=values)
     flags.DEFINE_string("out", None, "style file to write, .safetensors", flag_values=values)
     flags.DEFINE_integer("steps", 10, "gradient steps", flag_values=values)
@@ -66,10 +67,7 @@ def _stylize_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("content", None, "photograph", flag_values=values)
     flags.DEFINE_string("out", None, "picture to write, in the format of its suffix", flag_values=values)
     flags.DEFINE_string("bundle", None, "bundle of the style; by default the one it records", flag_values=values)
-    flags.DEFINE_enum(
-        "backend", "jax", ["jax", "onnx", "onnx-int8"], "what computes",
-        flag_values=values,
-    )  # fmt: skip
+    flags.DEFINE_enum("backend", BACKENDS[0], BACKENDS, "what computes", flag_values=values)
     _max_pixels_flag(values)
 
 
@@ -85,7 +83,7 @@ def _export_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("style_file", None, "style file that `metastyle adapt` wrote", flag_values=values)
     flags.DEFINE_string("out", None, "file to write, .onnx", flag_values=values)
     flags.DEFINE_enum("format", "onnx", ["onnx"], "of the file", flag_values=values)
-    flags.DEFINE_enum("precision", "float32", ["float32", "int8"], "of convolutions", flag_values=values)
+    flags.DEFINE_enum("precision", PRECISIONS[0], PRECISIONS, "of convolutions", flag_values=values)
     flags.DEFINE_string("bundle", None, "bundle of the style; by default the one it records", flag_values=values)
 
 

@@ -7,6 +7,10 @@ from typing import Any
 
 from metastyle.errors import InputError
 
+DEFAULT_BUNDLE = "default"  # the name of the one in the package
+BACKENDS = ("jax", "onnx", "onnx-int8")  # what can stylise
+PRECISIONS = ("float32", "int8")  # of convolutions in an exported style
+
 
 def _one_of(*choices: Any) -> dict:
     return {"choices": choices}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metastyle import bundles, images, paths, stylizer
+from metastyle import config, images, paths, stylizer
 from metastyle.procedural import ProceduralSource
 
 STEPS = 10
@@ -16,7 +16,7 @@ _PHOTOGRAPHS = ("rocket", "astronaut")
 _SUPPORT = ("chelsea", "coffee")
 
 
-def demo(out: str, bundle: str = bundles.DEFAULT) -> list[Path]:
+def demo(out: str, bundle: str = config.DEFAULT_BUNDLE) -> list[Path]:
     """Adapts `bundle` in 10 steps to a packaged van Gogh and to a synthetic style.
 
     Writes into `out` a style file for each, a grid of photographs after 0 and 10 steps, and the losses on the way.

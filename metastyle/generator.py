@@ -31,6 +31,7 @@ ARCHITECTURES = {
     "compact_half": "s4,c3s1-64,R64x5a,u32,p2-3,skip",  # the last one at half of it, and adapters: the default bundle's
 }
 MIN_SIDE = 16
+EPSILON = 1e-5  # of the instance norms
 MULTIPLE = 4  # pictures are padded to multiples of it
 _TOKEN = re.compile(
     r"c(?P<kernel>[3579])s1-(?P<conv>N)|d(?P<down>N)|R(?P<res>N)x(?P<blocks>N)(?P<adapter>a?)|u(?P<up>N)"
@@ -52,7 +53,7 @@ class _Norm(nn.Module):
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         centred = wide - wide.mean((1, 2), keepdims=True)
         variance = jnp.square(centred).mean((1, 2), keepdims=True)  # two passes: the one-pass form cancels
-        return (centred * (jax.lax.rsqrt(variance + 1e-5) * scale) + bias).astype(x.dtype)
+        return (centred * (jax.lax.rsqrt(variance + EPSILON) * scale) + bias).astype(x.dtype)
 
 
 class _Conv(nn.Module):

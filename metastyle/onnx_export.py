@@ -20,8 +20,6 @@ from metastyle import config, generator
 from metastyle.errors import InputError
 
 OPSET = 18
-PRECISIONS = ("float32", "int8")
-_EPSILON = 1e-5
 _INSTALL = "type: pip install 'metastyle[onnx]'"
 
 Flat = dict[str, np.ndarray]
@@ -82,7 +80,7 @@ def _network(graph: _Graph, settings: config.Generator, params: Flat, picture: s
 
     def norm(x: str, name: str) -> str:
         scale, bias = (graph.constant(params[f"{name}/{part}"]) for part in ("scale", "bias"))
-        return graph.add("InstanceNormalization", x, scale, bias, epsilon=_EPSILON)
+        return graph.add("InstanceNormalization", x, scale, bias, epsilon=generator.EPSILON)
 
     relu = lambda x: graph.add("Relu", x)
     tokens = generator.parse(settings.arch)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metastyle import config, vgg
+from metastyle import config, generator, vgg
 
 Flat = dict[str, Tensor]
 _EPS = 1e-8  # as in losses.py
@@ -40,7 +40,7 @@ def johnson(p: Flat, x: Tensor) -> Tensor:
         return F.conv2d(padded, kernel, p.get(f"{path}/bias"), stride)
 
     def norm(x, path):
-        return F.instance_norm(x, weight=p[f"{path}/scale"], bias=p[f"{path}/bias"], eps=1e-5)
+        return F.instance_norm(x, weight=p[f"{path}/scale"], bias=p[f"{path}/bias"], eps=generator.EPSILON)
 
     def layer(x, i, stride=1):
         return F.relu(norm(conv(x, f"conv{i}", stride), f"norm{i}"))

@@ -17,19 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from metastyle import (
-    adapt,
-    config,
-    generator,
-    images,
-    losses,
-    meta,
-    onnx_export,
-    paths,
-    stylizer,
-    timing,
-    vgg,
-)  # fmt: skip
+from metastyle import adapt, config, generator, images, losses, meta, onnx_export, paths, stylizer, timing, vgg
 from metastyle.checkpoint import Checkpoints
 from metastyle.errors import InputError
 from metastyle.tasks import Prefetcher, TaskSampler
@@ -93,7 +81,7 @@ def _onnx() -> dict[str, Callable[[np.ndarray], Any]]:
         return {}
     style = stylizer.load().adapt(random_tasks(1, 1, 128)["style"][0, 0], steps=0)
     try:
-        sessions = {name: onnx_export.session(style.onnx(int8=name == "int8")) for name in onnx_export.PRECISIONS}
+        sessions = {name: onnx_export.session(style.onnx(int8=name == "int8")) for name in config.PRECISIONS}
     except InputError:  # not installed
         return {}
     return {

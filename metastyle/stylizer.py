@@ -13,14 +13,13 @@ import numpy as np
 
 from metastyle import adapt, bundles, encoder, generator, images, losses, mesh, onnx_export, paths, vgg
 from metastyle.bundles import Bundle, StyleFile
-from metastyle.config import Config
+from metastyle.config import BACKENDS, DEFAULT_BUNDLE, Config
 from metastyle.errors import InputError
 from metastyle.images import MAX_PIXELS, Picture
 
 # Support crops at most, or all the photographs given; further steps go round them again. Each takes a quarter of the
 # time of a step, and more of them made no style better (experiments/RESULTS.md).
 SUPPORT_POOL = 6
-BACKENDS = ("jax", "onnx", "onnx-int8")
 _CALIBRATION_SIZE = 256  # px, of the packaged photographs that int8 is calibrated on
 
 
@@ -186,7 +185,7 @@ class Style:
         bundles.save_style(path, dataclasses.replace(self.file, **extra))
 
 
-def load(folder: str | os.PathLike = bundles.DEFAULT) -> Stylizer:
+def load(folder: str | os.PathLike = DEFAULT_BUNDLE) -> Stylizer:
     """The stylizer of a bundle folder, by default of the bundle in the package.
 
     Raises FileNotFoundError or InputError for what is not one.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_generator import SMALL, random_params
 
-from metastyle import cli, generator, images, onnx_export, paths, stylizer
+from metastyle import cli, config, generator, images, onnx_export, paths, stylizer
 from metastyle.config import Generator
 from metastyle.errors import InputError
 
@@ -54,7 +54,7 @@ def style_file(tmp_path):
 
 def test_the_backends_of_a_style(style_file):
     style, photograph = stylizer.load_style(style_file), photographs(33, 22)
-    jax, onnx_, int8 = (style.stylize(photograph, backend=backend).astype(int) for backend in stylizer.BACKENDS)
+    jax, onnx_, int8 = (style.stylize(photograph, backend=backend).astype(int) for backend in config.BACKENDS)
     assert np.abs(jax - onnx_).max() <= 1
     assert 0 < np.abs(jax - int8).mean() < 10
     with pytest.raises(InputError, match="`backend`: expected one of jax, onnx, onnx-int8, got 'torch'"):
@@ -65,7 +65,7 @@ def test_the_backends_of_a_style(style_file):
 
 def test_the_command_writes_what_onnxruntime_runs(style_file, tmp_path, capsys):
     out, photograph = tmp_path / "style.onnx", photographs(1, 24, 28)
-    for precision in onnx_export.PRECISIONS:
+    for precision in config.PRECISIONS:
         with pytest.raises(SystemExit, match="0"):
             cli.main(["export", f"--style_file={style_file}", f"--out={out}", f"--precision={precision}"])
         assert capsys.readouterr().out == f"wrote {out}\n"
