@@ -16,6 +16,14 @@ def get_config():
         generator={"arch": "johnson"},
         loss={"kind": "paper", "content": 1.0, "style": 1e5},
         inner={"steps": 1, "scope": "norm", "support": 4, "lr": 1e-5, "lrs": "fixed"},
-        outer={"tasks": 4, "query": 4, "lr": 1e-5, "warmup": 0, "decay": "inverse", "clip": 0.0},
+        outer={
+            "tasks": 4,
+            "query": 4,
+            "objective": "mean",
+            "lr": 1e-5,
+            "warmup": 0,
+            "decay": "inverse",
+            "clip": 0.0,
+        },
         vgg="vgg16",
     )

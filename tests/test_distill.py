@@ -17,12 +17,15 @@ from metastyle.config import Distillation
 from metastyle.errors import InputError
 from metastyle.tasks import Prefetcher
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 ROOT = Path(__file__).resolve().parents[1]
 TEACHER = vgg.random_params(widths=(4, 6, 6, 8, 8, 8, 8, 8, 8, 8))
 FULL = tuple(TEACHER[layer]["kernel"].shape[-1] for layer in vgg.LAYERS)
 SLIM = (3, 4, 4, 5, 5, 5, 5, 6, 6, 6)
 SIZE = 32
 LOSS = config.Loss()
+objective = jax.jit(distill.objective, static_argnums=4)
 PICTURES = np.random.default_rng(0).uniform(size=(4, SIZE, SIZE, 3)).astype(np.float32)
 
 
@@ -53,7 +56,7 @@ def seen_of(seed=0, count=2):
 
 def test_pruning_nothing_is_the_teacher():
     slim, scale = distill.prune(TEACHER, PICTURES, FULL)
-    loss, metrics = distill.objective(slim, seen_of(), TEACHER, scale, LOSS)
+    loss, metrics = objective(slim, seen_of(), TEACHER, scale, LOSS)
     assert set(metrics) == set(distill.METRICS)
     assert max(map(float, metrics.values())) < 1e-6 and float(loss) < 1e-6
 
@@ -63,7 +66,7 @@ def test_pruning_leaves_less_the_narrower_and_more_than_random_features():
     for widths in (FULL, SLIM, (2,) * 10):
         slim, scale = distill.prune(TEACHER, PICTURES, widths)
         assert [slim["vgg"][layer]["kernel"].shape[-1] for layer in vgg.LAYERS] == list(widths)
-        metrics = distill.objective(slim, seen_of(), TEACHER, scale, LOSS)[1]
+        metrics = objective(slim, seen_of(), TEACHER, scale, LOSS)[1]
         errors.append([float(metrics[f"features_{tap}"]) for tap in vgg.TAPS])
     assert (np.diff(errors, axis=0) > 0).all() and np.max(errors) < 1
 
@@ -131,7 +134,7 @@ def numpy_objective(slim, seen, scale):
         for i in range(count):
             style = losses.style_target(params, seen["style"][i : i + 1], LOSS)
             judged = lambda x: losses.perceptual(params, x, content[i : i + 1], style, LOSS).total[0]  # noqa: B023
-            downhill.append(np.asarray(jax.grad(judged)(jnp.asarray(seen["work"][i : i + 1])), np.float64).ravel())
+            downhill.append(np.asarray(jax.jit(jax.grad(judged))(jnp.asarray(seen["work"][i : i + 1])), np.float64).ravel())
     for ours, theirs in zip(downhill[:count], downhill[count:], strict=True):
         total += 2 * (1 - ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)) / count
     return total
@@ -139,7 +142,7 @@ def numpy_objective(slim, seen, scale):
 
 def test_the_objective_is_what_the_docstring_says():
     slim, scale = distill.prune(TEACHER, PICTURES, SLIM)
-    loss, metrics = distill.objective(slim, seen_of(), TEACHER, scale, LOSS)
+    loss, metrics = objective(slim, seen_of(), TEACHER, scale, LOSS)
     np.testing.assert_allclose(float(loss), numpy_objective(slim, seen_of(), scale), rtol=1e-3)
     assert float(metrics["loss"]) == float(loss)
 
@@ -170,7 +173,7 @@ def test_the_gallery_takes_the_place_of_its_oldest_and_nothing_is_drawn_that_doe
     ]
 
 
-def test_painter_and_canvas_follow_the_slim_network_and_it_learns(quick_compile):
+def test_painter_and_canvas_follow_the_slim_network_and_it_learns():
     chosen = settings(run={"steps": 100}, lr=1e-2, warmup=0, canvas_lr=0.01, painter_lr=1e-3)
     state = distill.initial_state(chosen, TEACHER, PICTURES)
     state["canvas"] = distill.new_canvas(chosen, batch_of()["subject"])
@@ -201,7 +204,7 @@ def test_painter_and_canvas_follow_the_slim_network_and_it_learns(quick_compile)
     assert after[0] < before[0] and after[1] < before[1]
     seen = {kind: x[:2].astype(jnp.float32) / 255 for kind, x in state["gallery"].items()}
     errors = [
-        float(distill.objective(s, seen, TEACHER, state["scale"], LOSS)[0]) for s in (first["slim"], state["slim"])
+        float(objective(s, seen, TEACHER, state["scale"], LOSS)[0]) for s in (first["slim"], state["slim"])
     ]
     assert errors[1] < 0.9 * errors[0]
 
