@@ -6,7 +6,8 @@ Any setting can be changed on the line, as in --config.run.steps=2000. The same 
 from absl import flags
 
 from metastyle import config
-from metastyle.launch import RETRY, config_flag, run
+from metastyle.errors import RETRY
+from metastyle.launch import config_flag, run
 
 _CONFIG = config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for checkpoints, curves, pictures and the network")

@@ -7,10 +7,11 @@ The same line again continues a stopped run.
 
 from absl import flags
 
+from metastyle.errors import RETRY
 from metastyle.gatys import Settings
 from metastyle.gatys_run import stylize_file
 from metastyle.images import MAX_PIXELS
-from metastyle.launch import RETRY, run
+from metastyle.launch import run
 
 _CONTENT = flags.DEFINE_string("content", None, "photograph", required=True)
 _STYLE = flags.DEFINE_list("style", None, "picture of the style, or several: A,B", required=True)

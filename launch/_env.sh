@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by demo.sh and test.sh: makes .venv once, and installs the package when pyproject.toml has changed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -6,12 +6,16 @@ import gc
 import io
 import json
 import os
+import re
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 from metastyle import config
 from metastyle.errors import InputError
@@ -32,8 +36,13 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *exception: Any) -> None:
-        self._manager.close()
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        if kind is None:
+            with self._told():
+                self._manager.close()
+        else:  # which may be that nothing can be saved
+            with contextlib.suppress(Exception):
+                self._manager.close()
 
     def latest(self) -> int | None:
         """The newest step."""
@@ -46,11 +55,61 @@ class Checkpoints:
     def save(self, step: int, state: Any, settings: Any) -> None:
         """Starts saving; the state may be donated right afterwards."""
         items = {"state": ocp.args.StandardSave(state), "config": ocp.args.JsonSave(dataclasses.asdict(settings))}
-        self._manager.save(step, args=ocp.args.Composite(**items))
+        with self._told():
+            self._manager.save(step, args=ocp.args.Composite(**items))
+
+    def check(self) -> None:
+        """Raises OSError if a save failed since the last call of any method."""
+        with self._told():
+            self._manager.check_for_errors()
 
     def wait(self) -> None:
         """Returns when what was saved is on disk."""
-        self._manager.wait_until_finished()
+        with self._told():
+            self._manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _told(self):
+        """Whatever goes wrong with saving, as one line of an OSError."""
+        try:
+            yield
+        except Exception as error:  # Orbax lets through anything, from OSError to ValueError
+            found = re.search(r"[^:\]]*(?=( \[os_error_code)|$)", str(error).strip().splitlines()[0])
+            good = max(self._manager.all_steps(read=True), default=None)
+            kept = "there is none yet" if good is None else f"the last good one is of step {good}"
+            raise OSError(
+                f"`workdir`: cannot save a checkpoint in {self._folder} ({found[0].strip()[:200]}); {kept}; mend that, "
+                "and the same line continues"
+            ) from None
+
+    def resume(self, template: Any, sharding: jax.sharding.Sharding | None) -> tuple[int, Any]:
+        """`(step, state)` of the newest checkpoint that can be read, `(0, template)` where there is none at all.
+
+        Damaged ones after it are named on stderr and set aside, under another name. Raises InputError as `restore` does
+        if none can be read.
+        """
+        damaged = []
+        for step in reversed(self.steps()):
+            try:
+                state = self.restore(step, template, sharding)
+            except InputError as error:
+                damaged.append((step, error))
+                continue
+            for bad, error in damaged:
+                self._set_aside(bad, f"{error}".partition("; ")[0], step)
+            return step, state
+        if damaged:
+            raise damaged[-1][1]
+        return 0, template
+
+    def _set_aside(self, step: int, problem: str, used: int) -> None:
+        aside = self._folder / f"damaged-{step}"
+        if jax.process_index() == 0:
+            shutil.rmtree(aside, ignore_errors=True)
+            (self._folder / str(step)).rename(aside)
+            print(f"{problem}; it is now {aside.name}, and step {used} is continued", file=sys.stderr, flush=True)
+        multihost_utils.sync_global_devices("set aside")
+        self._manager.reload()
 
     def restore(self, step: int, template: Any, sharding: jax.sharding.Sharding | None) -> Any:
         """The state of `step`, with the shapes of `template`, placed by `sharding` (on any number of devices).

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from absl import flags
 
 from metastyle.config import BACKENDS, DEFAULT_BUNDLE, PRECISIONS
-from metastyle.errors import InputError
+from metastyle.errors import InputError, one_line
 from metastyle.images import MAX_PIXELS
-from metastyle.launch import guard, one_line
+from metastyle.launch import guard, leave
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def main(argv: list[str] | None = None) -> None:
     if argv and argv[0] in ("-h", "--help", "help"):
         print(_overview())
         sys.exit(0)
-    sys.exit(guard(_run, argv))
+    leave(guard(_run, argv))
 
 
 def _run(argv: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The one exception for a user's mistake."""
+"""What a user is told when something goes wrong, in one line, and the status with which a program then exits."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,12 @@ class InputError(ValueError):
 
     Command lines print the message and exit non-zero; any other exception is a defect and keeps its traceback.
     """
+
+
+TOLD = (InputError, OSError, FloatingPointError)  # a user's mistake, a full disk, a diverged run: no traceback
+RETRY = 75  # EX_TEMPFAIL: the work was stopped before it was complete; the same line continues it
+
+
+def one_line(error: BaseException | str) -> str:
+    """A message, or that of an exception, without line breaks."""
+    return " ".join(str(error).split())

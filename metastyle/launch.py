@@ -1,5 +1,7 @@
 """How a main runs: flags are parsed, and a user's mistake becomes one line and a non-zero exit."""
 
+import logging as stdlib_logging
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -7,14 +9,25 @@ from typing import NoReturn
 
 from absl import app, flags, logging
 
-from metastyle.errors import InputError
-
-RETRY = 75  # EX_TEMPFAIL: the run was asked to stop before it was complete; the same line continues it
+from metastyle.errors import TOLD, one_line
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:
     """Parses the absl flags and runs `main(argv)`; its return value is the exit status."""
-    app.run(lambda argv: sys.exit(guard(main, argv)), flags_parser=_parse)
+    app.run(lambda argv: leave(guard(main, argv)), flags_parser=_parse)
+
+
+def leave(status: int) -> NoReturn:
+    """Ends the program; at once if it failed: libraries that could not write their files would complain until the end.
+
+    With other processes only in order, or they would be told of a lost one.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    alone = "jax" not in sys.modules or not sys.modules["jax"].distributed.is_initialized()
+    if status == 1 and alone:
+        os._exit(status)
+    sys.exit(status)
 
 
 def config_flag() -> flags.FlagHolder:
@@ -33,16 +46,22 @@ def guard(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
     A user's mistake, a full disk and a diverged run are told in one line (1), as is Ctrl-C (130); defects keep their
     traceback.
     """
-    logging.set_verbosity(logging.WARNING)  # Orbax tells every file it touches
+    logging.set_verbosity(logging.WARNING)  # Orbax tells every file it touches, and failures that we tell ourselves
     logging.use_absl_handler()
+    logging.get_absl_logger().addFilter(_not_of_orbax)
+    stdlib_logging.getLogger("asyncio").setLevel(stdlib_logging.CRITICAL)  # its, too
     try:
         return main(argv) or 0
-    except (InputError, OSError, FloatingPointError) as error:
+    except TOLD as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _not_of_orbax(record: stdlib_logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -75,8 +94,3 @@ def _parse(argv: list[str]) -> list[str]:
 def _refuse(message: str) -> NoReturn:
     print(f"error: {one_line(message)}", file=sys.stderr)
     sys.exit(1)
-
-
-def one_line(error: Exception | str) -> str:
-    """A message, or that of an exception, without line breaks."""
-    return " ".join(str(error).split())

@@ -1,5 +1,6 @@
 """What a run tells while it runs: metrics.csv, TensorBoard events, pictures, and progress with the time left."""
 
+import contextlib
 import csv
 import os
 import time
@@ -32,10 +33,13 @@ class RunLog:
     def __enter__(self) -> "RunLog":
         return self
 
-    def __exit__(self, *exception: Any) -> None:
-        self._csv.close()
-        self._events.close()
+    def __exit__(self, kind: Any, *_: Any) -> None:
         self._bar.close()
+        with (
+            contextlib.suppress(OSError) if kind else contextlib.nullcontext()
+        ):  # it may be that nothing can be written
+            self._csv.close()
+            self._events.close()
 
     def say(self, text: str) -> None:
         """Prints a line above the progress bar."""
@@ -57,7 +61,12 @@ class RunLog:
                 for name in self._columns:
                     self._events.add_scalar(name, float(metrics[name]), step)
                 self._events.add_scalar("data_wait_share", share, step)
-        self._csv.flush()
+        try:
+            self._csv.flush()
+        except OSError as error:
+            raise OSError(
+                f"`workdir`: cannot write {self._csv.name} ({error.strerror}); mend that, and the same line continues"
+            ) from None
         mean = np.mean([float(metrics[self._shown]) for _, metrics in rows])
         self._bar.set_postfix_str(f"{self._shown} {mean:.3f}, data wait {share:.0%}", refresh=False)
         self._bar.update(len(rows))

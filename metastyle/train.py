@@ -14,6 +14,7 @@ import numpy as np
 from metastyle import adapt, bundles, checkpoint, config, encoder, generator, images, mesh, meta, pairs, rates, vgg
 from metastyle.adapt import Problem
 from metastyle.errors import InputError
+from metastyle.peers import TIMEOUT, Company
 from metastyle.runlog import RunLog
 from metastyle.stopping import StopSignal
 from metastyle.tasks import Prefetcher, Task, TaskSampler
@@ -24,12 +25,17 @@ _TUNING_TASKS = 4
 
 
 def train(
-    settings: config.Config, workdir: str | os.PathLike, problem: Problem | None = None, params: Any = None
+    settings: config.Config,
+    workdir: str | os.PathLike,
+    problem: Problem | None = None,
+    params: Any = None,
+    timeout: float = TIMEOUT,
 ) -> bool:
     """Runs or continues a run in `workdir`; returns whether it is complete (False: it was asked to stop).
 
     Writes config.json, checkpoints/, metrics.csv, TensorBoard events/, pictures/ and at the end bundle/. `problem` and
-    `params` replace style transfer on VGG features, for tests. Raises InputError or FileNotFoundError for bad settings
+    `params` replace style transfer on VGG features, for tests. Several processes (peers.join) run it together, and each
+    ends when another does not answer for `timeout` seconds. Raises InputError or FileNotFoundError for bad settings
     or data before anything is written, InputError for a workdir that doesn't fit, and FloatingPointError when a loss is
     not finite.
     """
@@ -42,25 +48,26 @@ def train(
     problem = problem._replace(prepare=jax.jit(problem.prepare))  # one program outside the step too, for pictures
     sampler, val = TaskSampler(settings), val_tasks(settings)
     state = meta.initial_state(settings, begin(settings) if settings.start else None)
-    main = jax.process_index() == 0
+    main, many = jax.process_index() == 0, jax.process_count() > 1
     workdir = Path(workdir)
 
-    with checkpoint.Checkpoints(workdir / "checkpoints", run.keep_checkpoints) as saved, StopSignal() as stop:
-        # Resume policy: 1. the newest complete checkpoint, 2. else the start. Tasks are a function of (seed, step), so
-        # there is nothing else to restore; rows of metrics.csv beyond the checkpoint are dropped and written again.
-        start = saved.latest() or 0
-        checkpoint.claim(workdir, settings, start)
+    with checkpoint.Checkpoints(workdir / "checkpoints", run.keep_checkpoints) as saved, StopSignal(many) as stop:
+        # Resume policy: 1. the newest checkpoint that can be read, 2. else the start. Tasks are a function of (seed,
+        # step), so there is nothing else to restore; rows of metrics.csv beyond it are dropped and written again.
+        checkpoint.claim(workdir, settings, saved.latest() or 0)
+        start, state = saved.resume(state, parallel.replicated)
         if start == run.steps and _is_bundle_of(workdir / "bundle", settings):
             if main:
                 print(f"{workdir} is complete after {start} steps; raise run.steps to continue it", flush=True)
             return True
-        state = saved.restore(start, state, parallel.replicated) if start else parallel.replicate(state)
+        state = state if start else parallel.replicate(state)
         replicas = parallel.replicate(params)
         tasks = parallel.local_indices(outer.tasks)
-        take_step, first_order, pending = None, None, []
+        take_step, first_order, pending, stopping = None, None, [], False
         with (
             RunLog(workdir, start, run.steps, LOGGED, "query", main) as log,
             Prefetcher(sampler.task, tasks, start, run.steps, threads=settings.data.threads) as batches,
+            Company(stop, timeout) as company,
         ):
             log.say(_derived(settings, parallel, state, start))
             for step, batch in batches:
@@ -69,10 +76,13 @@ def train(
                     first_order = meta.is_first_order(settings, step)
                     take_step = _compile(problem, settings, first_order, parallel, (state, batch, replicas), log)
                 state, metrics = take_step(state, batch, replicas)
-                done, stopping = step + 1, stop.requested
+                if pending:
+                    jax.block_until_ready(pending[-1])  # no step is started before the one before the last is done
+                done, stopping = step + 1, company.stops(step + 1)
                 pending.append((done, metrics))
                 saving = stopping or done == run.steps or done % run.checkpoint_every == 0
                 if saving or done % run.log_every == 0:
+                    saved.check()
                     log.write(jax.device_get(pending), run.log_every, saved.latest(), batches.waited)
                     pending = []
                 if saving:
@@ -83,7 +93,7 @@ def train(
                 if stopping:
                     break
         saved.wait()
-    if stop.requested:
+    if stopping:
         if main:
             print(f"stopped after step {int(state['step'])} of {run.steps}; the same line continues", flush=True)
         return False

@@ -134,7 +134,9 @@ def numpy_objective(slim, seen, scale):
         for i in range(count):
             style = losses.style_target(params, seen["style"][i : i + 1], LOSS)
             judged = lambda x: losses.perceptual(params, x, content[i : i + 1], style, LOSS).total[0]  # noqa: B023
-            downhill.append(np.asarray(jax.jit(jax.grad(judged))(jnp.asarray(seen["work"][i : i + 1])), np.float64).ravel())
+            downhill.append(
+                np.asarray(jax.jit(jax.grad(judged))(jnp.asarray(seen["work"][i : i + 1])), np.float64).ravel()
+            )
     for ours, theirs in zip(downhill[:count], downhill[count:], strict=True):
         total += 2 * (1 - ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)) / count
     return total
@@ -203,9 +205,7 @@ def test_painter_and_canvas_follow_the_slim_network_and_it_learns():
     before, after = judged(slim, first["painter"], first["canvas"]), judged(slim, state["painter"], state["canvas"])
     assert after[0] < before[0] and after[1] < before[1]
     seen = {kind: x[:2].astype(jnp.float32) / 255 for kind, x in state["gallery"].items()}
-    errors = [
-        float(objective(s, seen, TEACHER, state["scale"], LOSS)[0]) for s in (first["slim"], state["slim"])
-    ]
+    errors = [float(objective(s, seen, TEACHER, state["scale"], LOSS)[0]) for s in (first["slim"], state["slim"])]
     assert errors[1] < 0.9 * errors[0]
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from metastyle import bundles
-from metastyle.launch import RETRY
+from metastyle.errors import RETRY
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = (

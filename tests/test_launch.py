@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from metastyle import launch
-from metastyle.errors import InputError
+from metastyle.errors import RETRY, InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = "--config=configs/tiny_cpu.py"
@@ -20,9 +20,9 @@ def raising(error):
     return main
 
 
-@pytest.mark.parametrize("status", [None, 0, 1, launch.RETRY])
+@pytest.mark.parametrize("status", [None, 0, 1, RETRY])
 def test_the_exit_status_is_what_main_returns(status):
-    assert launch.RETRY == 75
+    assert RETRY == 75
     assert launch.guard(lambda argv: status, []) == (status or 0)
 
 

@@ -1,0 +1,77 @@
+"""The files of launch/: they are what their kind demands, and the batch job knows when to go on."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+LAUNCH = ROOT / "launch"
+BESIDE = Path(sys.executable).parent  # where pip puts commands
+
+
+def test_the_shell_files_are_clean():
+    command = shutil.which("shellcheck") or shutil.which("shellcheck", path=BESIDE)
+    assert command, "install the extra `test`"
+    files = [str(path.relative_to(ROOT)) for path in [*LAUNCH.glob("*.sh"), *LAUNCH.glob("*.sbatch")]]
+    assert len(files) >= 6
+    done = subprocess.run([command, "--external-sources", *files], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_kubernetes_job_is_valid_and_its_numbers_agree():
+    kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="install the extra `test`")
+    service, job = yaml.safe_load_all((LAUNCH / "k8s_job.yaml").read_text())
+    for resource in (service, job):
+        kubernetes_validate.validate(resource, "1.34", strict=True)
+    spec = job["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+    environment = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert int(environment["JAX_NUM_PROCESSES"]) == spec["completions"] == spec["parallelism"]
+    name, port = job["metadata"]["name"], service["spec"]["ports"][0]["port"]
+    assert environment["JAX_COORDINATOR_ADDRESS"] == f"{name}-0.{service['metadata']['name']}:{port}"
+    assert spec["template"]["spec"]["subdomain"] == service["metadata"]["name"]
+    assert service["spec"]["selector"] == {"job-name": name}
+    assert [rule["action"] for rule in spec["podFailurePolicy"]["rules"] if 75 in codes(rule)] == ["Ignore"]
+
+
+def codes(rule):
+    return rule.get("onExitCodes", {}).get("values", [])
+
+
+@pytest.mark.parametrize(
+    ("status", "restarts", "requeued"),
+    [(0, 0, False), (1, 0, False), (75, 0, True), (75, 49, True), (75, 50, False), (137, 3, True)],
+)
+def test_the_batch_job_goes_back_into_the_queue_while_steps_remain(tmp_path, status, restarts, requeued):
+    """With commands of Slurm that only say that they were called."""
+    for name, end in (("srun", status), ("scontrol", 0)):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"\nexit {end}\n')
+        (tmp_path / name).chmod(0o755)
+    variables = {"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": str(restarts), "METASTYLE": str(ROOT)}
+    environment = os.environ | variables | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", LAUNCH / "slurm.sbatch"], env=environment, capture_output=True, text=True)
+    assert "experiments.meta_train --config=configs/default.py --workdir=" in done.stdout.splitlines()[0]
+    assert ("scontrol requeue 7" in done.stdout) == requeued
+    assert done.returncode == (0 if requeued else status)
+
+
+def test_the_pod_starts_every_host(tmp_path):
+    (tmp_path / "gcloud").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 75\n')
+    (tmp_path / "gcloud").chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "METASTYLE": "my checkout"}
+    done = subprocess.run(["bash", LAUNCH / "tpu_pod.sh"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 75 and "--worker=all" in done.stdout.splitlines()
+    command = done.stdout.splitlines()[-1]
+    assert command.startswith(r"--command=cd my\ checkout && exec .venv/bin/python -m experiments.meta_train --config=")
+
+
+@pytest.mark.parametrize("arguments", [[], ["2"], ["two", "2"], ["0", "2"]])
+def test_hosts_that_are_no_numbers_are_told(arguments):
+    line = ["bash", LAUNCH / "simulate_hosts.sh", *arguments]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("error: `N D`: expected the numbers of processes and")

@@ -1,0 +1,59 @@
+"""A run of the toy problem as a program that tests kill: toy_train.py WORKDIR [SECTION.FIELD=VALUE ...]
+
+Beside settings, timeout=SECONDS is that of `peers`, and pause=SECONDS makes every step last longer.
+"""
+
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+
+import toy
+
+from metastyle import peers, rates, tasks
+from metastyle.errors import RETRY
+from metastyle.launch import guard, leave
+from metastyle.train import train
+
+RUN = {"steps": 20, "log_every": 1, "checkpoint_every": 4, "keep_checkpoints": 100, "picture_every": 1000}
+
+
+def settings(changes: dict[str, dict]):
+    """Those of the toy problem, changed: {"run": {"steps": 3}}."""
+    inner, outer, run = (changes.get(section, {}) for section in ("inner", "outer", "run"))
+    made = toy.settings(inner={"steps": 1} | inner, outer=outer, run=RUN | run)
+    return dataclasses.replace(
+        made, data=dataclasses.replace(made.data, val_content="procedural", val_style="procedural")
+    )
+
+
+def last_row(workdir: Path) -> int:
+    """The latest step in metrics.csv, 0 while there is none."""
+    try:
+        return int((workdir / "metrics.csv").read_text().splitlines()[-1].partition(",")[0])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def main(arguments: list[str]) -> int:
+    workdir, *given = arguments
+    changes, options = {}, {"timeout": peers.TIMEOUT, "pause": 0}
+    for name, _, value in (argument.partition("=") for argument in given):
+        section, _, field = name.partition(".")
+        target = changes.setdefault(section, {}) if field else options
+        target[field or name] = json.loads(value)
+    task = tasks.TaskSampler.task
+
+    def slow(self, step, index):
+        time.sleep(options["pause"])
+        return task(self, step, index)
+
+    tasks.TaskSampler.task = slow
+    rates.choose_adam_lr = lambda *_, **__: 1e-3
+    peers.join()
+    return 0 if train(settings(changes), workdir, toy.problem(), toy.VGG, options["timeout"]) else RETRY
+
+
+if __name__ == "__main__":
+    leave(guard(main, sys.argv[1:]))
