@@ -247,6 +247,19 @@ class Step(NamedTuple):
     loss: float
 
 
+class State(NamedTuple):
+    """Where an adaptation stands after len(history) steps: Adam's moments are None before its first step."""
+
+    fast: Flat
+    history: tuple[float, ...]
+    moments: Tree | None
+
+
+def moment_shapes(fast: Flat, adam_lr: float) -> Tree:
+    """The shapes of State.moments."""
+    return jax.eval_shape(_adam(adam_lr)[0], fast)
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _value_and_grad(loss, fast, slow, support, chosen, *fixed):
     batch = jax.tree.map(operator.itemgetter(chosen), support)
@@ -278,22 +291,25 @@ def adapt(
     inner: config.Inner,
     adam_lr: float,
     learned_steps: int | None = None,
+    begin: State | None = None,
     on_step: Callable[[Step], None] | None = None,
-    on_params: Callable[[int, Flat], None] | None = None,
+    on_state: Callable[[State], None] | None = None,
 ) -> tuple[Flat, list[float]]:
     """The inner loop at deployment: `steps` steps from `meta`, one compiled gradient, the loop in Python.
 
     support: leaves [N, ...]; step k uses `inner.support` of them, round and round. The first `learned_steps`
     (default: `inner.steps`) steps are the meta-trained ones; any further are Adam with fresh moments, a warm-up of 5
-    steps and `adam_lr`. `on_step` is told the loss before each step, `on_params` the fast parameters after 0 ...
-    `steps` steps. Returns the adapted fast parameters and the loss before each step.
+    steps and `adam_lr`. `on_step` is told the loss before each step, `on_state` the state after 0 ... `steps` steps;
+    with `begin`, one of these states, the loop goes on from there. Returns the adapted fast parameters and the loss
+    before each step.
     """
-    fast, history, adam_state = meta["fast"], [], None
+    begin = begin or State(meta["fast"], (), None)
+    fast, history, moments = begin.fast, list(begin.history), begin.moments
     learned_steps = inner.steps if learned_steps is None else learned_steps
     size = jax.tree.leaves(support)[0].shape[0] if steps else 0
-    if on_params:
-        on_params(0, fast)
-    for k in range(steps):
+    if on_state:
+        on_state(begin)
+    for k in range(len(history), steps):
         chosen = (k * inner.support + np.arange(inner.support)) % size
         value, gradient = _value_and_grad(loss, fast, meta["slow"], support, chosen, *fixed)
         history.append(float(value))
@@ -304,8 +320,7 @@ def adapt(
             fast = _descend(fast, gradient, rates, normalize=inner.normalize)
         else:
             start, update = _adam(adam_lr)
-            adam_state = start(fast) if adam_state is None else adam_state
-            fast, adam_state = update(gradient, adam_state, fast)
-        if on_params:
-            on_params(k + 1, fast)
+            fast, moments = update(gradient, start(fast) if moments is None else moments, fast)
+        if on_state:
+            on_state(State(fast, tuple(history), moments))
     return fast, history

@@ -10,7 +10,7 @@ from absl import flags
 from metastyle.config import BACKENDS, DEFAULT_BUNDLE, PRECISIONS
 from metastyle.errors import InputError, one_line
 from metastyle.images import MAX_PIXELS
-from metastyle.launch import guard, leave
+from metastyle.launch import guard
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,10 @@ def _adapt_flags(values: flags.FlagValues) -> None:
 
 
 def _adapt(values: flags.FlagValues, _: list[str]) -> None:
-    from metastyle import stylizer
+    from metastyle import statefile, stylizer
 
     stylizer.check_style_path(values.out)
+    state_file = statefile.beside(values.out)
     began = time.monotonic()
     style = stylizer.load(values.bundle).adapt(
         values.style,
@@ -57,8 +58,10 @@ def _adapt(values: flags.FlagValues, _: list[str]) -> None:
         weights=values.vgg,
         max_pixels=values.max_pixels,
         on_step=lambda s: print(f"step {s.step + 1}/{values.steps}  loss {s.loss:.4f}", flush=True),
+        state_file=state_file,
     )
     style.save(values.out, self_contained=values.self_contained)
+    state_file.unlink(missing_ok=True)
     print(f"wrote {values.out} ({time.monotonic() - began:.1f} s)")
 
 
@@ -165,7 +168,7 @@ def main(argv: list[str] | None = None) -> None:
     if argv and argv[0] in ("-h", "--help", "help"):
         print(_overview())
         sys.exit(0)
-    leave(guard(_run, argv))
+    sys.exit(guard(_run, argv))
 
 
 def _run(argv: list[str]) -> None:

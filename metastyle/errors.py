@@ -12,6 +12,10 @@ TOLD = (InputError, OSError, FloatingPointError)  # a user's mistake, a full dis
 RETRY = 75  # EX_TEMPFAIL: the work was stopped before it was complete; the same line continues it
 
 
+class Stopped(Exception):
+    """Work was asked to stop, and has saved where it stands; the message says so, for an exit with RETRY."""
+
+
 def one_line(error: BaseException | str) -> str:
     """A message, or that of an exception, without line breaks."""
     return " ".join(str(error).split())

@@ -1,8 +1,7 @@
 """The method of Gatys et al. (gatys.py) from files to a file: progress, pictures on the way, stop and continue."""
 
 import dataclasses
-import hashlib
-import json
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +9,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 from tqdm import tqdm
 
-from metastyle import gatys, images, mesh, vgg
+from metastyle import gatys, images, mesh, statefile, vgg
 from metastyle.errors import InputError
 from metastyle.gatys import MIN_SIDE, Settings, State
 from metastyle.images import MAX_PIXELS, Picture
@@ -68,11 +65,11 @@ def stylize_file(
     params = vgg.load(weights)
 
     out = Path(out)
-    state_file = out.with_name(f"{out.name}.state")
+    state_file = statefile.beside(out)
     identity = _identity(settings, photograph, paintings, params)
     mesh.enable_compile_cache()
     shapes = gatys.state_shapes(photograph.shape[:2], settings)
-    saved = _restore(state_file, identity, shapes) if state_file.exists() else None
+    saved = statefile.read(state_file, identity, functools.partial(_state, shapes))
     start, end = saved.iteration if saved else 0, settings.iterations
     if start > end:
         raise InputError(f"`iterations`: the run that {state_file} continues has done {start}, got {end}; use no fewer")
@@ -88,7 +85,7 @@ def stylize_file(
             if due:
                 images.save(out.with_name(f"{out.stem}_{k:04d}{out.suffix}"), np.asarray(state.picture), name="out")
             if due or stop.requested:
-                _save(state_file, identity, state)
+                statefile.write(state_file, identity, _tensors(state))
             if stop.requested:
                 print(f"stopped after iteration {k} of {end}; the same line continues", flush=True)
                 return False
@@ -105,50 +102,23 @@ def _identity(settings: Settings, photograph: np.ndarray, paintings: list[np.nda
     return {
         "size": list(photograph.shape[:2]),
         "style_size": paintings[0].shape[0],
-        "content": _digest(photograph),
-        "style": [_digest(painting) for painting in paintings],
-        "vgg": _digest(*jax.tree.leaves(params)),
+        "content": statefile.digest(photograph),
+        "style": [statefile.digest(painting) for painting in paintings],
+        "vgg": statefile.digest(*jax.tree.leaves(params)),
         **{name: getattr(settings, name) for name in ("optimizer", "lr", "start", "seed")},
         **weights,
         **loss,
     }
 
 
-def _digest(*arrays: np.ndarray) -> str:
-    digest = hashlib.sha256()
-    for x in arrays:
-        digest.update(np.ascontiguousarray(x))
-    return digest.hexdigest()[:12]
+def _tensors(state: State) -> statefile.Tensors:
+    return {str(i): np.asarray(x) for i, x in enumerate(jax.tree.leaves(state))}
 
 
-def _save(path: Path, identity: dict, state: State) -> None:
-    tensors = {str(i): np.asarray(x) for i, x in enumerate(jax.tree.leaves(state))}
-    try:
-        with images.atomic(path) as temporary:
-            temporary.write_bytes(save(tensors, {"run": json.dumps(identity)}))
-    except OSError as error:
-        raise InputError(f"`out`: cannot write {path} ({error.strerror or error}); the disk may be full") from error
-
-
-def _restore(path: Path, identity: dict, shapes: State) -> State:
-    """The saved state of the same run; InputError where it is another's, or no state at all."""
+def _state(shapes: State, tensors: statefile.Tensors) -> State:
     leaves, structure = jax.tree.flatten(shapes)
-    try:
-        with safe_open(path, "numpy") as file:
-            before = json.loads(file.metadata()["run"])
-            saved = [file.get_tensor(str(i)) for i in range(len(leaves))]
-        different = [name for name in identity if before[name] != identity[name]]
-        if not different and [x.shape for x in saved] != [x.shape for x in leaves]:
-            raise ValueError("other shapes")
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f"`out`: cannot continue {path}, which is damaged or no state of a run; delete it to start afresh"
-        ) from error
-    if different:
-        name = different[0]
-        raise InputError(
-            f"`{name}`: the run that {path} continues has {before[name]}, got {identity[name]}; "
-            "set it back, use another --out, or delete that file to start afresh"
-        )
+    saved = [tensors[str(i)] for i in range(len(leaves))]
+    if [x.shape for x in saved] != [x.shape for x in leaves]:
+        raise ValueError("other shapes")
     state = jax.tree.unflatten(structure, map(jnp.asarray, saved))
     return state._replace(iteration=int(state.iteration), loss=float(state.loss), converged=bool(state.converged))

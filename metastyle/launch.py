@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from absl import app, flags, logging
 
-from metastyle.errors import TOLD, one_line
+from metastyle.errors import RETRY, TOLD, Stopped, one_line
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:
@@ -44,7 +44,7 @@ def guard(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
     """The exit status of `main(argv)`.
 
     A user's mistake, a full disk and a diverged run are told in one line (1), as is Ctrl-C (130); defects keep their
-    traceback.
+    traceback. Work that was asked to stop says so (75).
     """
     logging.set_verbosity(logging.WARNING)  # Orbax tells every file it touches, and failures that we tell ourselves
     logging.use_absl_handler()
@@ -52,6 +52,9 @@ def guard(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
     stdlib_logging.getLogger("asyncio").setLevel(stdlib_logging.CRITICAL)  # its, too
     try:
         return main(argv) or 0
+    except Stopped as stopped:
+        print(stopped, flush=True)
+        return RETRY
     except TOLD as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1

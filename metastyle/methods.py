@@ -144,15 +144,19 @@ class _Adaptation:
         support = jax.block_until_ready(jax.tree.map(lambda *x: jnp.concatenate(x), *batches))
         support_s, began = (time.perf_counter() - began) / count, time.perf_counter()
 
-        def note(k, fast):
+        def note(state):
+            k = len(state.history)
             if k in self.steps:
-                jax.block_until_ready(fast)
+                jax.block_until_ready(state.fast)
                 learning = time.perf_counter() - began
-                found[k] = fast, style_s + support_s * min(k * each, count) + learning  # fewer steps measure fewer
+                found[k] = (
+                    state.fast,
+                    style_s + support_s * min(k * each, count) + learning,
+                )  # fewer steps measure fewer
 
         adapt.adapt(
             problem.loss, start, support, (target, self.params), steps=last, inner=settings.inner,
-            adam_lr=self.adam_lr, learned_steps=self.learned_steps, on_params=note,
+            adam_lr=self.adam_lr, learned_steps=self.learned_steps, on_state=note,
         )  # fmt: skip
         return found
 

@@ -38,8 +38,8 @@ def choose_adam_lr(
             fast, _ = adapt.adapt(
                 problem.loss, start | {"fast": fast}, support, fixed, steps=steps, inner=inner, adam_lr=lr,  # noqa: B023
                 learned_steps=learned_steps,
-                on_params=lambda _, now: losses_after.append(
-                    float(query_loss(now, start["slow"], prepared.query, *fixed))  # noqa: B023
+                on_state=lambda state: losses_after.append(
+                    float(query_loss(state.fast, start["slow"], prepared.query, *fixed))  # noqa: B023
                 ),
             )  # fmt: skip
             return fast, losses_after

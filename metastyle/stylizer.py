@@ -3,23 +3,27 @@
 import dataclasses
 import functools
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metastyle import adapt, bundles, encoder, generator, images, losses, mesh, onnx_export, paths, vgg
+from metastyle import adapt, bundles, encoder, generator, images, losses, mesh, onnx_export, paths, statefile, vgg
 from metastyle.bundles import Bundle, StyleFile
 from metastyle.config import BACKENDS, DEFAULT_BUNDLE, Config
-from metastyle.errors import InputError
+from metastyle.errors import InputError, Stopped
 from metastyle.images import MAX_PIXELS, Picture
+from metastyle.stopping import StopSignal
 
 # Support crops at most, or all the photographs given; further steps go round them again. Each takes a quarter of the
 # time of a step, and more of them made no style better (experiments/RESULTS.md).
 SUPPORT_POOL = 6
+_KEEP_EVERY = 20  # seconds between writes of a state file
 _CALIBRATION_SIZE = 256  # px, of the packaged photographs that int8 is calibrated on
 
 
@@ -40,6 +44,7 @@ class Stylizer:
         weights: str | os.PathLike | None = None,
         max_pixels: int = MAX_PIXELS,
         on_step: Callable[[adapt.Step], None] | None = None,
+        state_file: str | os.PathLike | None = None,
     ) -> "Style":
         """Adapts the fast parameters to one style.
 
@@ -54,6 +59,8 @@ class Stylizer:
           weights: the loss network (vgg.load); by default the one that the bundle was trained with.
           max_pixels: larger pictures are refused.
           on_step: called before each step with its number and loss.
+          state_file: for long work. Where it stands is kept in this file, and the same call goes on from there, if need
+            be after a kill; SIGTERM and SIGINT end it with `errors.Stopped`. The file is the caller's to delete.
 
         Raises InputError or FileNotFoundError, in one line, for bad input.
         """
@@ -85,7 +92,8 @@ class Stylizer:
             fast = start["fast"]
         if steps:
             batches = [measure.content(params, picture[None]) for picture in pool]
-            fast, history = adapt.adapt(
+            learn = functools.partial(
+                adapt.adapt,
                 problem.loss,
                 start,
                 jax.tree.map(lambda *x: jnp.concatenate(x), *batches),
@@ -95,6 +103,17 @@ class Stylizer:
                 adam_lr=self.bundle.adam_lr,
                 on_step=on_step,
             )
+            if state_file is None:
+                fast, history = learn()
+            else:
+                identity = {
+                    "bundle": statefile.digest(*self.bundle.meta["slow"].values(), *fast.values()),
+                    "style": [statefile.digest(x) for x in paintings],
+                    "support": [statefile.digest(x) for x in pool],
+                    "vgg": statefile.digest(*jax.tree.leaves(params)),
+                    "adam_lr": self.bundle.adam_lr,
+                }
+                fast, history = _kept(learn, Path(state_file), identity, steps, fast, self.bundle.adam_lr)
         with np.errstate(over="ignore"):
             fast = {path: np.float32(np.float16(x)) for path, x in fast.items()}  # as the style file holds them
         if not all(np.isfinite(x).all() for x in (*fast.values(), history)):
@@ -241,6 +260,43 @@ def support_crops(
             y, x = (rng.integers(0, extent - side + 1) for extent in photograph.shape[:2])
             crops[i] = images.square(photograph[y : y + side, x : x + side], size)
     return [crops[i] for i in range(count)]
+
+
+def _kept(learn: Callable, path: Path, identity: dict, steps: int, fast: dict, adam_lr: float) -> tuple[dict, list]:
+    """`learn()`, which goes on from the state in the file `path` if there is one, and keeps its own there."""
+    moments, structure = jax.tree.flatten(adapt.moment_shapes(fast, adam_lr))
+
+    def tensors(state):
+        found = {f"fast/{name}": np.asarray(x) for name, x in state.fast.items()}
+        found |= {f"moments/{i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(state.moments))}
+        return found | {"history": np.array(state.history, np.float64)}
+
+    def build(saved):
+        names = [f"moments/{i}" for i in range(len(moments))] if "moments/0" in saved else []
+        wanted = {f"fast/{name}": x.shape for name, x in fast.items()}
+        wanted |= {name: x.shape for name, x in zip(names, moments, strict=bool(names))}
+        if any(saved[name].shape != shape for name, shape in wanted.items()):
+            raise ValueError("other shapes")
+        return adapt.State(
+            {name: jnp.asarray(saved[f"fast/{name}"]) for name in fast},
+            tuple(saved["history"].tolist()),
+            jax.tree.unflatten(structure, [jnp.asarray(saved[name]) for name in names]) if names else None,
+        )
+
+    begin, last = statefile.read(path, identity, build), time.monotonic()
+    if begin and len(begin.history) > steps:
+        raise InputError(f"`steps`: the work that {path} continues has done {len(begin.history)}, got {steps}")
+
+    def keep(state):
+        nonlocal last
+        if stop.requested or time.monotonic() - last > _KEEP_EVERY:
+            statefile.write(path, identity, tensors(state))
+            last = time.monotonic()
+        if stop.requested and len(state.history) < steps:
+            raise Stopped(f"stopped after step {len(state.history)} of {steps}; the same line continues")
+
+    with StopSignal() as stop:
+        return learn(begin=begin, on_state=keep)
 
 
 def _shapes(tensors: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from test_fetch import cache, server, tensors  # noqa: F401
 
 import metastyle
 from metastyle import bundles, cli, images, mesh, meta
+from metastyle.errors import RETRY
 
 FORMAT_1 = Path(__file__).parent / "data" / "format_1"
 BUNDLE = FORMAT_1 / "bundle"
@@ -104,6 +106,21 @@ def test_adapt_writes_the_style_that_python_makes(run):
         np.testing.assert_array_equal(style.file.fast[path], x)
     assert out[:3] == [f"step {k + 1}/3  loss {loss:.4f}" for k, loss in enumerate(style.history)]
     assert len(out) == 4 and out[3].startswith("wrote new.safetensors (")
+
+
+def test_a_stopped_adapt_goes_on_by_the_same_line(run, capsys, monkeypatch):
+    def printing(line, **_):
+        if line.startswith("step 2/"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(cli, "print", printing, raising=False)
+        cli.main(adapt(steps=4))
+    assert end.value.code == RETRY
+    assert capsys.readouterr().out == "stopped after step 2 of 4; the same line continues\n"
+    assert Path("new.safetensors.state").exists() and not Path("new.safetensors").exists()
+    assert run(*adapt(steps=4)).startswith("step 3/4 ")
+    assert Path("new.safetensors").exists() and not Path("new.safetensors.state").exists()
 
 
 def test_adapt_in_no_steps_gives_the_start(run):

@@ -16,9 +16,8 @@ import pytest
 
 from metastyle import gatys, gatys_run, images, losses, vgg
 from metastyle.config import Loss
-from metastyle.errors import InputError
+from metastyle.errors import RETRY, InputError
 from metastyle.gatys import Settings
-from metastyle.launch import RETRY
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMS = vgg.random_params()

@@ -38,8 +38,8 @@ def mean_losses(settings, learned, tasks, adam_lr, steps):
         fixed = (prepared.target, toy.VGG)
         adapt.adapt(
             problem.loss, learned, support, fixed, steps=steps, inner=settings.inner, adam_lr=adam_lr,
-            on_params=lambda _, fast: curve.append(  # noqa: B023
-                float(query_loss(fast, learned["slow"], prepared.query, *fixed))  # noqa: B023
+            on_state=lambda state: curve.append(  # noqa: B023
+                float(query_loss(state.fast, learned["slow"], prepared.query, *fixed))  # noqa: B023
             ),
         )  # fmt: skip
         curves.append(curve)

@@ -1,8 +1,10 @@
 """The few-shot API, on the bundle of format 1: a net of 4 channels, 16 px, random VGG features, two learned steps."""
 
 import dataclasses
+import os
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import jax
@@ -13,7 +15,7 @@ from PIL import Image
 
 import metastyle
 from metastyle import adapt, bundles, generator, images, mesh, stylizer, vgg
-from metastyle.errors import InputError
+from metastyle.errors import InputError, Stopped
 
 BUNDLE = Path(__file__).parent / "data" / "format_1" / "bundle"
 
@@ -432,3 +434,31 @@ def test_compiled_programs_are_kept(style, tmp_path, no_compile_cache):
     metastyle.load_style(tmp_path / "a.safetensors")
     metastyle.load(BUNDLE)
     assert len(no_compile_cache) == before + 2
+
+
+# Long work
+
+
+def stopping(at):
+    """An `on_step` that asks the process to stop at that step."""
+    return lambda s: os.kill(os.getpid(), signal.SIGTERM) if s.step == at else None
+
+
+@pytest.mark.parametrize("at", [1, 6], ids=["in the learned steps", "in those of Adam"])
+def test_a_stopped_adaptation_goes_on_as_if_it_had_never_stopped(start, tmp_path, at):
+    state_file, told = tmp_path / "x.state", []
+    with pytest.raises(Stopped, match=f"^stopped after step {at + 1} of 9; the same line continues$"):
+        fit(start, steps=9, state_file=state_file, on_step=stopping(at))
+    continued = fit(start, steps=9, state_file=state_file, on_step=lambda s: told.append(s.step))
+    assert told == list(range(at + 1, 9))
+    assert_same(continued, fit(start, steps=9))
+
+
+def test_a_state_file_of_other_work_is_refused(start, tmp_path):
+    state_file = tmp_path / "x.state"
+    with pytest.raises(Stopped):
+        fit(start, steps=9, state_file=state_file, on_step=stopping(4))
+    refused("`style`: the run that .*x.state continues has", fit, start, OTHER, steps=9, state_file=state_file)
+    refused("`steps`: the work that .*x.state continues has done 5, got 3", fit, start, steps=3, state_file=state_file)
+    state_file.write_bytes(state_file.read_bytes()[:100])
+    refused("`out`: cannot continue .*x.state, which is damaged", fit, start, steps=9, state_file=state_file)
