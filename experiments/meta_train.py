@@ -1,6 +1,7 @@
 """Meta-trains a generator: python -m experiments.meta_train --config=configs/tiny_cpu.py --workdir=runs/tiny
 
-Any setting can be changed on the line, as in --config.inner.steps=3. The same line again continues a stopped run.
+Any setting can be changed on the line, as in --config.inner.steps=3. The same line again continues a stopped run. On a
+cluster the same line is started once for each process, see docs/scaling.md and launch/.
 """
 
 from absl import flags
@@ -11,15 +12,17 @@ from metastyle.launch import config_flag, run
 
 _CONFIG = config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for checkpoints, curves, pictures and the bundle")
+_TIMEOUT = flags.DEFINE_integer("peer_timeout", 300, "seconds that another process may be silent", lower_bound=1)
 flags.mark_flags_as_required(["config", "workdir"])
 
 
 def main(_: list[str]) -> int:
     settings = config.from_dict(_CONFIG.value.to_dict())
 
-    from metastyle.train import train  # seconds of imports, which a mistake in the settings needn't wait for
+    from metastyle import peers, train  # seconds of imports, which a mistake in the settings needn't wait for
 
-    return 0 if train(settings, _WORKDIR.value) else RETRY
+    peers.join(_TIMEOUT.value)
+    return 0 if train.train(settings, _WORKDIR.value, timeout=_TIMEOUT.value) else RETRY
 
 
 if __name__ == "__main__":

@@ -34,9 +34,8 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
     state = distill.initial_state(settings, teacher, np.concatenate(some))
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     with checkpoint.Checkpoints(workdir / "checkpoints", times.keep_checkpoints) as saved, StopSignal() as stop:
-        start = saved.latest() or 0
-        checkpoint.claim(workdir, settings, start)
-        state = saved.restore(start, state, place) if start else state
+        checkpoint.claim(workdir, settings, saved.latest() or 0)
+        start, state = saved.resume(state, place)
         step, pending, shown = None, [], {}
         with (
             RunLog(workdir, start, times.steps, distill.METRICS, "loss") as log,
@@ -55,6 +54,7 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
                 pending.append((done, metrics))
                 saving = stopping or done == times.steps or done % times.checkpoint_every == 0
                 if saving or done % times.log_every == 0:
+                    saved.check()
                     log.write(jax.device_get(pending), times.log_every, saved.latest(), batches.waited)
                     pending, shown = [], dict(list(shown.items())[-_SHOWN:])
                 if saving:

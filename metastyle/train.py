@@ -69,12 +69,12 @@ def train(
             Prefetcher(sampler.task, tasks, start, run.steps, threads=settings.data.threads) as batches,
             Company(stop, timeout) as company,
         ):
-            log.say(_derived(settings, parallel, state, start))
             for step, batch in batches:
                 batch = parallel.split(batch)
                 if meta.is_first_order(settings, step) != first_order:
                     first_order = meta.is_first_order(settings, step)
-                    take_step = _compile(problem, settings, first_order, parallel, (state, batch, replicas), log)
+                    take_step, told = _compile(problem, settings, first_order, parallel, (state, batch, replicas))
+                    log.say(told if step > start else f"{_derived(settings, parallel, state, start)}; {told}")
                 state, metrics = take_step(state, batch, replicas)
                 if pending:
                     jax.block_until_ready(pending[-1])  # no step is started before the one before the last is done
@@ -185,13 +185,14 @@ def _derived(settings: config.Config, parallel: mesh.Parallel, state: meta.State
     per_task = settings.inner.steps * settings.inner.support + settings.outer.query
     return (
         f"{len(parallel.devices)} {parallel.devices[0].platform} devices in {jax.process_count()} processes "
-        f"({settings.run.parallel}), {settings.outer.tasks} tasks x {per_task} photographs of {settings.data.size} px "
-        f"per step; {learned['fast']:,} fast, {learned['slow']:,} slow parameters, {learned['log_lr']:,} rates; "
+        f"({settings.run.parallel}), {settings.outer.tasks // len(parallel.devices)} tasks per device, "
+        f"{settings.outer.tasks * per_task} photographs of {settings.data.size} px per step; "
+        f"{learned['fast']:,} fast, {learned['slow']:,} slow parameters, {learned['log_lr']:,} rates; "
         f"{f'continued from step {start}' if start else 'from the start'}"
     )
 
 
-def _compile(problem, settings, first_order, parallel, arguments, log):
+def _compile(problem, settings, first_order, parallel, arguments):
     began = time.monotonic()
     step = parallel.compile(functools.partial(meta.outer_step, problem, settings, first_order))
     compiled = step.lower(*arguments).compile()
@@ -199,5 +200,4 @@ def _compile(problem, settings, first_order, parallel, arguments, log):
     temporary = f"{memory.temp_size_in_bytes / 2**20:.0f} MiB" if memory else "unknown"
     order = "first-order" if first_order else "second-order"
     kind = "Reptile" if settings.outer.update == "reptile" else order
-    log.say(f"compiled the {kind} step in {time.monotonic() - began:.0f} s; temporary memory {temporary}")
-    return compiled
+    return compiled, f"compiled the {kind} step in {time.monotonic() - began:.0f} s, temporary memory {temporary}"

@@ -1,6 +1,7 @@
 """N devices = 1 device, for both ways of spreading the outer step."""
 
 import functools
+import re
 
 import jax
 import numpy as np
@@ -40,6 +41,18 @@ def test_n_devices_are_one_device(mode, count):
     assert toy.relative_error(moved(before, after), gradient) < 1e-5
     for name in ("loss", "query", "support_first", "gradient_norm"):
         np.testing.assert_allclose(spread[name], metrics[name], rtol=1e-5)
+
+
+def test_devices_talk_once_a_step_of_the_meta_gradient_and_the_metrics():
+    parallel, state = Parallel("shard_map", 4, jax.devices()[:4]), meta.initial_state(SETTINGS)
+    step = parallel.compile(functools.partial(meta.outer_step, toy.problem(), SETTINGS, False))
+    arguments = parallel.replicate(state), parallel.split(toy.tasks(4)), parallel.replicate(toy.VGG)
+    text = step.lower(*arguments).compile().as_text()
+    talk = re.findall(r"= (.*) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)\S*\(", text)
+    assert [kind for _, kind in talk] == ["all-reduce"]
+    shapes = re.findall(r"f32\[([\d,]*)\]", talk[0][0])
+    sent = sum(np.prod([int(n) for n in shape.split(",") if n]) for shape in shapes)
+    assert sent == sum(x.size for x in jax.tree.leaves(state["meta"])) + 4
 
 
 def test_tasks_that_do_not_divide_are_refused_with_both_numbers():

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 
@@ -141,7 +142,7 @@ def test_a_run_writes_what_it_promises(finished):
 def test_derived_sizes_are_told_and_the_one_switch_of_order(finished):
     _, lines = finished
     told = "\n".join(lines)
-    assert "8 cpu devices in 1 processes (shard_map), 8 tasks x 2 photographs of 16 px per step" in lines[0]
+    assert "8 cpu devices in 1 processes (shard_map), 1 tasks per device, 16 photographs of 16 px per step" in lines[0]
     assert told.count("compiled the first-order step") == told.count("compiled the second-order step") == 1
     assert told.index("first-order") < told.index("second-order") < told.index("wrote")
     assert "temporary memory" in told and "MiB" in told
@@ -150,9 +151,10 @@ def test_derived_sizes_are_told_and_the_one_switch_of_order(finished):
 def test_compiled_once_and_once_more_at_the_switch(monkeypatch, tmp_path, quick):
     compiled = []
 
-    def compile_(problem, settings, first_order, parallel, arguments, log):
+    def compile_(problem, settings, first_order, parallel, arguments):
         compiled.append((int(arguments[0]["step"]), first_order))
-        return lambda state, batch, params: (state | {"step": state["step"] + 1}, dict.fromkeys(train.LOGGED, 1.0))
+        step = lambda state, batch, params: (state | {"step": state["step"] + 1}, dict.fromkeys(train.LOGGED, 1.0))
+        return step, "compiled"
 
     monkeypatch.setattr(train, "_compile", compile_)
     short = {"steps": SWITCH + 2}
@@ -204,6 +206,34 @@ def test_a_stop_in_the_last_step_leaves_the_bundle_to_the_next_run(copied, quick
     assert run(toy_settings(), copied) is True
     assert bundles.load_bundle(copied / "bundle").config == toy_settings()
     assert "compiled" not in capsys.readouterr().out.split("stopped after step 7 of 7")[1]
+
+
+def test_nothing_is_compiled_after_the_first_step_but_the_switch_to_second_order(tmp_path, monkeypatch, quick):
+    compiled, before = [], []  # programs; how many there were when the loop asked for the batch of each step
+    jax.monitoring.register_event_duration_secs_listener(compiled_into(compiled))
+
+    class Counting(Prefetcher):
+        def __next__(self):
+            before.append(len(compiled))
+            return super().__next__()
+
+    monkeypatch.setattr(train, "Prefetcher", Counting)
+    told = []
+    monkeypatch.setattr(runlog.tqdm, "write", told.append)
+    try:
+        run(toy_settings(run={"steps": 9, "checkpoint_every": 5}), tmp_path)
+    finally:
+        jax.monitoring.clear_event_listeners()
+    new = np.diff(before)  # programs by step
+    assert len(new) == 9 and new[0] > 0
+    assert [step for step in range(1, 8) if new[step]] == [SWITCH]
+    assert new[SWITCH] == 1
+    orders = re.findall(r"compiled the (\S+) step", "\n".join(told))
+    assert orders == ["first-order", "second-order"]
+
+
+def compiled_into(found):
+    return lambda event, _, **__: found.append(event) if event.endswith("backend_compile_duration") else None
 
 
 def test_a_finished_run_started_again_does_nothing(copied, capsys):

@@ -20,9 +20,9 @@ RUN = {"steps": 20, "log_every": 1, "checkpoint_every": 4, "keep_checkpoints": 1
 
 
 def settings(changes: dict[str, dict]):
-    """Those of the toy problem, changed: {"run": {"steps": 3}}."""
+    """Those of the toy problem, changed: {"run": {"steps": 3}}; first order, which compiles faster."""
     inner, outer, run = (changes.get(section, {}) for section in ("inner", "outer", "run"))
-    made = toy.settings(inner={"steps": 1} | inner, outer=outer, run=RUN | run)
+    made = toy.settings(inner={"steps": 1} | inner, outer={"second_order_from": 10**6} | outer, run=RUN | run)
     return dataclasses.replace(
         made, data=dataclasses.replace(made.data, val_content="procedural", val_style="procedural")
     )
