@@ -1,0 +1,25 @@
+"""Adapts to a thousand styles that nobody paints; exit status 1 if anything is not finite, or raises.
+
+python -m experiments.odd_styles --count=1000 --steps=10
+"""
+
+from absl import flags
+
+from metastyle.launch import run
+
+_BUNDLE = flags.DEFINE_string("bundle", "default", "the bundle")
+_COUNT = flags.DEFINE_integer("count", 1000, "styles", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 10, "of each adaptation", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "of the styles")
+
+
+def main(_: list[str]) -> int:
+    from metastyle import odd_styles, stylizer
+
+    found = odd_styles.survey(stylizer.load(_BUNDLE.value), _COUNT.value, _STEPS.value, _SEED.value)
+    print(odd_styles.table(found))
+    return 1 if any(entry.wrong for entry in found.values()) else 0
+
+
+if __name__ == "__main__":
+    run(main)
