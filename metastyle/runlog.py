@@ -35,9 +35,8 @@ class RunLog:
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         self._bar.close()
-        with (
-            contextlib.suppress(OSError) if kind else contextlib.nullcontext()
-        ):  # it may be that nothing can be written
+        told = (OSError,) if kind else ()  # it may be that nothing can be written, which is told already
+        with contextlib.suppress(*told):
             self._csv.close()
             self._events.close()
 
