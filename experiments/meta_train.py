@@ -12,7 +12,9 @@ from metastyle.launch import config_flag, run
 
 _CONFIG = config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for checkpoints, curves, pictures and the bundle")
-_TIMEOUT = flags.DEFINE_integer("peer_timeout", 300, "seconds that another process may be silent", lower_bound=1)
+_TIMEOUT = flags.DEFINE_integer(
+    "peer_timeout", config.PEER_TIMEOUT, "seconds that another process may be silent", lower_bound=1
+)
 flags.mark_flags_as_required(["config", "workdir"])
 
 

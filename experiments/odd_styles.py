@@ -5,9 +5,10 @@ python -m experiments.odd_styles --count=1000 --steps=10
 
 from absl import flags
 
+from metastyle.config import DEFAULT_BUNDLE
 from metastyle.launch import run
 
-_BUNDLE = flags.DEFINE_string("bundle", "default", "the bundle")
+_BUNDLE = flags.DEFINE_string("bundle", DEFAULT_BUNDLE, "the bundle")
 _COUNT = flags.DEFINE_integer("count", 1000, "styles", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 10, "of each adaptation", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "of the styles")

@@ -149,10 +149,8 @@ class _Adaptation:
             if k in self.steps:
                 jax.block_until_ready(state.fast)
                 learning = time.perf_counter() - began
-                found[k] = (
-                    state.fast,
-                    style_s + support_s * min(k * each, count) + learning,
-                )  # fewer steps measure fewer
+                measuring = style_s + support_s * min(k * each, count)  # fewer steps measure fewer photographs
+                found[k] = state.fast, measuring + learning
 
         adapt.adapt(
             problem.loss, start, support, (target, self.params), steps=last, inner=settings.inner,

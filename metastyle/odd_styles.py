@@ -13,9 +13,9 @@ from metastyle.stylizer import Stylizer
 _SIDE = 160
 
 
-def _flat(rng, colour=None, size=(_SIDE, _SIDE)):
+def _flat(rng, colour=None):
     colour = rng.integers(0, 256, 3) if colour is None else colour
-    return np.broadcast_to(np.uint8(colour), (*size, 3)).copy()
+    return np.full((_SIDE, _SIDE, 3), colour, np.uint8)
 
 
 def _noise(rng, size=(_SIDE, _SIDE)):
@@ -37,12 +37,6 @@ def _checkerboard(rng):
     return np.where(((x + y) % 2)[..., None], _flat(rng), _flat(rng))
 
 
-def _ramp(rng, size):
-    ramp = np.linspace(0, 255, max(size), dtype=np.uint8)
-    ramp = ramp[None, :] if size[1] > size[0] else ramp[:, None]
-    return np.broadcast_to(ramp[..., None], (*size, 3)).copy()
-
-
 def _point(rng):
     page = _flat(rng, 0)
     page[tuple(rng.integers(0, _SIDE, 2))] = 255
@@ -56,7 +50,7 @@ KINDS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     "noise": _noise,
     "faint noise": lambda rng: _noise(rng) // 128 + 127,
     "16 px": lambda rng: _noise(rng, (16, 16)),
-    "4000 x 100": lambda rng: _ramp(rng, (100, 4000)),
+    "4000 x 100": lambda rng: np.tile(np.linspace(0, 255, 4000, dtype=np.uint8)[:, None], (100, 1, 3)),
     "100 x 4000": lambda rng: _noise(rng, (4000, 100)),
     "line art": _lines,
     "checkerboard": _checkerboard,

@@ -16,15 +16,15 @@ from typing import Any, NoReturn
 import jax
 from jax.experimental import multihost_utils
 
+from metastyle.config import PEER_TIMEOUT
 from metastyle.errors import RETRY, TOLD, InputError, one_line
 from metastyle.stopping import StopSignal
 
-TIMEOUT = 300  # seconds
 _LOST = re.compile("gloo|nccl|connection|unavailable|deadline|heartbeat|coordination", re.IGNORECASE)
 _MARGIN = 60  # seconds that JAX waits longer than we do: our line says more than its
 
 
-def join(timeout: int = TIMEOUT) -> None:
+def join(timeout: int = PEER_TIMEOUT) -> None:
     """Joins the other processes, if there are any; to be called before anything else of JAX.
 
     Slurm, Open MPI and Cloud TPU are recognised by JAX. Elsewhere JAX_COORDINATOR_ADDRESS (host:port of process 0),
@@ -66,7 +66,7 @@ class Company(contextlib.AbstractContextManager):
     them. So does silence: a step that takes longer than `timeout` seconds.
     """
 
-    def __init__(self, stop: StopSignal, timeout: float = TIMEOUT):
+    def __init__(self, stop: StopSignal, timeout: float = PEER_TIMEOUT):
         self._stop, self._timeout = stop, timeout
         self._many = jax.process_count() > 1
         self._seen = None

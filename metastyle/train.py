@@ -14,7 +14,7 @@ import numpy as np
 from metastyle import adapt, bundles, checkpoint, config, encoder, generator, images, mesh, meta, pairs, rates, vgg
 from metastyle.adapt import Problem
 from metastyle.errors import InputError
-from metastyle.peers import TIMEOUT, Company
+from metastyle.peers import Company
 from metastyle.runlog import RunLog
 from metastyle.stopping import StopSignal
 from metastyle.tasks import Prefetcher, Task, TaskSampler
@@ -29,7 +29,7 @@ def train(
     workdir: str | os.PathLike,
     problem: Problem | None = None,
     params: Any = None,
-    timeout: float = TIMEOUT,
+    timeout: float = config.PEER_TIMEOUT,
 ) -> bool:
     """Runs or continues a run in `workdir`; returns whether it is complete (False: it was asked to stop).
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import toy
 
 from metastyle import peers, rates, tasks
+from metastyle.config import PEER_TIMEOUT
 from metastyle.errors import RETRY
 from metastyle.launch import guard, leave
 from metastyle.train import train
@@ -38,7 +39,7 @@ def last_row(workdir: Path) -> int:
 
 def main(arguments: list[str]) -> int:
     workdir, *given = arguments
-    changes, options = {}, {"timeout": peers.TIMEOUT, "pause": 0}
+    changes, options = {}, {"timeout": PEER_TIMEOUT, "pause": 0}
     for name, _, value in (argument.partition("=") for argument in given):
         section, _, field = name.partition(".")
         target = changes.setdefault(section, {}) if field else options
