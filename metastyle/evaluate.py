@@ -62,12 +62,13 @@ def settings(file: Any, given: dict[str, Any]) -> Evaluation:
 
 
 def load(
-    paths: Sequence[str], adam_all: Sequence[str] = (), learn_with: Sequence[str] = ()
+    paths: Sequence[str], adam_all: Sequence[str] = (), learn_with: Sequence[str] = (), dtype: Sequence[str] = ()
 ) -> dict[str, bundles.Bundle]:
     """The bundles of PATH or NAME=PATH, by name; a PATH alone is its own name.
 
     Those named in `adam_all` are deployed as MetaStyle is: every parameter adapts, by Adam at 1e-3, from step 0. Those
-    in `learn_with` (NAME=WEIGHTS) learn with another loss network than the one they were trained with.
+    in `learn_with` (NAME=WEIGHTS) learn with another loss network than the one they were trained with, those in `dtype`
+    (NAME=DTYPE) with convolutions in that: "float32" or "bfloat16".
     """
     found = {}
     for text in paths:
@@ -83,6 +84,11 @@ def load(
         if vgg.recorded(weights) != weights:
             raise FileNotFoundError(f"`learn_with`: expected NAME=WEIGHTS, a file, got {text!r}")
         found[name] = dataclasses.replace(start, config=dataclasses.replace(start.config, vgg=weights))
+    for text in dtype:
+        name, _, kind = text.partition("=")
+        start = _named(name, found, "dtype")
+        network = dataclasses.replace(start.config.generator, dtype=kind)
+        found[name] = dataclasses.replace(start, config=dataclasses.replace(start.config, generator=network))
     return found
 
 

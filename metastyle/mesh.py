@@ -4,7 +4,9 @@
 """
 
 import functools
+import math
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +18,9 @@ from jax.sharding import PartitionSpec as P
 from metastyle import paths
 from metastyle.errors import InputError
 from metastyle.meta import AXIS
+
+_COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
+_SHAPE = re.compile(r"\b[a-z]+(\d+)\[([\d,]*)\]")  # f32[3,8]
 
 
 class Parallel:
@@ -66,6 +71,16 @@ class Parallel:
             )
         specs = {"in_specs": (P(), P(AXIS), P()), "out_specs": P()}
         return jax.jit(jax.shard_map(local, mesh=self.mesh, **specs), donate_argnums=0)
+
+
+def traffic(program: str) -> list[tuple[str, int]]:
+    """(kind, bytes of its operands on each device) of every collective in the HLO text of a compiled program."""
+    found = re.findall(rf"= (.*?) ({'|'.join(_COLLECTIVES)})(?:-start)?\(", program)
+    return [(kind, sum(_size(*shape) for shape in _SHAPE.findall(shapes))) for shapes, kind in found]
+
+
+def _size(dtype: str, dimensions: str) -> int:
+    return int(dtype) // 8 * math.prod(int(n) for n in dimensions.split(",") if n)
 
 
 def enable_compile_cache() -> None:

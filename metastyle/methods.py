@@ -74,7 +74,7 @@ def bundle(name: str, start: bundles.Bundle, params: vgg.Params, steps: Sequence
     views = _Adaptation(settings, start.meta, params, steps, settings.inner.steps, start.adam_lr)
     digests = f"{bundles.sha256(_flat(start.meta))} {network(params)}"
     return Method(
-        name, kind, f"{digests} {start.adam_lr:g} {settings.inner} {settings.loss} {steps}",
+        name, kind, f"{digests} {start.adam_lr:g} {settings.generator} {settings.inner} {settings.loss} {steps}",
         _adaptation_cost(settings, steps), views,
         f"{settings.run.steps} meta-training steps ({settings.outer.update}) at {settings.data.size} px; "
         f"{settings.inner.steps} learned steps on {settings.inner.scope}, then Adam {start.adam_lr:g}",

@@ -14,7 +14,7 @@ import warnings
 from typing import Any, NoReturn
 
 import jax
-from jax.experimental import multihost_utils
+import numpy as np
 
 from metastyle.config import PEER_TIMEOUT
 from metastyle.errors import RETRY, TOLD, InputError, one_line
@@ -40,6 +40,7 @@ def join(timeout: int = PEER_TIMEOUT) -> None:
             if not value.isdigit():
                 raise InputError(f"`{variable}`: expected a number beside JAX_COORDINATOR_ADDRESS, got {value!r}")
             given[name] = int(value)
+    jax.config.update("jax_enable_preemption_service", False)  # Company stops the run, and no slower
     try:
         with warnings.catch_warnings(action="ignore"):  # of a pod that is no cluster
             jax.distributed.initialize(
@@ -83,10 +84,18 @@ class Company(contextlib.AbstractContextManager):
             if error is not None:
                 _end(error)
 
-    def stops(self, step: int) -> bool:
-        """Called by all after each step: whether it is the last, for one of them was asked to stop."""
+    def asked(self, tasks: int) -> np.ndarray:
+        """float32[tasks], for the batch of the next step: whether this process was asked to stop."""
+        return np.full(tasks, self._stop.requested, np.float32)
+
+    def stops(self, before: jax.Array | None) -> bool:
+        """Called by all after each step: whether it is the last, for one of them was asked to stop.
+
+        before: the mean of `asked` over all tasks in the step before (None: there was none). A process alone knows
+        without it.
+        """
         self._seen = time.monotonic()
-        return multihost_utils.reached_preemption_sync_point(step) if self._many else self._stop.requested
+        return before is not None and float(before) > 0 if self._many else self._stop.requested
 
     def _watch(self) -> None:
         while not self._over.wait(min(1.0, self._timeout / 4)):

@@ -28,13 +28,16 @@ class RunLog:
         self._csv = open(workdir / "metrics.csv" if main else os.devnull, "a", newline="")  # noqa: SIM115
         self._events = SummaryWriter(str(workdir / "events"), purge_step=start or None, write_to_disk=main)
         self._bar = tqdm(total=steps, initial=start, unit="step", mininterval=1.0, disable=not main)
-        self._waited, self._since = 0.0, time.monotonic()
+        self._waited, self._since, self._first = 0.0, time.monotonic(), None
 
     def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         self._bar.close()
+        if kind is None and self._first is not None and self._bar.n > self._first[0]:
+            (step, began), done = self._first, self._bar.n
+            self.say(f"{done - step} steps after step {step}: {(done - step) / (self._since - began):.3g} steps/s")
         told = (OSError,) if kind else ()  # it may be that nothing can be written, which is told already
         with contextlib.suppress(*told):
             self._csv.close()
@@ -70,6 +73,7 @@ class RunLog:
         self._bar.set_postfix_str(f"{self._shown} {mean:.3f}, data wait {share:.0%}", refresh=False)
         self._bar.update(len(rows))
         self._waited, self._since = waited, time.monotonic()
+        self._first = self._first or (self._bar.n, self._since)  # before, it was compiled
 
     def picture(self, grid: np.ndarray, step: int) -> None:
         self._pictures.mkdir(exist_ok=True)

@@ -1,6 +1,5 @@
 """How long work is asked to stop: it saves, ends, and the same line continues it."""
 
-import os
 import signal
 from typing import Any
 
@@ -8,14 +7,9 @@ from typing import Any
 class StopSignal:
     """Notes SIGTERM and SIGINT in `requested`: the loop saves and ends. A second SIGINT interrupts at once."""
 
-    def __init__(self, passed_on: bool = False):
-        """passed_on: SIGTERM is left to whoever handles it (of several processes, JAX), and SIGINT becomes one."""
-        self._passed_on = passed_on
-
     def __enter__(self) -> "StopSignal":
         self.requested = False
-        noted = (signal.SIGINT,) if self._passed_on else (signal.SIGTERM, signal.SIGINT)
-        self._before = {s: signal.signal(s, self._note) for s in noted}
+        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -26,5 +20,3 @@ class StopSignal:
         self.requested = True
         if number == signal.SIGINT:
             signal.signal(number, self._before[number])
-            if self._passed_on:
-                os.kill(os.getpid(), signal.SIGTERM)

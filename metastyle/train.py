@@ -20,6 +20,7 @@ from metastyle.stopping import StopSignal
 from metastyle.tasks import Prefetcher, Task, TaskSampler
 
 LOGGED = ("loss", "query", "support_first", "support_mean", "gradient_norm")
+ASKED = "asked"
 _VAL_STYLES = 4
 _TUNING_TASKS = 4
 
@@ -42,16 +43,16 @@ def train(
     run, outer = settings.run, settings.outer
     mesh.enable_compile_cache()
     parallel = mesh.Parallel(run.parallel, outer.tasks)
-    params = _networks(settings) if params is None else params
+    params = networks(settings) if params is None else params
     if problem is None:
         problem = adapt.style_problem(settings.generator, settings.loss, bool(outer.vgg))
     problem = problem._replace(prepare=jax.jit(problem.prepare))  # one program outside the step too, for pictures
     sampler, val = TaskSampler(settings), val_tasks(settings)
     state = meta.initial_state(settings, begin(settings) if settings.start else None)
-    main, many = jax.process_index() == 0, jax.process_count() > 1
+    main = jax.process_index() == 0
     workdir = Path(workdir)
 
-    with checkpoint.Checkpoints(workdir / "checkpoints", run.keep_checkpoints) as saved, StopSignal(many) as stop:
+    with checkpoint.Checkpoints(workdir / "checkpoints", run.keep_checkpoints) as saved, StopSignal() as stop:
         # Resume policy: 1. the newest checkpoint that can be read, 2. else the start. Tasks are a function of (seed,
         # step), so there is nothing else to restore; rows of metrics.csv beyond it are dropped and written again.
         checkpoint.claim(workdir, settings, saved.latest() or 0)
@@ -63,22 +64,21 @@ def train(
         state = state if start else parallel.replicate(state)
         replicas = parallel.replicate(params)
         tasks = parallel.local_indices(outer.tasks)
-        take_step, first_order, pending, stopping = None, None, [], False
+        take_step, first_order, before, pending, stopping = None, None, None, [], False
         with (
             RunLog(workdir, start, run.steps, LOGGED, "query", main) as log,
             Prefetcher(sampler.task, tasks, start, run.steps, threads=settings.data.threads) as batches,
             Company(stop, timeout) as company,
         ):
             for step, batch in batches:
-                batch = parallel.split(batch)
+                batch = parallel.split((batch, company.asked(len(tasks))))
                 if meta.is_first_order(settings, step) != first_order:
                     first_order = meta.is_first_order(settings, step)
                     take_step, told = _compile(problem, settings, first_order, parallel, (state, batch, replicas))
                     log.say(told if step > start else f"{_derived(settings, parallel, state, start)}; {told}")
                 state, metrics = take_step(state, batch, replicas)
-                if pending:
-                    jax.block_until_ready(pending[-1])  # no step is started before the one before the last is done
-                done, stopping = step + 1, company.stops(step + 1)
+                jax.block_until_ready(before)  # no step is started before the one before the last is done
+                done, stopping, before = step + 1, company.stops(before), metrics.pop(ASKED)
                 pending.append((done, metrics))
                 saving = stopping or done == run.steps or done % run.checkpoint_every == 0
                 if saving or done % run.log_every == 0:
@@ -102,7 +102,7 @@ def train(
     return True
 
 
-def _networks(settings: config.Config) -> Any:
+def networks(settings: config.Config) -> Any:
     """The loss networks, as adapt.style_problem takes them."""
     inner = vgg.load(settings.vgg)
     encoder.check(settings, inner)
@@ -192,12 +192,23 @@ def _derived(settings: config.Config, parallel: mesh.Parallel, state: meta.State
     )
 
 
+def _step(problem, settings, first_order, state, batch, params, axis):
+    """meta.outer_step, with the mean of Company.asked among the metrics: it travels in the same all-reduce."""
+    tasks, asked = batch
+    state, metrics = meta.outer_step(problem, settings, first_order, state, tasks, params, axis)
+    return state, metrics | {ASKED: jax.lax.pmean(asked.mean(), axis)}
+
+
 def _compile(problem, settings, first_order, parallel, arguments):
     began = time.monotonic()
-    step = parallel.compile(functools.partial(meta.outer_step, problem, settings, first_order))
+    step = parallel.compile(functools.partial(_step, problem, settings, first_order))
     compiled = step.lower(*arguments).compile()
     memory = compiled.memory_analysis()
     temporary = f"{memory.temp_size_in_bytes / 2**20:.0f} MiB" if memory else "unknown"
     order = "first-order" if first_order else "second-order"
     kind = "Reptile" if settings.outer.update == "reptile" else order
-    return compiled, f"compiled the {kind} step in {time.monotonic() - began:.0f} s, temporary memory {temporary}"
+    told = f"compiled the {kind} step in {time.monotonic() - began:.0f} s, temporary memory {temporary}"
+    if len(parallel.devices) > 1:
+        sent = mesh.traffic(compiled.as_text())
+        told += f", {sum(size for _, size in sent):,} bytes in {len(sent)} {' and '.join({kind for kind, _ in sent})}"
+    return compiled, told

@@ -180,6 +180,15 @@ def test_a_bundle_learns_with_its_own_network_whatever_judges(whole, start, tmp_
     assert line(found, "ours", 2)["J"] != line(whole[0], "ours", 2)["J"]
 
 
+def test_a_bundle_in_half_precision_is_close_and_not_the_same(whole, start, tmp_path):
+    bundles.save_bundle(tmp_path / "b", start)
+    starts = evaluate.load([f"ours={tmp_path}/b"], dtype=["ours=bfloat16"])
+    found = evaluate.run(protocol(methods=("identity",)), starts, tmp_path / "out")
+    for k in (0, 2):
+        exact, half = (line(results, "ours", k)["J"] for results in (whole[0], found))
+        assert exact != half == pytest.approx(exact, rel=0.02)
+
+
 def test_checkpoints_are_followed_and_kept(tmp_path):
     settings = dataclasses.replace(toy.settings(inner={"steps": 1}, run={"steps": 4}), vgg="random")
     run, out = tmp_path / "run", tmp_path / "out"
@@ -298,6 +307,10 @@ def test_command_line_mistakes(start, tmp_path):
         evaluate.load([f"ours={tmp_path}/b"], learn_with=["yours=random"])
     with pytest.raises(FileNotFoundError, match="`learn_with`: expected NAME=WEIGHTS, a file, got 'ours=nowhere'"):
         evaluate.load([f"ours={tmp_path}/b"], learn_with=["ours=nowhere"])
+    with pytest.raises(InputError, match="`dtype`: expected the name of a bundle, ours, got yours"):
+        evaluate.load([f"ours={tmp_path}/b"], dtype=["yours=bfloat16"])
+    with pytest.raises(InputError, match="dtype`: expected .*float32.*, got 'half'"):
+        evaluate.load([f"ours={tmp_path}/b"], dtype=["ours=half"])
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="`out`: cannot make"):
         evaluate.run(protocol(methods=("identity",)), {}, tmp_path / "file" / "out")

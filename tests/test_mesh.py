@@ -1,16 +1,15 @@
 """N devices = 1 device, for both ways of spreading the outer step."""
 
 import functools
-import re
 
 import jax
 import numpy as np
 import pytest
 import toy
 
-from metastyle import meta
+from metastyle import meta, train
 from metastyle.errors import InputError
-from metastyle.mesh import Parallel
+from metastyle.mesh import Parallel, traffic
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -45,14 +44,22 @@ def test_n_devices_are_one_device(mode, count):
 
 def test_devices_talk_once_a_step_of_the_meta_gradient_and_the_metrics():
     parallel, state = Parallel("shard_map", 4, jax.devices()[:4]), meta.initial_state(SETTINGS)
-    step = parallel.compile(functools.partial(meta.outer_step, toy.problem(), SETTINGS, False))
-    arguments = parallel.replicate(state), parallel.split(toy.tasks(4)), parallel.replicate(toy.VGG)
-    text = step.lower(*arguments).compile().as_text()
-    talk = re.findall(r"= (.*) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)\S*\(", text)
-    assert [kind for _, kind in talk] == ["all-reduce"]
-    shapes = re.findall(r"f32\[([\d,]*)\]", talk[0][0])
-    sent = sum(np.prod([int(n) for n in shape.split(",") if n]) for shape in shapes)
-    assert sent == sum(x.size for x in jax.tree.leaves(state["meta"])) + 4
+    step = parallel.compile(functools.partial(train._step, toy.problem(), SETTINGS, False))
+    batch = parallel.split((toy.tasks(4), np.zeros(4, np.float32)))
+    arguments = parallel.replicate(state), batch, parallel.replicate(toy.VGG)
+    sent = sum(x.size for x in jax.tree.leaves(state["meta"])) + 5
+    assert traffic(step.lower(*arguments).compile().as_text()) == [("all-reduce", 4 * sent)]
+
+
+def test_collectives_are_found_in_every_spelling():
+    text = """
+  %all-reduce.1 = (f32[8,8]{1,0}, bf16[], f32[3]{0}) all-reduce(%a, %b, %c), channel_id=1
+  %start = f32[2,3]{1,0:T(8,128)} all-reduce-start(%d)
+  %done = f32[2,3]{1,0:T(8,128)} all-reduce-done(%start)
+  %gathered = f32[16]{0} all-gather(%e), dimensions={0}
+  %sum = f32[16]{0} add(%gathered, %all-reduce.1)
+"""
+    assert traffic(text) == [("all-reduce", 4 * 64 + 2 + 12), ("all-reduce", 24), ("all-gather", 64)]
 
 
 def test_tasks_that_do_not_divide_are_refused_with_both_numbers():

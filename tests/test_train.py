@@ -14,7 +14,7 @@ import pytest
 import toy
 from tensorboardX.proto.event_pb2 import Event
 
-from metastyle import bundles, checkpoint, config, images, meta, rates, runlog, train
+from metastyle import bundles, checkpoint, config, generator, images, meta, rates, runlog, train
 from metastyle.errors import InputError
 from metastyle.mesh import Parallel
 from metastyle.stopping import StopSignal
@@ -146,6 +146,10 @@ def test_derived_sizes_are_told_and_the_one_switch_of_order(finished):
     assert told.count("compiled the first-order step") == told.count("compiled the second-order step") == 1
     assert told.index("first-order") < told.index("second-order") < told.index("wrote")
     assert "temporary memory" in told and "MiB" in told
+    sent = 4 * sum(generator.count(part) for part in meta.initial_meta(toy_settings()).values())
+    (told_sent, _) = re.findall(r"(\d+) bytes in 1 all-reduce", told)
+    assert sent < int(told_sent) <= sent + 4 * len(train.LOGGED), "the meta-gradient and a few metrics"
+    assert re.search(r"5 steps after step 2: [\d.]+ steps/s", told)
 
 
 def test_compiled_once_and_once_more_at_the_switch(monkeypatch, tmp_path, quick):
@@ -153,7 +157,8 @@ def test_compiled_once_and_once_more_at_the_switch(monkeypatch, tmp_path, quick)
 
     def compile_(problem, settings, first_order, parallel, arguments):
         compiled.append((int(arguments[0]["step"]), first_order))
-        step = lambda state, batch, params: (state | {"step": state["step"] + 1}, dict.fromkeys(train.LOGGED, 1.0))
+        metrics = dict.fromkeys((*train.LOGGED, train.ASKED), 1.0)
+        step = lambda state, batch, params: (state | {"step": state["step"] + 1}, dict(metrics))
         return step, "compiled"
 
     monkeypatch.setattr(train, "_compile", compile_)
