@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from metastyle import large_data
 from metastyle.errors import InputError
 from metastyle.machine import processor, versions
 
@@ -341,5 +342,5 @@ def _stage(name: str) -> Callable[[], Numbers]:
 
 SECTIONS: dict[str, Callable[[], Numbers]] = {
     **{name: _stage(name) for name in STAGES}, "import": importing, "gradients": gradients, "devices": devices,
-    "tiny": tiny, "adapt": adaptation, "quality": quality,
+    "tiny": tiny, "adapt": adaptation, "quality": quality, "large_data": large_data.measure,
 }  # fmt: skip

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from metastyle import benchmark, stages, timing, vgg
+from metastyle import benchmark, large_data, stages, timing, vgg
 from metastyle.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -243,3 +243,10 @@ def test_the_torch_twin_computes_the_same(quick_compile):
     for path, gradient in theirs[1].items():
         gradient = gradient.permute(2, 3, 1, 0) if gradient.ndim == 4 else gradient
         np.testing.assert_allclose(ours[1][path], gradient.numpy(), rtol=1e-3, atol=tolerance, err_msg=path)
+
+
+def test_a_large_data_set_in_small():
+    found = large_data.measure(120)
+    assert found["prepare 12: shards"] == found["prepare 120: shards"] == 1
+    for form in ("tfds", "folder"):
+        assert found[f"{form}, random reads, pictures/s"] > 0 and found[f"{form}, peak memory, MiB"] > 10
