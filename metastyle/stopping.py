@@ -1,7 +1,11 @@
 """How long work is asked to stop: it saves, ends, and the same line continues it."""
 
+import contextlib
 import signal
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from metastyle.errors import Stopped
 
 
 class StopSignal:
@@ -20,3 +24,17 @@ class StopSignal:
         self.requested = True
         if number == signal.SIGINT:
             signal.signal(number, self._before[number])
+
+
+@contextlib.contextmanager
+def stopped_at_once() -> Iterator[None]:
+    """SIGTERM raises errors.Stopped: for work that keeps what it has done, piece by piece."""
+
+    def stop(number: int, frame: Any) -> NoReturn:
+        raise Stopped("stopped; the same line continues")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

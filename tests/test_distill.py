@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -14,8 +15,7 @@ import pytest
 
 from metastyle import config, distill, distill_run, generator, losses, vgg
 from metastyle.config import Distillation
-from metastyle.errors import InputError
-from metastyle.tasks import Prefetcher
+from metastyle.errors import RETRY, InputError
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -212,31 +212,55 @@ def test_painter_and_canvas_follow_the_slim_network_and_it_learns():
 # A run
 
 
+def start(workdir):
+    changes = {
+        "run": {"steps": 12, "log_every": 1, "checkpoint_every": 2, "picture_every": 12},
+        "data": {"size": SIZE, "content": "procedural", "style": "procedural", "procedural_styles": 0.0},
+        "painter": {"arch": "s4,p4-3,skip"},
+    }
+    flags = [f"--config.{part}.{name}={value}" for part, values in changes.items() for name, value in values.items()]
+    single = {"batch": 2, "gallery": 4, "apart": 2, "hold": 3, "renew": 1, "warmup": 1, "vgg": "random", "widths": SLIM}
+    flags += [f"--config.{name}={value}" for name, value in single.items()]
+    line = [sys.executable, "-m", "experiments.distill", "--config=configs/distill.py", f"--workdir={workdir}", *flags]
+    quick = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    return subprocess.Popen(line, cwd=ROOT, env=quick, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def stop(process, workdir, step, number):
+    """Sends the signal once that step is in metrics.csv; returns the status, stdout and stderr."""
+    while process.poll() is None and (not (workdir / "metrics.csv").exists() or last(workdir) < step):
+        time.sleep(0.02)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+def last(workdir):
+    """The latest step in metrics.csv."""
+    found = (workdir / "metrics.csv").read_text().splitlines()[-1].partition(",")[0]
+    return int(found) if found.isdigit() else 0
+
+
 def files(workdir):
     network = vgg.read(workdir / distill_run.FILE_NAME)[0]
     with open(workdir / "metrics.csv", newline="") as file:
         return list(csv.reader(file)), {name: x.tolist() for name, x in network.items()}
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path, monkeypatch, capsys):
-    assert distill_run.run(settings(), tmp_path / "a") is True
-    following = Prefetcher.__next__
-
-    def stopping(self):
-        step, batch = following(self)
-        if step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step, batch
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Prefetcher, "__next__", stopping)
-        assert distill_run.run(settings(), tmp_path / "b") is False
-    assert "stopped after step 3 of 6" in capsys.readouterr().out
-    assert distill_run.run(settings(), tmp_path / "b") is True
+def test_a_run_that_is_stopped_and_killed_goes_on_as_if_it_had_been_left_alone(tmp_path):
+    out, err = start(tmp_path / "a").communicate(timeout=240)
+    assert f"wrote {tmp_path}/a" in out, err
+    status, out, err = stop(start(tmp_path / "b"), tmp_path / "b", 3, signal.SIGTERM)
+    assert status == RETRY, err
+    stopped = last(tmp_path / "b")
+    assert out.endswith(f"stopped after step {stopped} of 12; the same line continues\n") and stopped < 10
+    assert stop(start(tmp_path / "b"), tmp_path / "b", stopped + 1, signal.SIGKILL)[0] == -signal.SIGKILL
+    out, err = start(tmp_path / "b").communicate(timeout=240)
+    assert f"wrote {tmp_path}/b" in out, err
     rows, network = files(tmp_path / "a")
     assert (rows, network) == files(tmp_path / "b")
-    assert [row[0] for row in rows] == ["step", "2", "4", "6"] and rows[0][1:] == list(distill.METRICS)
-    assert (tmp_path / "a/pictures/step_0000006.png").exists()
+    assert [row[0] for row in rows] == ["step", *map(str, range(1, 13))] and rows[0][1:] == list(distill.METRICS)
+    assert (tmp_path / "a/pictures/step_0000012.png").exists()
     loaded = vgg.load(tmp_path / "a" / distill_run.FILE_NAME)
     assert tuple(loaded[layer]["kernel"].shape[-1] for layer in vgg.LAYERS) == SLIM
 

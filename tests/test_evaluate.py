@@ -2,19 +2,26 @@
 
 import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import toy
 
 from metastyle import bundles, checkpoint, config, evaluate, images, johnson, judge, losses, meta, methods, results, vgg
-from metastyle.errors import InputError
+from metastyle.errors import RETRY, InputError
 from metastyle.methods import Method
 from metastyle.pairs import Pair, Pairs
 from metastyle.results import assemble, interval, reach
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
+ROOT = Path(__file__).resolve().parents[1]
 TIMES = ("adapt_s", "stylize_ms")
 
 
@@ -118,6 +125,37 @@ def test_nothing_is_done_twice(whole, start, monkeypatch):
     found, out = whole
     monkeypatch.setattr(evaluate.Cell, "fill", lambda *_: pytest.fail("a cell was filled again"))
     assert untimed(evaluate.run(protocol(), {"ours": start}, out)) == untimed(found)
+
+
+def test_a_stopped_and_killed_evaluation_goes_on_as_if_it_had_been_left_alone(start, tmp_path):
+    bundles.save_bundle(tmp_path / "b", start)
+    flags = ["--contents=procedural", "--styles=procedural", "--pairs=6", "--size=32", "--vgg=random", "--steps=0,1,40"]
+    flags += [f"--bundle=ours={tmp_path}/b", "--methods=identity"]
+    quick = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
+    def run(folder, number=None):
+        """Runs, or sends the signal once one more cell of `ours` is there; the status, stdout and stderr."""
+        line = [sys.executable, "-m", "experiments.evaluate", *flags, f"--out={tmp_path / folder}"]
+        process = subprocess.Popen(line, cwd=ROOT, env=quick, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        cells = tmp_path / folder / "cells/ours"
+        count = lambda: len(list(cells.glob("*.json"))) if cells.exists() else 0
+        before = count()
+        while number and process.poll() is None and count() == before:
+            time.sleep(0.01)
+        if number:
+            process.send_signal(number)
+        out, err = process.communicate(timeout=240)
+        return process.returncode, out, err
+
+    assert run("alone")[0] == 0
+    status, out, err = run("stopped", signal.SIGTERM)
+    assert (status, out.splitlines()[-1]) == (RETRY, "stopped; the same line continues"), err
+    assert "Traceback" not in err and not (tmp_path / "stopped/results.json").exists()
+    assert run("stopped", signal.SIGKILL)[0] == -signal.SIGKILL
+    assert not (tmp_path / "stopped/results.json").exists()
+    assert run("stopped")[0] == 0
+    alone, stopped = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("alone", "stopped"))
+    assert untimed(alone) == untimed(stopped)
 
 
 def test_only_what_changed_is_done_again(whole, start, monkeypatch):
