@@ -103,7 +103,9 @@ def _by_adam(start: bundles.Bundle) -> bundles.Bundle:
     inner = dataclasses.replace(start.config.inner, scope="all", steps=0)
     fast = start.meta["fast"] | start.meta["slow"]
     learned = {"fast": fast, "slow": {}, "log_lr": adapt.initial_log_lr(fast, inner)}
-    return bundles.Bundle(dataclasses.replace(start.config, inner=inner), learned, _METASTYLE_ADAM_LR)
+    deployed = bundles.Bundle(dataclasses.replace(start.config, inner=inner), learned, _METASTYLE_ADAM_LR)
+    # Its training is what it was: the inner steps, which are gone from the settings, saw photographs too.
+    return dataclasses.replace(deployed, seen_before=start.pictures_seen - deployed.pictures_seen)
 
 
 def parse_part(text: str) -> tuple[int, int]:

@@ -30,7 +30,9 @@ INPUTS = ("photograph", "style picture")  # the bounds: judged as if they were o
 _TEMPLATES = Path(__file__).resolve().parent / "assets" / "report"
 _BUDGET = 13_000_000  # characters of all pictures of a page
 _LADDER = ((512, 90), (256, 85), (256, 75), (192, 75), (160, 70), (128, 60))  # longer side in px, JPEG quality
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # Okabe and Ito
+_COLOURS = (  # Okabe and Ito, and two of Tol's
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#882255", "#999933",
+)  # fmt: skip
 _Z95 = 1.959963984540054
 
 
@@ -341,7 +343,7 @@ def _curve(results: dict[str, Any]) -> bytes:
         if curve := results["curves"].get(name):
             mean, low, high = ([math.nan if x is None else x for x in curve[key]] for key in ("J", "low", "high"))
             lines += axes.plot(curve["steps"], mean, marker=marker, markersize=5, color=colour, linewidth=1.8)
-            axes.fill_between(curve["steps"], low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.fill_between(curve["steps"], low, high, color=colour, alpha=0.1, linewidth=0)
             labels.append(name)
             last = max(last, *curve["steps"])
         else:  # one pass, however many steps the others take

@@ -336,7 +336,10 @@ def test_command_line_mistakes(start, tmp_path):
     with pytest.raises(InputError, match="`steps`: expected whole numbers from 0, got 0,x"):
         evaluate.settings(None, {"steps": ["0", "x"]})
     bundles.save_bundle(tmp_path / "b", start)
-    assert list(evaluate.load([f"ours={tmp_path}/b", f"{tmp_path}/b"])) == ["ours", f"{tmp_path}/b"]
+    both = evaluate.load([f"ours={tmp_path}/b", f"{tmp_path}/b"], ["ours"])
+    assert list(both) == ["ours", f"{tmp_path}/b"]
+    assert both["ours"].config.inner.steps == 0 < start.config.inner.steps
+    assert both["ours"].pictures_seen == start.pictures_seen > 0, "its training is what it was"
     with pytest.raises(InputError, match="`bundle`: expected different names, got ours twice"):
         evaluate.load([f"ours={tmp_path}/b", f"ours={tmp_path}/b"])
     with pytest.raises(InputError, match="`adam_all`: expected the name of a bundle, ours, got yours"):
