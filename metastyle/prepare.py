@@ -111,7 +111,8 @@ def _write(source: FolderSource, out: Path, name: str, val: float, max_side: int
             writer.add_examples({split: waiting[split]})
             waiting[split] = []
 
-    for i, file in enumerate(tqdm(source.files, desc="preparing", unit=" pictures")):
+    for i in tqdm(range(len(source)), desc="preparing", unit=" pictures"):
+        file = source.file(i)
         try:
             stored = file.read_bytes()
             encoded = _encode(file, stored, max_side)

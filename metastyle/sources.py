@@ -89,28 +89,33 @@ class FolderSource:
         self._root, self._argument = Path(folder), name
         if not self._root.is_dir():
             raise FileNotFoundError(f"`{name}`: no such folder: {str(folder)!r}")
-        self.files = sorted(_pictures(self._root), key=lambda file: file.relative_to(self._root).as_posix())
-        if not self.files:
+        self._names = sorted(_pictures(self._root))  # strings: a Path for each of a million would take hundreds of MB
+        if not self._names:
             suffixes = " ".join(sorted(images.IMAGE_SUFFIXES))
             raise InputError(f"`{name}`: expected pictures ({suffixes}) in the folder {str(folder)!r}, got none")
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self._names)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return images.to_uint8(images.load(self.files[index], name=self._argument)[0])
+        return images.to_uint8(images.load(self.file(index), name=self._argument)[0])
+
+    def file(self, index: int) -> Path:
+        return self._root / self._names[index]
 
     def name(self, index: int) -> str:
         """The path inside the folder."""
-        return self.files[index].relative_to(self._root).as_posix()
+        return self._names[index]
 
 
-def _pictures(root: Path) -> Iterator[Path]:
+def _pictures(root: Path) -> Iterator[str]:
+    """Paths inside `root`, with slashes."""
     for folder, inside, files in os.walk(root, followlinks=True):
         inside[:] = [name for name in inside if not name.startswith(".")]
+        prefix = Path(folder).relative_to(root).as_posix()
         for file in files:
             if not file.startswith(".") and os.path.splitext(file)[1].lower() in images.IMAGE_SUFFIXES:
-                yield Path(folder, file)
+                yield file if prefix == "." else f"{prefix}/{file}"
 
 
 class TfdsSource:

@@ -250,15 +250,20 @@ def twin_differences(ours: tuple, theirs: tuple) -> Numbers:
 
 
 def data() -> Numbers:
-    """Pictures per second, decoded and cropped to 256 px: of the sample data where it is, else procedural ones."""
+    """Pictures per second, decoded and cropped to 256 px: of the sample data where it is, else procedural ones.
+
+    Crops are turned a little unless `data.rotate` is 0.
+    """
     folder = paths.sample_data()
     if folder and (folder / "data/content/train").is_dir():
         sources, name = {kind: f"folder:{folder}/data/{kind}/train" for kind in ("content", "style")}, "folder"
     else:
         sources, name = dict.fromkeys(("content", "style"), "procedural"), "procedural"
-    settings = config.from_dict({"data": sources})
-    sampler, out = TaskSampler(settings), {}
-    for threads in sorted({1, settings.data.threads, os.cpu_count() or 1}):
+    turned, out = config.Data().rotate, {}
+    counts = sorted({1, config.Data().threads, os.cpu_count() or 1})
+    for rotate, threads in itertools.product((turned, 0.0), counts):
+        settings = config.from_dict({"data": sources | {"rotate": rotate}})
+        sampler = TaskSampler(settings)
         with Prefetcher(sampler.task, range(settings.outer.tasks), 0, sys.maxsize, threads=threads) as batches:
             next(batches)
             began, pictures = time.perf_counter(), 0
@@ -266,7 +271,7 @@ def data() -> Numbers:
                 _, batch = next(batches)
                 pictures += sum(math.prod(x.shape[:-3]) for x in batch.values())
             rate = pictures / (time.perf_counter() - began)
-        out[f"{name}, {settings.data.size} px, threads = {threads}, pictures/s"] = rate
+        out[f"{name}, {settings.data.size} px, rotate = {rotate:g}, threads = {threads}, pictures/s"] = rate
     return out
 
 
