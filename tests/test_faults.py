@@ -214,9 +214,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(start, finished, small_disk
     started.until(6)
     (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free))
     assert started.ends() == 1, started.output()
-    last = started.output().splitlines()[
-        -1
-    ]  # before it, writers of Orbax whose loop is gone may complain by themselves
+    last = started.output().splitlines()[-1]  # before it, writers of Orbax may complain, when their loop is gone
     assert re.search(r"error: `workdir`: cannot .*No space left on device", last)
     (small_disk / "filler").unlink()
     started = start(small_disk / "a")
