@@ -13,7 +13,8 @@ from metastyle.mesh import Parallel, traffic
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-SETTINGS = toy.settings(outer={"optimizer": "sgd", "lr": 1.0, "lrs_lr": 1.0, "decay": "inverse"})
+SETTINGS = toy.settings(inner={"steps": 2}, outer={"optimizer": "sgd", "lr": 1.0, "lrs_lr": 1.0, "decay": "inverse"})
+TASKS = toy.tasks(8, 2)
 
 
 @functools.cache
@@ -21,7 +22,7 @@ def single_device():
     """Metrics and meta-gradient on one device: plain SGD with rate 1 moves by exactly the gradient."""
     state = meta.initial_state(SETTINGS)
     step = functools.partial(meta.outer_step, toy.problem(), SETTINGS, False)
-    after, metrics = jax.jit(step)(state, toy.tasks(8), toy.VGG)
+    after, metrics = jax.jit(step)(state, TASKS, toy.VGG)
     return jax.tree.map(np.asarray, (metrics, moved(state, after)))
 
 
@@ -36,7 +37,7 @@ def test_n_devices_are_one_device(mode, count):
     parallel = Parallel(mode, 8, jax.devices()[:count])
     before = meta.initial_state(SETTINGS)
     step = parallel.compile(functools.partial(meta.outer_step, toy.problem(), SETTINGS, False))
-    after, spread = step(parallel.replicate(before), parallel.split(toy.tasks(8)), parallel.replicate(toy.VGG))
+    after, spread = step(parallel.replicate(before), parallel.split(TASKS), parallel.replicate(toy.VGG))
     assert toy.relative_error(moved(before, after), gradient) < 1e-5
     for name in ("loss", "query", "support_first", "gradient_norm"):
         np.testing.assert_allclose(spread[name], metrics[name], rtol=1e-5)
@@ -45,7 +46,7 @@ def test_n_devices_are_one_device(mode, count):
 def test_devices_talk_once_a_step_of_the_meta_gradient_and_the_metrics():
     parallel, state = Parallel("shard_map", 4, jax.devices()[:4]), meta.initial_state(SETTINGS)
     step = parallel.compile(functools.partial(train._step, toy.problem(), SETTINGS, False))
-    batch = parallel.split((toy.tasks(4), np.zeros(4, np.float32)))
+    batch = parallel.split((toy.tasks(4, 2), np.zeros(4, np.float32)))
     arguments = parallel.replicate(state), batch, parallel.replicate(toy.VGG)
     sent = sum(x.size for x in jax.tree.leaves(state["meta"])) + 5
     assert traffic(step.lower(*arguments).compile().as_text()) == [("all-reduce", 4 * sent)]
