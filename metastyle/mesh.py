@@ -74,7 +74,7 @@ class Parallel:
 
 
 def traffic(program: str) -> list[tuple[str, int]]:
-    """(kind, bytes of its operands on each device) of every collective in the HLO text of a compiled program."""
+    """(kind, bytes of its result on a device) of every collective in the HLO text of a compiled program."""
     found = re.findall(rf"= (.*?) ({'|'.join(_COLLECTIVES)})(?:-start)?\(", program)
     return [(kind, sum(_size(*shape) for shape in _SHAPE.findall(shapes))) for shapes, kind in found]
 
