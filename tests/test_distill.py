@@ -1,6 +1,7 @@
 """Distillation: where it starts, what it asks for, whom it learns from; and a run that stops and goes on."""
 
 import csv
+import dataclasses
 import os
 import signal
 import subprocess
@@ -15,7 +16,8 @@ import pytest
 
 from metastyle import config, distill, distill_run, generator, losses, vgg
 from metastyle.config import Distillation
-from metastyle.errors import RETRY, InputError
+from metastyle.errors import InputError
+from metastyle.tasks import Prefetcher
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -212,27 +214,16 @@ def test_painter_and_canvas_follow_the_slim_network_and_it_learns():
 # A run
 
 
-def start(workdir):
-    changes = {
-        "run": {"steps": 12, "log_every": 1, "checkpoint_every": 2, "picture_every": 12},
-        "data": {"size": SIZE, "content": "procedural", "style": "procedural", "procedural_styles": 0.0},
-        "painter": {"arch": "s4,p4-3,skip"},
-    }
-    flags = [f"--config.{part}.{name}={value}" for part, values in changes.items() for name, value in values.items()]
-    single = {"batch": 2, "gallery": 4, "apart": 2, "hold": 3, "renew": 1, "warmup": 1, "vgg": "random", "widths": SLIM}
-    flags += [f"--config.{name}={value}" for name, value in single.items()]
-    line = [sys.executable, "-m", "experiments.distill", "--config=configs/distill.py", f"--workdir={workdir}", *flags]
-    quick = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    return subprocess.Popen(line, cwd=ROOT, env=quick, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def stop(process, workdir, step, number):
-    """Sends the signal once that step is in metrics.csv; returns the status, stdout and stderr."""
-    while process.poll() is None and (not (workdir / "metrics.csv").exists() or last(workdir) < step):
-        time.sleep(0.02)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=240)
-    return process.returncode, out, err
+def killed(chosen, workdir, step):
+    """A run of `chosen` in a process of its own, killed once that step is in metrics.csv."""
+    code = "from metastyle import config, distill_run; import sys; distill_run.run(config.from_dict("
+    code += f"{dataclasses.asdict(chosen)!r}, config.Distillation), sys.argv[1])"
+    like_here = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_NUM_CPU_DEVICES": str(jax.device_count())}
+    with subprocess.Popen([sys.executable, "-c", code, str(workdir)], cwd=ROOT, env=like_here) as process:
+        while process.poll() is None and (not (workdir / "metrics.csv").exists() or last(workdir) < step):
+            time.sleep(0.02)
+        process.kill()
+    return process.returncode
 
 
 def last(workdir):
@@ -247,20 +238,27 @@ def files(workdir):
         return list(csv.reader(file)), {name: x.tolist() for name, x in network.items()}
 
 
-def test_a_run_that_is_stopped_and_killed_goes_on_as_if_it_had_been_left_alone(tmp_path):
-    out, err = start(tmp_path / "a").communicate(timeout=240)
-    assert f"wrote {tmp_path}/a" in out, err
-    status, out, err = stop(start(tmp_path / "b"), tmp_path / "b", 3, signal.SIGTERM)
-    assert status == RETRY, err
-    stopped = last(tmp_path / "b")
-    assert out.endswith(f"stopped after step {stopped} of 12; the same line continues\n") and stopped < 10
-    assert stop(start(tmp_path / "b"), tmp_path / "b", stopped + 1, signal.SIGKILL)[0] == -signal.SIGKILL
-    out, err = start(tmp_path / "b").communicate(timeout=240)
-    assert f"wrote {tmp_path}/b" in out, err
+def test_a_run_that_is_killed_and_stopped_goes_on_as_if_it_had_been_left_alone(tmp_path, monkeypatch, capsys):
+    chosen = settings(run={"steps": 24, "log_every": 1, "checkpoint_every": 2, "picture_every": 24})
+    assert distill_run.run(chosen, tmp_path / "a") is True
+    assert killed(chosen, tmp_path / "b", 3) == -signal.SIGKILL
+    at, following = last(tmp_path / "b") + 1, Prefetcher.__next__
+
+    def stopping(self):
+        step, batch = following(self)
+        if step == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step, batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Prefetcher, "__next__", stopping)
+        assert distill_run.run(chosen, tmp_path / "b") is False
+    assert f"stopped after step {at + 1} of 24" in capsys.readouterr().out
+    assert distill_run.run(chosen, tmp_path / "b") is True
     rows, network = files(tmp_path / "a")
     assert (rows, network) == files(tmp_path / "b")
-    assert [row[0] for row in rows] == ["step", *map(str, range(1, 13))] and rows[0][1:] == list(distill.METRICS)
-    assert (tmp_path / "a/pictures/step_0000012.png").exists()
+    assert [row[0] for row in rows] == ["step", *map(str, range(1, 25))] and rows[0][1:] == list(distill.METRICS)
+    assert (tmp_path / "a/pictures/step_0000024.png").exists()
     loaded = vgg.load(tmp_path / "a" / distill_run.FILE_NAME)
     assert tuple(loaded[layer]["kernel"].shape[-1] for layer in vgg.LAYERS) == SLIM
 

@@ -11,8 +11,8 @@ MODULES = {path.stem: path for path in (ROOT / "metastyle").glob("*.py") if path
 
 # Each of these stands on those before it, never on those after it or beside it.
 CHAIN = [
-    {"errors", "paths", "stopping"},
-    {"config", "images", "procedural"},
+    {"errors", "paths"},
+    {"config", "images", "procedural", "stopping"},
     {"vgg", "generator", "sources"},
     {"losses", "tasks", "pairs", "metrics"},
     {"adapt", "gatys"},
