@@ -92,30 +92,33 @@ class Pairs:
             self._styles.name(self._style[style]),
             self._square("content", content),
             self._square("style", self._style[style]),
-            self._support(judged),
+            [self._square("content", i) for i in self._support(judged)],
         )
 
-    def _support(self, judged: int) -> list[np.ndarray]:
+    def _support(self, judged: int) -> list[int]:
         found, count = [], len(self._content)
         for i in range(judged + 1, judged + count):
             if len(found) == SUPPORT:
                 break
             try:
-                found.append(self._square("content", self._content[i % count]))
+                self._square("content", self._content[i % count])
             except (InputError, OSError):
                 continue  # it is named when it comes to be judged
+            found.append(self._content[i % count])
         return found
 
     def _read(self, kind: str, index: int) -> np.ndarray:
         return square(self._contents if kind == "content" else self._styles, index, self._size)
 
-    @functools.cache  # noqa: B019  (as long as the process, and so are the pairs)
     def digest(self, index: int) -> str:
         """Of the pixels of a pair and of its support."""
-        pair, found = self[index], hashlib.sha256()
-        for picture in (pair.content, pair.style, *pair.support):
-            found.update(np.ascontiguousarray(picture).tobytes())
-        return found.hexdigest()
+        judged, style = self._order[index]
+        pixels = [self._pixels("content", i) for i in (self._content[judged], *self._support(judged))]
+        return hashlib.sha256(" ".join([self._pixels("style", self._style[style]), *pixels]).encode()).hexdigest()
+
+    @functools.cache  # noqa: B019  (as long as the process, and so are the pairs)
+    def _pixels(self, kind: str, index: int) -> str:
+        return hashlib.sha256(np.ascontiguousarray(self._square(kind, index)).tobytes()).hexdigest()
 
     def readable(self) -> tuple[list[int], list[Skipped]]:
         """Reads every pair's pictures: the pairs that can be judged, and the pictures that can't be read.
