@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import toy
@@ -131,30 +132,32 @@ def test_a_stopped_and_killed_evaluation_goes_on_as_if_it_had_been_left_alone(st
     bundles.save_bundle(tmp_path / "b", start)
     flags = ["--contents=procedural", "--styles=procedural", "--pairs=6", "--size=32", "--vgg=random", "--steps=0,1,40"]
     flags += [f"--bundle=ours={tmp_path}/b", "--methods=identity"]
-    quick = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    quick = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_NUM_CPU_DEVICES": str(jax.device_count())}
 
-    def run(folder, number=None):
-        """Runs, or sends the signal once one more cell of `ours` is there; the status, stdout and stderr."""
-        line = [sys.executable, "-m", "experiments.evaluate", *flags, f"--out={tmp_path / folder}"]
+    def run(number):
+        """Runs, and sends the signal once one more cell of `ours` is there; the status, stdout and stderr."""
+        line = [sys.executable, "-m", "experiments.evaluate", *flags, f"--out={tmp_path}/out"]
         process = subprocess.Popen(line, cwd=ROOT, env=quick, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        cells = tmp_path / folder / "cells/ours"
+        cells = tmp_path / "out/cells/ours"
         count = lambda: len(list(cells.glob("*.json"))) if cells.exists() else 0
         before = count()
-        while number and process.poll() is None and count() == before:
+        while process.poll() is None and count() == before:
             time.sleep(0.01)
-        if number:
-            process.send_signal(number)
+        process.send_signal(number)
         out, err = process.communicate(timeout=240)
         return process.returncode, out, err
 
-    assert run("alone")[0] == 0
-    status, out, err = run("stopped", signal.SIGTERM)
+    status, out, err = run(signal.SIGTERM)
     assert (status, out.splitlines()[-1]) == (RETRY, "stopped; the same line continues"), err
-    assert "Traceback" not in err and not (tmp_path / "stopped/results.json").exists()
-    assert run("stopped", signal.SIGKILL)[0] == -signal.SIGKILL
-    assert not (tmp_path / "stopped/results.json").exists()
-    assert run("stopped")[0] == 0
-    alone, stopped = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("alone", "stopped"))
+    assert "Traceback" not in err
+    assert run(signal.SIGKILL)[0] == -signal.SIGKILL
+    assert not (tmp_path / "out/results.json").exists()
+    settings = protocol(methods=("identity",), pairs=6, steps=(0, 1, 40))
+    starts = evaluate.load([f"ours={tmp_path}/b"])
+    kept = {file: file.read_bytes() for file in (tmp_path / "out/cells/ours").iterdir()}
+    alone, stopped = (evaluate.run(settings, starts, tmp_path / name) for name in ("alone", "out"))
+    complete = [file for file, content in kept.items() if json.loads(content)["complete"]]
+    assert len(complete) >= 1 and all(file.read_bytes() == kept[file] for file in complete), "what was done is kept"
     assert untimed(alone) == untimed(stopped)
 
 
