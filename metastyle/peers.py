@@ -6,6 +6,7 @@ JAX's own service connects them (`jax.distributed`). A run of one process needs 
 import contextlib
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -40,7 +41,7 @@ def join(timeout: int = PEER_TIMEOUT) -> None:
             if not value.isdigit():
                 raise InputError(f"`{variable}`: expected a number beside JAX_COORDINATOR_ADDRESS, got {value!r}")
             given[name] = int(value)
-    jax.config.update("jax_enable_preemption_service", False)  # Company stops the run, and no slower
+    before = signal.getsignal(signal.SIGTERM)
     try:
         with warnings.catch_warnings(action="ignore"):  # of a pod that is no cluster
             jax.distributed.initialize(
@@ -58,6 +59,7 @@ def join(timeout: int = PEER_TIMEOUT) -> None:
         raise InputError(
             f"`JAX_COORDINATOR_ADDRESS`: not all processes met within {timeout} s ({one_line(error)[:200]})"
         ) from None
+    signal.signal(signal.SIGTERM, before)  # JAX takes it for a service of its own, which nobody asks: see Company
 
 
 class Company(contextlib.AbstractContextManager):
