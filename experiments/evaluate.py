@@ -39,19 +39,16 @@ def main(_: list[str]) -> None:
     given = {name: flags.FLAGS[name].value for name in _SETTINGS if flags.FLAGS[name].value is not None}
     settings = evaluate.settings(_CONFIG.value, given)
     part = evaluate.parse_part(_PART.value)
-    with stopped_at_once():
-        results = _results(evaluate, settings, part)
-    if results:
-        print(evaluate.summary(results, _OUT.value))
-
-
-def _results(evaluate, settings, part):
     if _CHECKPOINTS.value and (_BUNDLES.value or _ADAM_ALL.value or _LEARN_WITH.value or _DTYPE.value):
         raise InputError("`bundle`: expected bundles or --checkpoints, got both; evaluate them one after the other")
-    if _CHECKPOINTS.value:
-        return evaluate.follow(settings, _CHECKPOINTS.value, _OUT.value, part, watch=_WATCH.value)
-    starts = evaluate.load(_BUNDLES.value, _ADAM_ALL.value, _LEARN_WITH.value, _DTYPE.value)
-    return evaluate.run(settings, starts, _OUT.value, part)
+    with stopped_at_once():
+        if _CHECKPOINTS.value:
+            results = evaluate.follow(settings, _CHECKPOINTS.value, _OUT.value, part, watch=_WATCH.value)
+        else:
+            starts = evaluate.load(_BUNDLES.value, _ADAM_ALL.value, _LEARN_WITH.value, _DTYPE.value)
+            results = evaluate.run(settings, starts, _OUT.value, part)
+    if results:
+        print(evaluate.summary(results, _OUT.value))
 
 
 if __name__ == "__main__":

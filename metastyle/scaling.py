@@ -74,8 +74,9 @@ def work(settings: config.Config, tasks: int) -> Work:
     state, params = jax.eval_shape(lambda: meta.initial_state(settings)), train.networks(settings)
     problem = adapt.style_problem(settings.generator, settings.loss, bool(outer.vgg))
     step = functools.partial(meta.outer_step, problem, settings, inner.first_order)
+    # The norm of the meta-gradient is not sent, but ASKED is: as many numbers as are logged.
     sent = 4 * (sum(generator.count(part) for part in state["meta"].values()) + len(train.LOGGED))
-    pictures = settings.data.shots + inner.steps * inner.support + outer.query
+    pictures = sum(math.prod(x.shape[:-3]) for x in task.values())
     return Work(tasks * timing.flops(step, state, task, params), sent, tasks * pictures)
 
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy_train
 
 from metastyle import config, distill, distill_run, generator, losses, vgg
 from metastyle.config import Distillation
@@ -220,16 +221,10 @@ def killed(chosen, workdir, step):
     code += f"{dataclasses.asdict(chosen)!r}, config.Distillation), sys.argv[1])"
     like_here = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_NUM_CPU_DEVICES": str(jax.device_count())}
     with subprocess.Popen([sys.executable, "-c", code, str(workdir)], cwd=ROOT, env=like_here) as process:
-        while process.poll() is None and (not (workdir / "metrics.csv").exists() or last(workdir) < step):
+        while process.poll() is None and toy_train.last_row(workdir) < step:
             time.sleep(0.02)
         process.kill()
     return process.returncode
-
-
-def last(workdir):
-    """The latest step in metrics.csv."""
-    found = (workdir / "metrics.csv").read_text().splitlines()[-1].partition(",")[0]
-    return int(found) if found.isdigit() else 0
 
 
 def files(workdir):
@@ -242,7 +237,7 @@ def test_a_run_that_is_killed_and_stopped_goes_on_as_if_it_had_been_left_alone(t
     chosen = settings(run={"steps": 24, "log_every": 1, "checkpoint_every": 2, "picture_every": 24})
     assert distill_run.run(chosen, tmp_path / "a") is True
     assert killed(chosen, tmp_path / "b", 3) == -signal.SIGKILL
-    at, following = last(tmp_path / "b") + 1, Prefetcher.__next__
+    at, following = toy_train.last_row(tmp_path / "b") + 1, Prefetcher.__next__
 
     def stopping(self):
         step, batch = following(self)
