@@ -8,6 +8,10 @@ class InputError(ValueError):
     """
 
 
+class Adjusted(UserWarning):
+    """An input was adjusted and the work went on; the message is one line and says how."""
+
+
 TOLD = (InputError, OSError, FloatingPointError)  # a user's mistake, a full disk, a diverged run: no traceback
 RETRY = 75  # EX_TEMPFAIL: the work was stopped before it was complete; the same line continues it
 

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import math
 import os
 import secrets
 import stat
-from collections.abc import Collection, Iterator, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
-from metastyle.errors import InputError
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
-MAX_PIXELS = 400_000_000
-Picture = str | os.PathLike | Image.Image | np.ndarray
+from metastyle.errors import Adjusted, InputError
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+_FORMAT_OF = {".jpg": "JPEG", ".tif": "TIFF"} | {f".{name.lower()}": name for name in _FORMATS}
+IMAGE_SUFFIXES = frozenset(_FORMAT_OF)
+MAX_PIXELS = 400_000_000
+Picture = str | os.PathLike | bytes | Image.Image | np.ndarray
+METADATA = {"Software": 305, "Description": 270}  # what a file can tell of itself: PNG's keyword, TIFF's and EXIF's tag
+
 _MIN_SIDE = 2
-_OPAQUE_SUFFIXES = {".jpg", ".jpeg", ".bmp"}
-_JPEG = {"quality": 95, "subsampling": "4:4:4"}
-_ENCODING = {".jpg": _JPEG, ".jpeg": _JPEG, ".webp": {"quality": 95}}
+_OPAQUE = ("JPEG", "BMP")
+_QUALITY = 95  # of JPEG and WebP
+_PREDICTOR, _HORIZONTAL = 317, 2  # a TIFF tag: what is deflated is the difference from the pixel to the left
 
 
 def load(
@@ -38,7 +43,8 @@ def load(
     (divided by 65535, which is 257 * 255); values outside 16 bits are clipped.
 
     Args:
-      picture: path, PIL image, or array [H, W], [H, W, 3] or [H, W, 4]: uint8, uint16, or floats in [0, 1].
+      picture: path, the bytes of a file, PIL image, or array [H, W], [H, W, 3] or [H, W, 4]: uint8, uint16, or floats
+        in [0, 1].
       name: the argument that errors name.
       max_pixels: a larger picture is refused; a file, from its header, before it is decoded.
 
@@ -50,22 +56,48 @@ def load(
       FileNotFoundError: no such file.
       InputError: anything else that can't be read as a picture, or one smaller than 2 x 2 pixels.
     """
+    what = _what(picture)
     if isinstance(picture, np.ndarray):
-        what = f"the array of shape {picture.shape}"
         if picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,), (4,)):
             raise InputError(f"`{name}`: expected [H, W], [H, W, 3] or [H, W, 4], got {what}; pass one picture")
         _check_size(*picture.shape[:2], max_pixels, name, what)
         return _to_float(picture, name, what)
     if isinstance(picture, Image.Image):
-        return _from_pil(picture, max_pixels, name, "the PIL image")
-    if isinstance(picture, (str, os.PathLike)):
-        return _from_file(os.fsdecode(picture), max_pixels, name)
+        return _from_pil(picture, max_pixels, name, what)
+    if isinstance(picture, (str, os.PathLike, bytes)):
+        with _opened(picture, name) as image:
+            return _from_pil(image, max_pixels, name, what)
     raise InputError(
-        f"`{name}`: expected a path, a PIL image or a numpy array, got {type(picture).__name__}; convert it to one"
+        f"`{name}`: expected a path, the bytes of a file, a PIL image or a numpy array, got {what}; convert it to one"
     )
 
 
-def _from_file(path: str, max_pixels: int, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _what(picture: Picture) -> str:
+    """What messages call `picture`."""
+    if isinstance(picture, (str, os.PathLike)):
+        return repr(os.fsdecode(picture))
+    if isinstance(picture, np.ndarray):
+        return f"the array of shape {picture.shape}"
+    if isinstance(picture, Image.Image):
+        return "the PIL image"
+    return "the file given as bytes" if isinstance(picture, bytes) else type(picture).__name__
+
+
+@contextlib.contextmanager
+def _opened(file: str | os.PathLike | bytes, name: str) -> Iterator[Image.Image]:
+    """The picture in a file, or in the bytes of one, not yet decoded."""
+    what = _what(file)
+    with io.BufferedReader(io.BytesIO(file)) if isinstance(file, bytes) else _file(os.fsdecode(file), name) as stream:
+        if not stream.peek(1):
+            raise InputError(f"`{name}`: {what} is empty; use another copy")
+        with _decoding(name, what):
+            image = _open(stream)
+        if image is None:
+            raise InputError(f"`{name}`: {what} is not a picture; convert it to one of {', '.join(_FORMATS)}")
+        yield image
+
+
+def _file(path: str, name: str) -> io.BufferedReader:
     mode = _stat_mode(path, name)
     if mode is None:
         raise FileNotFoundError(f"`{name}`: no such file: {path!r}")
@@ -74,17 +106,9 @@ def _from_file(path: str, max_pixels: int, name: str) -> tuple[np.ndarray, np.nd
     if not stat.S_ISREG(mode):
         raise InputError(f"`{name}`: expected a regular file, got {path!r}; save the picture to a file first")
     try:
-        stream = open(path, "rb")  # noqa: SIM115
+        return open(path, "rb")
     except OSError as error:
         raise InputError(f"`{name}`: cannot read {path!r}: {_line(error)}") from None
-    with stream:
-        if not stream.peek(1):
-            raise InputError(f"`{name}`: {path!r} is empty; use another copy")
-        with _decoding(name, repr(path)):
-            image = _open(stream)
-        if image is None:
-            raise InputError(f"`{name}`: {path!r} is not a picture; convert it to one of {', '.join(_FORMATS)}")
-        return _from_pil(image, max_pixels, name, repr(path))
 
 
 def _open(stream: BinaryIO) -> Image.Image | None:
@@ -281,6 +305,78 @@ def _lanczos(
     return np.clip(out, 0, 1, out=out).reshape(height, width, *image.shape[2:])
 
 
+def load_mask(
+    picture: Picture, height: int, width: int, *, name: str = "mask", max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """Reads a mask: how light each pixel of a picture is, 0 where it is transparent.
+
+    Args:
+      picture: as for `load`, as are `name` and `max_pixels`.
+      height, width: of the picture that the mask is for. A mask of another size is resized, with an `Adjusted` warning.
+
+    Returns:
+      f32[height, width] in [0, 1]: the luma of Rec. 601 times the opacity; exactly the value of a grey.
+
+    Raises:
+      FileNotFoundError, InputError: as `load`.
+    """
+    rgb, alpha = load(picture, name=name, max_pixels=max_pixels)
+    red, green, blue = np.moveaxis(rgb, -1, 0)
+    mask = green + 0.299 * (red - green) + 0.114 * (blue - green)
+    if alpha is not None:
+        mask -= 1 - alpha  # `load` lays pictures on white, a mask lies on black
+    mask = np.clip(mask, 0, 1, out=mask)
+    if mask.shape != (height, width):
+        had = f"{mask.shape[1]} x {mask.shape[0]}"
+        warnings.warn(f"`{name}`: {_what(picture)} is {had}, resized to {width} x {height}", Adjusted, stacklevel=2)
+        mask = _lanczos(mask, (height, width))
+    return mask
+
+
+def feather(mask: np.ndarray, radius: float, *, name: str = "feather") -> np.ndarray:
+    """Gaussian blur of a mask that goes on beyond its borders as in a mirror; the mean stays as it is.
+
+    Convolution is with the Gaussian at whole pixels to 6 standard deviations, its sum 1, in float precision. It is
+    done by Fourier transforms, so that the time hardly depends on the radius.
+
+    Args:
+      mask: f32[H, W] in [0, 1].
+      radius: the standard deviation, px; 0 gives the mask as it is.
+      name: the argument that errors name.
+
+    Returns:
+      f32[H, W] in [0, 1].
+
+    Raises:
+      InputError: `radius` is negative or not finite.
+    """
+    if not 0 <= radius < math.inf:
+        raise InputError(f"`{name}`: expected a radius of 0 px or more, got {radius}")
+    if radius == 0:
+        return mask
+    blurred = np.ascontiguousarray(_blur_rows(_blur_rows(mask, radius).T, radius).T)
+    return np.clip(blurred, 0, 1, out=blurred)
+
+
+def _blur_rows(mask: np.ndarray, radius: float) -> np.ndarray:
+    height, width = mask.shape
+    radius = min(radius, 2 * width)  # with any larger one, float32 knows but the mean
+    reach = math.ceil(6 * radius)
+    offsets = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * np.square(offsets / radius))
+    length = width + 2 * reach
+    factor = 1 << (length.bit_length() - 3)
+    length = -(-length // factor) * factor  # 4 to 8 times a power of 2: transforms of lengths near primes are slow
+    response = np.fft.rfft(np.bincount(offsets % length, weights / weights.sum(), length)).real.astype(np.float32)
+    out = np.empty((height, width), np.float32)
+    step = max((1 << 18) // length, 1)
+    for top in range(0, height, step):
+        rows = np.pad(mask[top : top + step], ((0, 0), (reach, reach)), "symmetric")
+        blurred = np.fft.irfft(np.fft.rfft(rows, length) * response, length)
+        out[top : top + step] = blurred[:, reach : reach + width]
+    return out
+
+
 def to_uint8(image: np.ndarray) -> np.ndarray:
     """Floats to uint8: clipped to [0, 1], times 255, halves rounded up; ValueError at NaN or infinity."""
     if not np.isfinite(image).all():
@@ -288,37 +384,188 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def save(path: str | os.PathLike, image: np.ndarray, *, alpha: np.ndarray | None = None, name: str = "output") -> None:
-    """Writes a picture in the format of its suffix, all of it or nothing.
-
-    JPEG at quality 95 without chroma subsampling, WebP at quality 95; GIF has 256 colours and on-or-off transparency.
+def save(
+    path: str | os.PathLike,
+    image: np.ndarray,
+    *,
+    alpha: np.ndarray | None = None,
+    quality: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+    name: str = "output",
+) -> None:
+    """Writes a picture in the format of its suffix, all of it or nothing; see `encode` for the formats.
 
     Args:
       path: the file, replaced if it exists; its folder must exist.
-      image: [H, W, 3], uint8 or floats, which go through `to_uint8`.
-      alpha: [H, W], likewise. JPEG and BMP have no transparency: for them it is left out and `image` written as is.
+      image, alpha, quality, metadata: as for `encode`.
       name: the argument that errors name.
 
     Raises:
-      FileNotFoundError, InputError: as `check_output`, or where the file can't be written.
-      ValueError: wrong shapes, NaN or infinity.
+      FileNotFoundError, InputError: as `check_output` and `encode`, or where the file can't be written.
+      ValueError: as `encode`.
     """
     check_output(path, name=name)
+    options = {"alpha": alpha, "quality": quality, "metadata": metadata}
+    what = repr(os.fspath(path))
+    data = _encoded(image, Path(path).suffix, **options, name=name, what=what)
+    try:
+        with atomic(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        raise InputError(f"`{name}`: cannot write {what} ({_line(error)}); the disk may be full") from error
+
+
+def encode(
+    image: np.ndarray,
+    suffix: str,
+    *,
+    alpha: np.ndarray | None = None,
+    quality: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+    name: str = "output",
+) -> bytes:
+    """The picture file, as bytes, that `save` would write to a path with this suffix.
+
+    JPEG has no chroma subsampling, whatever the quality; TIFF is deflated, without loss; GIF has 256 colours and
+    on-or-off transparency.
+
+    Args:
+      image: [H, W, 3], uint8 or floats, which go through `to_uint8`.
+      suffix: one of IMAGE_SUFFIXES, in either case.
+      alpha: [H, W], likewise. JPEG and BMP have no transparency: for them it is left out and `image` written as is.
+      quality: of JPEG and WebP, 1 to 100, by default 95; the others have none, and ignore it.
+      metadata: texts under keys of METADATA, for `read_metadata`: in PNG text chunks, in JPEG and WebP EXIF tags, in
+        TIFF tags of its own, as UTF-8 where they are not ASCII. BMP and GIF carry none: it is left out.
+      name: the argument that errors name, unless that is `quality`.
+
+    Raises:
+      InputError: another suffix, `quality` out of range, or a picture (or a text) too large for the format.
+      ValueError: wrong shapes, NaN or infinity, or another key of `metadata`.
+    """
+    if suffix.lower() not in IMAGE_SUFFIXES:
+        raise InputError(f"`{name}`: expected one of the suffixes {' '.join(sorted(IMAGE_SUFFIXES))}, got {suffix!r}")
+    options = {"alpha": alpha, "quality": quality, "metadata": metadata}
+    return _encoded(image, suffix, **options, name=name, what=f"a {suffix} file")
+
+
+def _encoded(
+    image: np.ndarray,
+    suffix: str,
+    *,
+    alpha: np.ndarray | None,
+    quality: int | None,
+    metadata: Mapping[str, str] | None,
+    name: str,
+    what: str,
+) -> bytes:
     if image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(f"`image`: expected [H, W, 3], got {image.shape}")
     if alpha is not None and alpha.shape != image.shape[:2]:
         raise ValueError(f"`alpha`: expected {image.shape[:2]} as `image` has, got {alpha.shape}")
-    suffix = Path(path).suffix.lower()
-    planes = [image] if alpha is None or suffix in _OPAQUE_SUFFIXES else [image, alpha]
+    check_quality(quality)
+    if unknown := set(metadata or ()) - METADATA.keys():
+        raise ValueError(f"`metadata`: expected the keys {', '.join(METADATA)}, got {', '.join(sorted(unknown))}")
+    kind = _FORMAT_OF[suffix.lower()]
+    planes = [image] if alpha is None or kind in _OPAQUE else [image, alpha]
     pixels = np.dstack([plane if plane.dtype == np.uint8 else to_uint8(plane) for plane in planes])
+    stream = io.BytesIO()
     try:
-        with atomic(path) as temporary:
-            Image.fromarray(pixels).save(temporary, **_ENCODING.get(suffix, {}))
+        Image.fromarray(pixels).save(stream, kind, **_options(kind, quality or _QUALITY, metadata or {}))
     except (OSError, ValueError, OverflowError) as error:
         raise InputError(
-            f"`{name}`: cannot write {os.fspath(path)!r} ({_line(error)}); "
-            "the disk may be full, or the picture too large for the format"
+            f"`{name}`: cannot write {what} ({_line(error)}); the picture may be too large for the format"
         ) from error
+    return stream.getvalue()
+
+
+def _options(kind: str, quality: int, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Pillow's options for a format."""
+    if kind == "PNG":
+        chunks = PngInfo()
+        for key, text in metadata.items():
+            chunks.add_text(key, text)  # an iTXt chunk, in UTF-8, where Latin-1 doesn't have the characters
+        return {"pnginfo": chunks}
+    tags = Image.Exif()
+    tags.update({METADATA[key]: text.encode() for key, text in metadata.items()})  # of a str, Pillow would keep ASCII
+    tagged = {"exif": tags} if metadata else {}
+    return {
+        "JPEG": {"quality": quality, "subsampling": "4:4:4", **tagged},
+        "WEBP": {"quality": quality, **tagged},
+        "TIFF": {"compression": "tiff_adobe_deflate", "tiffinfo": {_PREDICTOR: _HORIZONTAL, **tags}},
+    }.get(kind, {})
+
+
+def read_metadata(path: str | os.PathLike, *, name: str = "picture") -> dict[str, str]:
+    """The texts of a picture file under keys of METADATA, as `save` writes them; {} where there are none.
+
+    Raises:
+      FileNotFoundError, InputError: no such file, or not one that can be read as a picture.
+    """
+    with _opened(path, name) as image, _decoding(name, _what(path)):
+        if image.format == "PNG":
+            return {key: str(image.info[key]) for key in METADATA if key in image.info}
+        tags = image.getexif()
+        # Pillow reads bytes as Latin-1, whatever they are; those of a file that isn't ours may be anything.
+        return {
+            key: str(tags[tag]).encode("latin-1", "replace").decode(errors="replace")
+            for key, tag in METADATA.items()
+            if tag in tags
+        }
+
+
+def expand(spec: str | os.PathLike | Sequence[str | os.PathLike], suffixes: Collection[str], name: str) -> list[str]:
+    """The files that names stand for, in their order, each once.
+
+    A file stands for itself, whatever characters its name has. A folder stands for the files in it, and a pattern, as
+    `photos/*.jpg` or `photos/**`, for the files that it matches, at any depth with `**`; of these, the ones that end in
+    one of `suffixes` (in either case) and are not hidden, sorted. What a pattern begins with and exists is no pattern:
+    `a[1]/*` looks into the folder `a[1]` where there is one. "-", the standard input, stays.
+
+    Raises:
+      FileNotFoundError: no such file or folder, of a name that is no pattern.
+      InputError: a folder or a pattern that stands for no file.
+    """
+    found: dict[str, str] = {}  # by absolute path
+    for item in [spec] if isinstance(spec, (str, os.PathLike)) else spec:
+        item = os.fspath(item)
+        for file in [item] if item == "-" else _stands_for(item, suffixes, name):
+            found.setdefault("-" if file == "-" else os.path.abspath(file), file)
+    return list(found.values())
+
+
+def _stands_for(item: str, suffixes: Collection[str], name: str) -> list[str]:
+    mode = _stat_mode(item, name)
+    if mode is not None and not stat.S_ISDIR(mode):
+        return [item]
+    if mode is not None:
+        matches, lacks = [os.path.join(item, file) for file in os.listdir(item)], f"the folder {item!r} has no file"
+    elif glob.has_magic(item):
+        head = item
+        while head and not os.path.lexists(head):
+            head = os.path.dirname(head)
+        matches, lacks = glob.glob(glob.escape(head) + item[len(head) :], recursive=True), f"{item!r} matches no file"
+    else:
+        raise FileNotFoundError(f"`{name}`: no such file: {item!r}")
+    files = [x for x in matches if os.path.splitext(x)[1].lower() in suffixes and os.path.isfile(x)]
+    files = sorted(x for x in files if not os.path.basename(x).startswith("."))
+    if not files:
+        raise InputError(f"`{name}`: {lacks} that ends in {' '.join(sorted(suffixes))}")
+    return files
+
+
+def suffix_of(form: str) -> str:
+    """The suffix of a format such as "png". Raises InputError for one that can't be written."""
+    suffix = f".{form.lower().lstrip('.')}"
+    if suffix not in IMAGE_SUFFIXES:
+        known = ", ".join(sorted(suffix.lstrip(".") for suffix in IMAGE_SUFFIXES))
+        raise InputError(f"`format`: expected one of {known}, got {form!r}")
+    return suffix
+
+
+def check_quality(quality: int | None) -> None:
+    """Raises InputError unless it is one that `save` takes."""
+    if quality is not None and not 1 <= quality <= 100:
+        raise InputError(f"`quality`: expected 1 to 100, got {quality}")
 
 
 def check_output(path: str | os.PathLike, *, suffixes: Collection[str] = IMAGE_SUFFIXES, name: str = "output") -> None:
@@ -406,3 +653,35 @@ def grid(
                 y, x = top + pad + r * (height + pad), left + pad + c * (width + pad)
                 sheet[y : y + height, x : x + width] = cell
     return sheet
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[np.ndarray | None]],
+    row_labels: Sequence[str] | None = None,
+    column_labels: Sequence[str] | None = None,
+    cell: int = 256,
+) -> np.ndarray:
+    """A `grid` of pictures f32[h, w, 3] of any shapes, each with a longer side of `cell` px, in the middle of its cell.
+
+    Cells are white, and as high as the highest picture and as wide as the widest. Raises ValueError as `grid` does.
+    """
+    sizes = [_fitted(picture.shape[:2], cell) for row in rows for picture in row if picture is not None]
+    height, width = (max(lengths) for lengths in zip(*sizes, strict=True)) if sizes else (0, 0)
+
+    def centred(picture):
+        inner = _fitted(picture.shape[:2], cell)
+        canvas, (top, left) = (
+            np.ones((height, width, 3), np.float32),
+            ((height - inner[0]) // 2, (width - inner[1]) // 2),
+        )
+        canvas[top : top + inner[0], left : left + inner[1]] = resize(picture, inner)
+        return canvas
+
+    cells = [[None if picture is None else centred(picture) for picture in row] for row in rows]
+    return grid(cells, row_labels=row_labels, column_labels=column_labels)
+
+
+def _fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """A height and width in the same proportion, the longer of which is `side`."""
+    height, width = (max(round(length * side / max(size)), 1) for length in size)
+    return height, width

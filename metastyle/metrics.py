@@ -11,7 +11,7 @@ import numpy as np
 from metastyle import vgg
 from metastyle.errors import InputError
 
-_LUMA = (0.299, 0.587, 0.114)  # Rec. 601
+LUMA = (0.299, 0.587, 0.114)  # Rec. 601
 _STRIP = 4  # lines whose spectra are averaged: enough to steady them, few enough to follow the picture
 _NEAR = np.array([*range(-6, -1), *range(2, 7)])  # bins to compare with; a Hann window leaks into the one beside
 _ROUNDING = 1 / 12 / 255**2  # power of the noise of 8-bit rounding
@@ -43,7 +43,7 @@ def grid_artefact(image: np.ndarray) -> float:
         raise InputError(
             f"`image`: expected sides of at least {_MIN_SIDE} px, got {width} x {height}; use a larger one"
         )
-    luma = np.asarray(image[: height // 4 * 4, : width // 4 * 4], np.float64) @ _LUMA
+    luma = np.asarray(image[: height // 4 * 4, : width // 4 * 4], np.float64) @ LUMA
     return max(*_prominence(luma), *_prominence(luma.T))
 
 
@@ -72,7 +72,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
         ) from None
     if a.shape != b.shape or min(a.shape[:2]) < 7:
         raise InputError(f"`b`: expected the shape of `a`, sides of at least 7 px, got {a.shape} and {b.shape}; resize")
-    return float(structural_similarity(*(np.asarray(x, np.float64) @ _LUMA for x in (a, b)), data_range=1.0))
+    return float(structural_similarity(*(np.asarray(x, np.float64) @ LUMA for x in (a, b)), data_range=1.0))
 
 
 def cfsd(params: vgg.Params, content: np.ndarray, output: np.ndarray) -> float:
