@@ -15,7 +15,7 @@ than the norms, in a small file, at no cost in stylising. Modules are named by k
 import functools
 import re
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import flax.linen as nn
 import jax
@@ -41,6 +41,7 @@ _HE = nn.initializers.he_normal()
 _QUIET = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")  # the last: a sigmoid must not start full
 
 Flat = dict[str, jax.Array]
+X = TypeVar("X")
 
 
 class _Norm(nn.Module):
@@ -248,6 +249,53 @@ def _refuse(arch: str, token: str, expected: str) -> NoReturn:
     raise InputError(f'`generator.arch`: expected {expected}, got "{token}" in "{arch}"')
 
 
+def walk(arch: str, params: Flat, layers: Any, picture: X) -> X:
+    """What `layers` makes of `picture`, layer by layer, of sides that are multiples of 4: a `Network` without Flax.
+
+    layers: has conv(x, kernel, stride=1, bias=None), padded by reflection, norm(x, scale, bias), relu(x), add(x, y),
+    up(x), nearest and by 2, pack(x, factor) and unpack(x, factor), space to depth and back, and sigmoid(x). Adapters
+    and the common sum of sub-pixels are folded into the kernels. An x that is passed no more is let go of.
+    """
+
+    def conv(x, name, stride=1):
+        kernel, adapter = params[f"{name}/kernel"], params.get(f"{name}/adapter")
+        folded = kernel if adapter is None else with_adapter(jnp.asarray(kernel), adapter)
+        return layers.conv(x, folded, stride)
+
+    def norm(x, name):
+        return layers.norm(x, params[f"{name}/scale"], params[f"{name}/bias"])
+
+    def block(x, name):
+        y = layers.relu(norm(conv(x, f"{name}/conv1"), f"{name}/norm1"))
+        y = norm(conv(y, f"{name}/conv2"), f"{name}/norm2")
+        return layers.add(x, y)
+
+    tokens = parse(arch)
+    *body, last = [token for token in tokens if not token["skip"]]
+    x, convs, blocks = picture, 0, 0
+    for token in body:
+        if token["pack"]:
+            x = layers.pack(x, int(token["pack"]))
+        elif token["res"]:
+            for _ in range(int(token["blocks"])):
+                blocks += 1
+                x = block(x, f"block{blocks}")
+        else:
+            convs += 1
+            x = layers.up(x) if token["up"] else x
+            x = layers.relu(norm(conv(x, f"conv{convs}", 2 if token["down"] else 1), f"norm{convs}"))
+    kernel, bias = params["out/kernel"], params["out/bias"]
+    if last["unpack"]:
+        factor = int(last["unpack"])
+        x = layers.conv(x, common_sum(kernel, factor**2), bias=jnp.tile(bias, factor**2))
+        x = layers.unpack(x, factor)
+    else:
+        x = layers.conv(x, kernel, bias=bias)
+    if tokens[-1]["skip"]:
+        x = layers.add(x, norm(picture, "norm_skip"))
+    return layers.sigmoid(x)
+
+
 def network(settings: config.Generator, border: bool = False) -> Network:
     """The Flax module of a config; `border`: see `reflect_conv`."""
     parse(settings.arch)
@@ -292,6 +340,20 @@ def check_size(height: int, width: int) -> None:
 def stylize(settings: config.Generator, params: Flat, images: jax.Array) -> jax.Array:
     """`apply`, compiled in the form that is fastest where no gradient is asked for."""
     return apply(settings, params, images, border=jax.default_backend() == "cpu")
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def stylize_each(settings: config.Generator, fast: Flat, slow: Flat, images: jax.Array) -> jax.Array:
+    """f32[N, H, W, 3] -> the same, each picture by fast parameters of its own: leaves of `fast` are [N, ...].
+
+    On CPUs one after the other in one program: kernels that differ from picture to picture make grouped convolutions,
+    which take two to three times as long there.
+    """
+    cpu = jax.default_backend() == "cpu"
+    one = lambda fast, image: apply(settings, fast | slow, image[None], border=cpu)[0]
+    if not cpu:
+        return jax.vmap(one)(fast, images)
+    return jnp.stack([one(jax.tree.map(lambda x: x[i], fast), images[i]) for i in range(len(images))])  # noqa: B023
 
 
 def split(params: Flat, scope: str) -> tuple[Flat, Flat]:

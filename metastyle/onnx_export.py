@@ -1,8 +1,7 @@
 """An adapted style as an ONNX graph, for onnxruntime: uint8 [N, height, width, 3] -> the same, of any size.
 
-The graph is `generator.apply` read a second time, token by token; what is constant is folded: adapters into kernels,
-the common sum of sub-pixels into theirs. In int8, convolutions are quantised: onnxruntime's static quantisation, a
-scale for each output channel, calibrated on photographs.
+The graph is what `generator.walk` makes of its layers, padded and cropped as in `generator.apply`. In int8, convolutions
+are quantised: onnxruntime's static quantisation, a scale for each output channel, calibrated on photographs.
 """
 
 import contextlib
@@ -13,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from metastyle import config, generator
@@ -46,6 +44,43 @@ class _Graph:
         return self.constant(values, np.int64)
 
 
+class _Layers:
+    """What `generator.walk` builds of: names of nodes, f32[N, C, H, W]."""
+
+    def __init__(self, graph: _Graph):
+        self._graph = graph
+
+    def conv(self, x: str, kernel: np.ndarray, stride: int = 1, bias: np.ndarray | None = None) -> str:
+        graph, pad = self._graph, kernel.shape[0] // 2
+        x = graph.add("Pad", x, graph.ints(0, 0, pad, pad, 0, 0, pad, pad), mode="reflect")
+        inputs = [np.transpose(kernel, (3, 2, 0, 1))] + ([] if bias is None else [bias])
+        return graph.add("Conv", x, *map(graph.constant, inputs), strides=[stride, stride])
+
+    def norm(self, x: str, scale: np.ndarray, bias: np.ndarray) -> str:
+        inputs = map(self._graph.constant, (scale, bias))
+        return self._graph.add("InstanceNormalization", x, *inputs, epsilon=generator.EPSILON)
+
+    def relu(self, x: str) -> str:
+        return self._graph.add("Relu", x)
+
+    def add(self, x: str, y: str) -> str:
+        return self._graph.add("Add", x, y)
+
+    def up(self, x: str) -> str:
+        scales = self._graph.constant([1, 1, 2, 2])
+        nearest = {"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
+        return self._graph.add("Resize", x, "", scales, mode="nearest", **nearest)
+
+    def pack(self, x: str, factor: int) -> str:
+        return self._graph.add("SpaceToDepth", x, blocksize=factor)
+
+    def unpack(self, x: str, factor: int) -> str:
+        return self._graph.add("DepthToSpace", x, blocksize=factor, mode="DCR")
+
+    def sigmoid(self, x: str) -> str:
+        return self._graph.add("Sigmoid", x)
+
+
 def build(settings: config.Generator, params: Flat) -> Any:
     """The graph, an onnx.ModelProto: input `photograph`, output `stylised`, both uint8 [N, height, width, 3]."""
     onnx = _require("onnx")
@@ -57,7 +92,7 @@ def build(settings: config.Generator, params: Flat) -> Any:
     multiple = graph.ints(generator.MULTIPLE, generator.MULTIPLE)
     missing = graph.add("Mod", graph.add("Neg", size), multiple)
     pads = graph.add("Concat", graph.ints(0, 0, 0, 0, 0, 0), missing, axis=0)
-    y = _network(graph, settings, params, graph.add("Pad", x, pads, mode="reflect"))
+    y = generator.walk(settings.arch, params, _Layers(graph), graph.add("Pad", x, pads, mode="reflect"))
     y = graph.add("Slice", y, graph.ints(0, 0), size, graph.ints(2, 3))
     half = graph.constant(0.5)  # as images.to_uint8
     y = graph.add("Cast", graph.add("Add", graph.add("Mul", y, graph.constant(255)), half), to=kinds.UINT8)
@@ -69,53 +104,6 @@ def build(settings: config.Generator, params: Flat) -> Any:
     model.ir_version = min(model.ir_version, 10)  # onnxruntime is slower to follow than onnx
     onnx.checker.check_model(model)
     return model
-
-
-def _network(graph: _Graph, settings: config.Generator, params: Flat, picture: str) -> str:
-    def conv(x: str, kernel: np.ndarray, stride: int = 1, bias: np.ndarray | None = None) -> str:
-        pad = kernel.shape[0] // 2
-        x = graph.add("Pad", x, graph.ints(0, 0, pad, pad, 0, 0, pad, pad), mode="reflect")
-        inputs = [graph.constant(kernel.transpose(3, 2, 0, 1))] + ([graph.constant(bias)] if bias is not None else [])
-        return graph.add("Conv", x, *inputs, strides=[stride, stride])
-
-    def norm(x: str, name: str) -> str:
-        scale, bias = (graph.constant(params[f"{name}/{part}"]) for part in ("scale", "bias"))
-        return graph.add("InstanceNormalization", x, scale, bias, epsilon=generator.EPSILON)
-
-    relu = lambda x: graph.add("Relu", x)
-    tokens = generator.parse(settings.arch)
-    *body, last = [token for token in tokens if not token["skip"]]
-    x, convs, blocks = picture, 0, 0
-    for token in body:
-        if token["pack"]:
-            x = graph.add("SpaceToDepth", x, blocksize=int(token["pack"]))
-        elif token["res"]:
-            for _ in range(int(token["blocks"])):
-                blocks += 1
-                name = f"block{blocks}"
-                y = relu(norm(conv(x, params[f"{name}/conv1/kernel"]), f"{name}/norm1"))
-                kernel, adapter = params[f"{name}/conv2/kernel"], params.get(f"{name}/conv2/adapter", np.float32(0))
-                y = norm(conv(y, np.asarray(generator.with_adapter(jnp.asarray(kernel), adapter))), f"{name}/norm2")
-                x = graph.add("Add", x, y)
-        else:
-            convs += 1
-            if token["up"]:
-                scales = graph.constant([1, 1, 2, 2])
-                x = graph.add("Resize", x, "", scales, mode="nearest", nearest_mode="floor",
-                              coordinate_transformation_mode="asymmetric")  # fmt: skip
-            x = conv(x, params[f"conv{convs}/kernel"], 2 if token["down"] else 1)
-            x = relu(norm(x, f"norm{convs}"))
-    kernel, bias = params["out/kernel"], params["out/bias"]
-    if last["unpack"]:
-        factor = int(last["unpack"])
-        kernel = np.asarray(generator.common_sum(kernel, factor**2))
-        x = conv(x, kernel, bias=np.tile(bias, factor**2))
-        x = graph.add("DepthToSpace", x, blocksize=factor, mode="DCR")
-    else:
-        x = conv(x, kernel, bias=bias)
-    if tokens[-1]["skip"]:
-        x = graph.add("Add", x, norm(picture, "norm_skip"))
-    return graph.add("Sigmoid", x)
 
 
 def quantise(model: Any, pictures: Sequence[np.ndarray]) -> Any:
