@@ -15,8 +15,12 @@ _HOMES = {
     "load": "stylizer",
     "load_style": "stylizer",
     "Stylizer": "stylizer",
-    "Style": "stylizer",
+    "Style": "style",
+    "blend": "style",
+    "compose": "style",
+    "stylize_batch": "style",
     "InputError": "errors",
+    "Adjusted": "errors",
 }
 __all__ = sorted(_HOMES)
 

@@ -10,7 +10,7 @@ f32[1, *leaf.shape] (one per parameter, Meta-SGD, Li et al. 2017).
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ from metastyle import config, encoder, generator, losses, vgg
 from metastyle.generator import Flat
 
 ADAM_WARMUP = 5
+WINDOW = 10  # steps, whose mean losses `settled` compares
 _TINY = 1e-20  # squared gradients below it count as none
 Tree = Any
 
@@ -291,6 +292,7 @@ def adapt(
     inner: config.Inner,
     adam_lr: float,
     learned_steps: int | None = None,
+    until: float = 0.0,
     begin: State | None = None,
     on_step: Callable[[Step], None] | None = None,
     on_state: Callable[[State], None] | None = None,
@@ -300,8 +302,8 @@ def adapt(
     support: leaves [N, ...]; step k uses `inner.support` of them, round and round. The first `learned_steps`
     (default: `inner.steps`) steps are the meta-trained ones; any further are Adam with fresh moments, a warm-up of 5
     steps and `adam_lr`. `on_step` is told the loss before each step, `on_state` the state after 0 ... `steps` steps;
-    with `begin`, one of these states, the loop goes on from there. Returns the adapted fast parameters and the loss
-    before each step.
+    with `begin`, one of these states, the loop goes on from there. It ends early where `settled(history, until)`.
+    Returns the adapted fast parameters and the loss before each step.
     """
     begin = begin or State(meta["fast"], (), None)
     fast, history, moments = begin.fast, list(begin.history), begin.moments
@@ -310,6 +312,8 @@ def adapt(
     if on_state:
         on_state(begin)
     for k in range(len(history), steps):
+        if settled(history, until):
+            break
         chosen = (k * inner.support + np.arange(inner.support)) % size
         value, gradient = _value_and_grad(loss, fast, meta["slow"], support, chosen, *fixed)
         history.append(float(value))
@@ -324,3 +328,14 @@ def adapt(
         if on_state:
             on_state(State(fast, tuple(history), moments))
     return fast, history
+
+
+def settled(history: Sequence[float], until: float) -> bool:
+    """Whether the mean loss of the last 10 steps is less than the share `until` below that of the 10 before; 0: never.
+
+    The loss of one step tells little: each step has photographs of its own.
+    """
+    if not until or len(history) < 2 * WINDOW:
+        return False
+    before, last = np.mean(history[-2 * WINDOW : -WINDOW]), np.mean(history[-WINDOW:])
+    return bool(last > (1 - until) * before)

@@ -1,10 +1,10 @@
 """What leaves a run: bundles (a meta-trained start) and style files (what an adaptation changed), as safetensors.
 
 A bundle is a folder {config.json, params.safetensors} with tensors `fast/PATH`, `slow/PATH`, `log_lr/PATH`, and
-`encoder/PATH` where there is one. A style file holds `fast/PATH` alone, and in its metadata which slow tensors it
-belongs to; a self-contained one holds `slow/PATH` and the config as well. Tensors may be stored as float16 (a style's
-are where that loses nothing); in memory they are float32, and hashes are of float32. Both forms record the hash of all
-their tensors: damage, or a bundle's two files from two runs, is found out.
+`encoder/PATH` and `plain/PATH` (plain.py) where there are such. A style file holds `fast/PATH` alone, and in its
+metadata which slow tensors it belongs to; a self-contained one holds `slow/PATH`, `plain/PATH` and the config as well.
+Tensors may be stored as float16 (a style's are where that loses nothing); in memory they are float32, and hashes are of
+float32. Both forms record the hash of all their tensors: damage, or a bundle's two files from two runs, is found out.
 """
 
 import contextlib
@@ -40,7 +40,8 @@ Flat = dict[str, np.ndarray]
 class Bundle:
     """A meta-trained start: `meta` as meta.initial_meta makes it; `adam_lr` is for steps beyond `inner.steps`.
 
-    seen_before: photographs in the tasks of the runs whose bundle its own run started from.
+    seen_before: photographs in the tasks of the runs whose bundle its own run started from. plain: the fast parameters
+    that give the photograph back (plain.py), where they were made.
     """
 
     config: Config
@@ -48,6 +49,7 @@ class Bundle:
     adam_lr: float
     seen_before: int = 0
     path: Path | None = None
+    plain: Flat | None = None
 
     @property
     def pictures_seen(self) -> int:
@@ -68,7 +70,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class StyleFile:
-    """The contents of a style file; `slow` and `config` are there when it is self-contained."""
+    """The contents of a style file; `slow`, `config` and perhaps `plain` are there when it is self-contained."""
 
     fast: Flat
     slow_sha256: str
@@ -80,6 +82,12 @@ class StyleFile:
     history: tuple[float, ...]
     slow: Flat | None = None
     config: Config | None = None
+    plain: Flat | None = None
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Identifies the style: of its fast parameters and of the slow tensors that they belong to."""
+        return hashlib.sha256(f"{self.slow_sha256}{sha256(self.fast)}".encode()).hexdigest()
 
 
 _FACTS = {  # a style file's metadata, each as JSON
@@ -97,10 +105,14 @@ def sha256(tensors: Flat) -> str:
 
 
 def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32") -> None:
-    """Writes a bundle; each of its two files appears whole or not at all. dtype: "float32" or "float16"."""
+    """Writes a bundle; each of its two files appears whole or not at all.
+
+    dtype: "float16" rounds; "float32" keeps all tensors as they are, in float16 where nothing is lost by it.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    stored = {part: {path: np.asarray(x, dtype) for path, x in flat.items()} for part, flat in bundle.meta.items()}
+    parts = bundle.meta | ({"plain": bundle.plain} if bundle.plain else {})
+    stored = {part: {path: np.asarray(x, dtype) for path, x in flat.items()} for part, flat in parts.items()}
     tensors = _join(stored)
     text = {
         "format_version": FORMAT_VERSION,
@@ -114,7 +126,7 @@ def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32
     # older bundle, leaves two files that don't belong together, and then the hash tells.
     with atomic(folder / "config.json") as config, atomic(folder / "params.safetensors") as params:
         config.write_text(json.dumps(text, indent=2) + "\n")
-        params.write_bytes(save(tensors, {"format_version": str(FORMAT_VERSION)}))
+        params.write_bytes(save({n: _compact(x) for n, x in tensors.items()}, {"format_version": str(FORMAT_VERSION)}))
 
 
 def locate(folder: str | os.PathLike) -> Path:
@@ -147,7 +159,9 @@ def load_bundle(folder: str | os.PathLike) -> Bundle:
             f"`bundle`: the tensors in {folder} are not those that its config.json was written with; "
             "copy both files again, or delete the folder and train again"
         )
-    return Bundle(settings, _split(tensors), adam_lr, seen_before, folder.resolve())
+    parts = _split(tensors)
+    plain = parts.pop("plain", None)
+    return Bundle(settings, parts, adam_lr, seen_before, folder.resolve(), plain)
 
 
 def seen_before(settings: Config) -> int:
@@ -157,7 +171,7 @@ def seen_before(settings: Config) -> int:
 
 def save_style(path: str | os.PathLike, style: StyleFile) -> None:
     """Writes a style file, atomically. Raises InputError where it can't be written."""
-    tensors = _join({"fast": style.fast, "slow": style.slow or {}})
+    tensors = _join({"fast": style.fast, "slow": style.slow or {}, "plain": style.plain or {}})
     facts = {name: getattr(style, name) for name in _FACTS} | {"sha256": sha256(tensors)}
     if style.config:
         facts["config"] = dataclasses.asdict(style.config)
@@ -193,7 +207,8 @@ def load_style(path: str | os.PathLike) -> StyleFile:
     if sha256(tensors) != digest:
         raise InputError(f"`style_file`: the tensors in {path} are not those it was written with; copy it again")
     parts = _split(tensors)
-    return StyleFile(parts["fast"], slow=parts["slow"] if settings else None, config=settings, **facts)
+    kept = {"slow": parts["slow"], "plain": parts.get("plain"), "config": settings} if settings else {}
+    return StyleFile(parts["fast"], **kept, **facts)
 
 
 def describe_bundle(folder: str | os.PathLike) -> dict[str, str]:
@@ -209,6 +224,7 @@ def describe_bundle(folder: str | os.PathLike) -> dict[str, str]:
         "parameters": f"{generator.count(start.meta['fast'] | start.meta['slow']):,}",
         "adapts": f"{inner.scope} ({generator.count(start.meta['fast']):,} parameters)",
         "warm start": f"an encoder of {generator.count(weights):,} parameters" if weights else "none",
+        "strength": "any" if start.plain else "1 only: it has no plain parameters (experiments.plain makes them)",
         "inner steps": f"{inner.steps}, {inner.support} support photographs each",
         "learned rates": f"{inner.lrs}: {rates.min():.2g} to {rates.max():.2g}",
         "further steps": f"Adam, lr {start.adam_lr:.2g}",
@@ -231,6 +247,7 @@ def describe_style(path: str | os.PathLike) -> dict[str, str]:
         "style size": f"{style.style_size} px",
         "bundle": style.bundle or "none recorded",
         "self-contained": "yes" if style.config else "no",
+        "style": style.sha256,
         "slow tensors": style.slow_sha256,
         "format version": str(FORMAT_VERSION),
     }
@@ -267,7 +284,10 @@ def _check_shapes(name: str, path: Any, settings: Config, tensors: Flat, parts: 
         meta = jax.eval_shape(lambda: initial_meta(settings))
     except InputError as error:
         raise InputError(f"`{name}`: {path} has settings that make no network: {error}") from None
-    expected = {n: x.shape for n, x in _join({part: meta[part] for part in parts or meta}).items()}
+    wanted = {part: meta[part] for part in parts or meta}
+    if any(n.startswith("plain/") for n in tensors):
+        wanted["plain"] = meta["fast"]
+    expected = {n: x.shape for n, x in _join(wanted).items()}
     got = {n: x.shape for n, x in tensors.items()}
     wrong = sorted(n for n in expected.keys() | got.keys() if expected.get(n) != got.get(n))
     if wrong:

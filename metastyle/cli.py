@@ -2,13 +2,14 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from absl import flags
 
 from metastyle.config import BACKENDS, DEFAULT_BUNDLE, PRECISIONS
-from metastyle.errors import InputError, one_line
+from metastyle.errors import Adjusted, InputError, one_line
 from metastyle.images import MAX_PIXELS
 from metastyle.launch import guard
 
@@ -40,13 +41,24 @@ def _adapt_flags(values: flags.FlagValues) -> None:
         "vgg", None, "loss network: slim, vgg16, or a file; by default the bundle's", flag_values=values
     )
     flags.DEFINE_bool("self_contained", False, "write all that stylize needs into the style file", flag_values=values)
+    flags.DEFINE_float("until", 0.0, "end once 10 steps gain less than this share: 0.01", flag_values=values)
+    flags.DEFINE_string("preview", None, "photograph to watch: an animation of it over the steps", flag_values=values)
+    flags.DEFINE_string(
+        "preview_out", None, "animation to write, .webp or .gif; by default beside --out", flag_values=values
+    )
     _max_pixels_flag(values)
 
 
 def _adapt(values: flags.FlagValues, _: list[str]) -> None:
-    from metastyle import statefile, stylizer
+    from metastyle import preview, statefile, stylizer
+    from metastyle.style import check_style_path
 
-    stylizer.check_style_path(values.out)
+    check_style_path(values.out)
+    if values.preview_out and not values.preview:
+        raise InputError("`preview_out`: expected --preview as well, the photograph to watch")
+    view = values.preview and preview.Preview(
+        values.preview, values.preview_out or preview.beside(values.out), values.steps, max_pixels=values.max_pixels
+    )
     state_file = statefile.beside(values.out)
     began = time.monotonic()
     style = stylizer.load(values.bundle).adapt(
@@ -57,28 +69,91 @@ def _adapt(values: flags.FlagValues, _: list[str]) -> None:
         style_size=values.style_size,
         weights=values.vgg,
         max_pixels=values.max_pixels,
+        until=values.until,
         on_step=lambda s: print(f"step {s.step + 1}/{values.steps}  loss {s.loss:.4f}", flush=True),
+        on_style=view and view.add,
         state_file=state_file,
     )
     style.save(values.out, self_contained=values.self_contained)
     state_file.unlink(missing_ok=True)
     print(f"wrote {values.out} ({time.monotonic() - began:.1f} s)")
+    if view:
+        view.write(style)
+        print(f"wrote {view.out}")
 
 
-def _stylize_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("style_file", None, "style file that `metastyle adapt` wrote", flag_values=values)
-    flags.DEFINE_string("content", None, "photograph", flag_values=values)
-    flags.DEFINE_string("out", None, "picture to write, in the format of its suffix", flag_values=values)
-    flags.DEFINE_string("bundle", None, "bundle of the style; by default the one it records", flag_values=values)
-    flags.DEFINE_enum("backend", BACKENDS[0], BACKENDS, "what computes", flag_values=values)
+def _style_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_list("style_file", None, "style files: A,B or '*.safetensors'", flag_values=values)
+    flags.DEFINE_list("content", None, "photographs: files, folders, globs, or - for stdin", flag_values=values)
+    flags.DEFINE_string("bundle", None, "bundle of the styles; by default those they record", flag_values=values)
+    flags.DEFINE_string("color", "style", "style, content (keep the photograph's) or histogram", flag_values=values)
+    flags.DEFINE_integer(
+        "content_size", None, "px of the photograph's shorter side, smaller for larger strokes", flag_values=values
+    )
     _max_pixels_flag(values)
 
 
-def _stylize(values: flags.FlagValues, _: list[str]) -> None:
-    from metastyle import stylizer
+def _stylize_flags(values: flags.FlagValues) -> None:
+    _style_flags(values)
+    flags.DEFINE_string("out", None, "picture or folder to write, or - for stdout", flag_values=values)
+    flags.DEFINE_float("strength", 1.0, "0 is the photograph, 1 the style, up to 1.5", flag_values=values)
+    flags.DEFINE_list("weights", None, "blend the style files with these weights: 0.3,0.7", flag_values=values)
+    flags.DEFINE_list("mask", None, "where each style file goes: pictures, white is style", flag_values=values)
+    flags.DEFINE_float("feather", None, "px by which edges of masks are blurred; default 1/100 of the shorter side",
+                       flag_values=values)  # fmt: skip
+    flags.DEFINE_integer("tile", None, "px of tiles, 0 for none; by default what fits the memory", flag_values=values)
+    flags.DEFINE_enum("backend", BACKENDS[0], BACKENDS, "what computes", flag_values=values)
+    flags.DEFINE_string("format", "png", "of pictures in a folder or on stdout", flag_values=values)
+    flags.DEFINE_integer("quality", None, "1 to 100, of jpg and webp", flag_values=values)
+    flags.DEFINE_bool("overwrite", False, "replace the pictures that are in the folder already", flag_values=values)
 
-    style = stylizer.load_style(values.style_file, values.bundle)
-    style.stylize_file(values.content, values.out, backend=values.backend, max_pixels=values.max_pixels)
+
+def _stylize(values: flags.FlagValues, _: list[str]) -> None:
+    from metastyle import batch, images
+    from metastyle.style import Knobs
+
+    knobs = Knobs(
+        strength=values.strength, feather=values.feather, color=values.color, content_size=values.content_size,
+        tile=values.tile, backend=values.backend, progress=True, max_pixels=values.max_pixels,
+    )  # fmt: skip
+    images.check_quality(values.quality)
+    contents = images.expand(values.content, images.IMAGE_SUFFIXES, "content")
+    output = batch.Output(images.suffix_of(values.format), values.quality, values.overwrite)
+    styles = batch.styles(values.style_file, values.bundle)
+    looks = batch.looks(styles, values.weights, values.mask, knobs)
+    if batch.is_folder(values.out):
+        print(batch.many(contents, looks, values.out, knobs, output))
+        return
+    if len(contents) > 1 or len(looks) > 1:
+        raise InputError(
+            f"`out`: expected a folder for {len(contents)} photographs in {len(looks)} styles, got {values.out!r}; "
+            "pass a folder, or --weights or --mask to make one of the styles"
+        )
+    batch.one(contents[0], looks[0], values.out, knobs, output)
+    if values.out != batch.STANDARD:
+        print(f"wrote {values.out}")
+
+
+def _sheet_flags(values: flags.FlagValues) -> None:
+    _style_flags(values)
+    flags.DEFINE_string("out", None, "picture to write, in the format of its suffix", flag_values=values)
+    flags.DEFINE_list("strength", ["1"], "strengths to show side by side: 0,0.5,1,1.5", flag_values=values)
+    flags.DEFINE_integer("blend", 0, "steps from the first to the second of two style files", flag_values=values)
+    flags.DEFINE_integer("cell", 256, "px, side of a cell", lower_bound=16, flag_values=values)
+
+
+def _sheet(values: flags.FlagValues, _: list[str]) -> None:
+    from metastyle import batch, images
+
+    images.check_output(values.out, name="out")
+    contents = images.expand(values.content, images.IMAGE_SUFFIXES, "content")
+    styles = batch.styles(values.style_file, values.bundle)
+    knobs = {"color": values.color, "content_size": values.content_size or 2 * values.cell}
+    picture = batch.sheet(
+        contents, styles, strengths=values.strength, blend_steps=values.blend, cell=values.cell,
+        max_pixels=values.max_pixels, **knobs,
+    )  # fmt: skip
+    images.save(values.out, picture, name="out")
     print(f"wrote {values.out}")
 
 
@@ -101,14 +176,18 @@ def _export(values: flags.FlagValues, _: list[str]) -> None:
 def _info_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("style_file", None, "style file", flag_values=values)
     flags.DEFINE_string("bundle", None, "bundle", flag_values=values)
+    flags.DEFINE_string("picture", None, "picture that `metastyle stylize` wrote", flag_values=values)
 
 
 def _info(values: flags.FlagValues, _: list[str]) -> None:
-    from metastyle import bundles
+    from metastyle import bundles, images
 
-    if bool(values.style_file) == bool(values.bundle):
-        raise InputError(f"`info`: expected --style_file or --bundle, got {'both' if values.bundle else 'neither'}")
-    described = bundles.describe_bundle(values.bundle) if values.bundle else bundles.describe_style(values.style_file)
+    given = [name for name in ("style_file", "bundle", "picture") if values[name].value]
+    if len(given) != 1:
+        raise InputError(f"`info`: expected one of --style_file, --bundle and --picture, got {len(given)} of them")
+    described = {
+        "style_file": bundles.describe_style, "bundle": bundles.describe_bundle, "picture": images.read_metadata,
+    }[given[0]](values[given[0]].value)  # fmt: skip
     for name, value in described.items():
         print(f"{name:<16}{value}")
 
@@ -144,10 +223,17 @@ COMMANDS = {
         ("style", "out"),
     ),
     "stylize": Command(
-        "stylise a photograph",
+        "stylise photographs, one or folders of them",
         "--style_file=night_cafe.safetensors --content=photo.jpg --out=out.png",
         _stylize_flags,
         _stylize,
+        ("style_file", "content", "out"),
+    ),
+    "sheet": Command(
+        "draw a contact sheet of photographs and styles",
+        "--style_file='*.safetensors' --content=photo.jpg --out=sheet.png",
+        _sheet_flags,
+        _sheet,
         ("style_file", "content", "out"),
     ),
     "export": Command(
@@ -157,7 +243,12 @@ COMMANDS = {
         _export,
         ("style_file", "out"),
     ),
-    "info": Command("say what is in a bundle or style file", "--style_file=night_cafe.safetensors", _info_flags, _info),
+    "info": Command(
+        "say what is in a bundle or style file, or how a picture was made",
+        "--style_file=night_cafe.safetensors",
+        _info_flags,
+        _info,
+    ),
     "fetch": Command("download the weights of VGG-16", "vgg16", _fetch_flags, _fetch, takes_names=True),
 }
 
@@ -191,7 +282,13 @@ def _run(argv: list[str]) -> None:
     missing = [flag for flag in command.needs if not values[flag].value]
     if missing:
         raise InputError(f"`{missing[0]}`: expected --{missing[0]}=..., got nothing; see `metastyle {name} --help`")
-    command.run(values, names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Adjusted)
+        before = warnings.showwarning
+        warnings.showwarning = lambda message, kind, *rest: (
+            print(f"note: {message}", file=sys.stderr) if issubclass(kind, Adjusted) else before(message, kind, *rest)
+        )
+        command.run(values, names)
 
 
 def _overview() -> str:

@@ -7,24 +7,23 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metastyle import adapt, bundles, encoder, generator, images, losses, mesh, onnx_export, paths, statefile, vgg
+from metastyle import adapt, bundles, encoder, generator, images, losses, mesh, paths, statefile, vgg
 from metastyle.bundles import Bundle, StyleFile
-from metastyle.config import BACKENDS, DEFAULT_BUNDLE, Config
+from metastyle.config import DEFAULT_BUNDLE
 from metastyle.errors import InputError, Stopped
 from metastyle.images import MAX_PIXELS, Picture
 from metastyle.stopping import StopSignal
+from metastyle.style import Style
 
 # Support crops at most, or all the photographs given; further steps go round them again. Each takes a quarter of the
 # time of a step, and more of them made no style better (experiments/RESULTS.md).
 SUPPORT_POOL = 6
 _KEEP_EVERY = 20  # seconds between writes of a state file
-_CALIBRATION_SIZE = 256  # px, of the packaged photographs that int8 is calibrated on
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,11 @@ class Stylizer:
         style_size: int | None = None,
         weights: str | os.PathLike | None = None,
         max_pixels: int = MAX_PIXELS,
+        until: float = 0.0,
         on_step: Callable[[adapt.Step], None] | None = None,
+        on_style: Callable[[Style], None] | None = None,
         state_file: str | os.PathLike | None = None,
-    ) -> "Style":
+    ) -> Style:
         """Adapts the fast parameters to one style.
 
         Args:
@@ -58,7 +59,10 @@ class Stylizer:
             By default what the bundle was trained with.
           weights: the loss network (vgg.load); by default the one that the bundle was trained with.
           max_pixels: larger pictures are refused.
+          until: ends before `steps` once the mean loss of 10 steps is less than this share below that of the 10 before,
+            such as 0.01; 0: never.
           on_step: called before each step with its number and loss.
+          on_style: called with the style as it is after 0, 1, ... steps, for a view of the work.
           state_file: for long work. Where it stands is kept in this file, and the same call goes on from there, if need
             be after a kill; SIGTERM and SIGINT end it with `errors.Stopped`. The file is the caller's to delete.
 
@@ -70,6 +74,8 @@ class Stylizer:
         _check_count("steps", steps, 0)
         _check_count("seed", seed, 0)
         _check_count("style_size", style_size, generator.MIN_SIDE)
+        if not 0 <= until < 1:
+            raise InputError(f"`until`: expected a share from 0 to 1, such as 0.01, got {until:g}")
         paintings = [
             images.square(images.load(picture, name="style", max_pixels=max_pixels)[0], style_size)
             for picture in _list(styles)
@@ -90,6 +96,27 @@ class Stylizer:
             targets, codes = zip(*(measure.style(params, picture[None]) for picture in paintings), strict=True)
             start = encoder.start(start, jnp.mean(jnp.stack(codes), 0))
             fast = start["fast"]
+
+        def made(fast: adapt.Flat, history: Sequence[float]) -> Style:
+            with np.errstate(over="ignore"):
+                fast = {path: np.float32(np.float16(x)) for path, x in fast.items()}  # as the style file holds them
+            if not all(np.isfinite(x).all() for x in (*fast.values(), history)):
+                raise InputError(f"`steps`: the adaptation left the finite numbers within {steps} steps; use fewer")
+            file = StyleFile(
+                fast=fast,
+                slow_sha256=self.bundle.slow_sha256,
+                arch=settings.generator.arch,
+                bundle=self.bundle.name,
+                scope=settings.inner.scope,
+                steps=len(history),
+                style_size=style_size,
+                history=tuple(history),
+            )
+            return Style(settings, self.bundle.meta["slow"], file, self.bundle.plain)
+
+        told = on_style and (lambda state: on_style(made(state.fast, state.history)))
+        if not steps and told:
+            told(adapt.State(fast, (), None))
         if steps:
             batches = [measure.content(params, picture[None]) for picture in pool]
             learn = functools.partial(
@@ -101,10 +128,11 @@ class Stylizer:
                 steps=steps,
                 inner=settings.inner,
                 adam_lr=self.bundle.adam_lr,
+                until=until,
                 on_step=on_step,
             )
             if state_file is None:
-                fast, history = learn()
+                fast, history = learn(on_state=told)
             else:
                 identity = {
                     "bundle": statefile.digest(*self.bundle.meta["slow"].values(), *fast.values()),
@@ -113,95 +141,8 @@ class Stylizer:
                     "vgg": statefile.digest(*jax.tree.leaves(params)),
                     "adam_lr": self.bundle.adam_lr,
                 }
-                fast, history = _kept(learn, Path(state_file), identity, steps, fast, self.bundle.adam_lr)
-        with np.errstate(over="ignore"):
-            fast = {path: np.float32(np.float16(x)) for path, x in fast.items()}  # as the style file holds them
-        if not all(np.isfinite(x).all() for x in (*fast.values(), history)):
-            raise InputError(f"`steps`: the adaptation left the finite numbers within {steps} steps; use fewer")
-        facts = StyleFile(
-            fast=fast,
-            slow_sha256=self.bundle.slow_sha256,
-            arch=settings.generator.arch,
-            bundle=self.bundle.name,
-            scope=settings.inner.scope,
-            steps=steps,
-            style_size=style_size,
-            history=tuple(history),
-        )
-        return Style(settings, self.bundle.meta["slow"], facts)
-
-
-@dataclass(frozen=True)
-class Style:
-    """An adapted style: stylises photographs of any size."""
-
-    config: Config
-    slow: dict[str, np.ndarray]
-    file: StyleFile
-
-    @property
-    def history(self) -> tuple[float, ...]:
-        """The loss before each step, on that step's support photographs."""
-        return self.file.history
-
-    def stylize(self, photograph: Picture, *, backend: str = "jax", max_pixels: int = MAX_PIXELS) -> np.ndarray:
-        """The photograph in this style: uint8 [H, W, 3], of the photograph's size (sides of at least 16 px).
-
-        backend: "jax"; "onnx", the same to a 255th, by onnxruntime; or "onnx-int8", coarser and faster on CPUs.
-        """
-        _check_backend(backend)
-        content, _ = images.load(photograph, max_pixels=max_pixels)
-        return self._apply(content, backend)
-
-    def stylize_file(
-        self, photograph: Picture, out: str | os.PathLike, *, backend: str = "jax", max_pixels: int = MAX_PIXELS
-    ) -> None:
-        """Writes the stylised photograph; where the photograph was transparent, so is the output."""
-        _check_backend(backend)
-        images.check_output(out, name="out")
-        content, alpha = images.load(photograph, max_pixels=max_pixels)
-        images.save(out, self._apply(content, backend), alpha=alpha, name="out")
-
-    def _apply(self, content: np.ndarray, backend: str) -> np.ndarray:
-        generator.check_size(*content.shape[:2])
-        if backend == "jax":
-            output = generator.stylize(self.config.generator, self._params, content[None])[0]
-            return images.to_uint8(np.asarray(output))
-        session = self._quantised_session if backend == "onnx-int8" else self._session
-        return session(images.to_uint8(content)[None])[0]
-
-    @property
-    def _params(self) -> dict[str, np.ndarray]:
-        return {**self.slow, **self.file.fast}
-
-    def onnx(self, *, int8: bool = False) -> Any:
-        """This style as an onnx.ModelProto (onnx_export.build); in int8, calibrated on the packaged photographs."""
-        model = onnx_export.build(self.config.generator, self._params)
-        if not int8:
-            return model
-        photographs = (images.load(path)[0] for path in paths.demo_pictures("photos"))
-        return onnx_export.quantise(model, [images.to_uint8(images.square(x, _CALIBRATION_SIZE)) for x in photographs])
-
-    @functools.cached_property
-    def _session(self) -> Callable[[np.ndarray], np.ndarray]:
-        return onnx_export.session(self.onnx())
-
-    @functools.cached_property
-    def _quantised_session(self) -> Callable[[np.ndarray], np.ndarray]:
-        return onnx_export.session(self.onnx(int8=True))
-
-    def export(self, out: str | os.PathLike, *, int8: bool = False) -> None:
-        """Writes the style as an ONNX file: input `photograph`, output `stylised`, both uint8 [N, height, width, 3]."""
-        images.check_output(out, suffixes={".onnx"}, name="out")
-        contents = self.onnx(int8=int8).SerializeToString()
-        with images.atomic(out) as temporary:
-            temporary.write_bytes(contents)
-
-    def save(self, path: str | os.PathLike, *, self_contained: bool = False) -> None:
-        """Writes the style file: the fast parameters, or with `self_contained` all that `stylize` needs."""
-        check_style_path(path)
-        extra = {"slow": self.slow, "config": self.config} if self_contained else {}
-        bundles.save_style(path, dataclasses.replace(self.file, **extra))
+                fast, history = _kept(learn, Path(state_file), identity, steps, fast, self.bundle.adam_lr, told)
+        return made(fast, history)
 
 
 def load(folder: str | os.PathLike = DEFAULT_BUNDLE) -> Stylizer:
@@ -222,7 +163,7 @@ def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | N
     mesh.enable_compile_cache()
     file = bundles.load_style(path)
     if file.config and bundle is None:
-        return Style(file.config, file.slow, dataclasses.replace(file, slow=None, config=None))
+        return Style(file.config, file.slow, dataclasses.replace(file, slow=None, config=None, plain=None), file.plain)
     if bundle is None and not (file.bundle and (bundles.locate(file.bundle) / "config.json").is_file()):
         recorded = f"the recorded {file.bundle} is not there" if file.bundle else "the file records none"
         raise InputError(
@@ -237,13 +178,8 @@ def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | N
             f"`bundle`: {path} was adapted from another bundle than {start.path or 'the one given'} "
             f"(expected {expected}, got {got}); pass --bundle (bundle=)"
         )
-    file = dataclasses.replace(file, slow=None, config=None, bundle=start.name or file.bundle)
-    return Style(start.config, start.meta["slow"], file)
-
-
-def check_style_path(path: str | os.PathLike) -> None:
-    """Raises InputError or FileNotFoundError unless a style file can be written there."""
-    images.check_output(path, suffixes={".safetensors"}, name="out")
+    file = dataclasses.replace(file, slow=None, config=None, plain=None, bundle=start.name or file.bundle)
+    return Style(start.config, start.meta["slow"], file, start.plain)
 
 
 def support_crops(
@@ -262,8 +198,11 @@ def support_crops(
     return [crops[i] for i in range(count)]
 
 
-def _kept(learn: Callable, path: Path, identity: dict, steps: int, fast: dict, adam_lr: float) -> tuple[dict, list]:
-    """`learn()`, which goes on from the state in the file `path` if there is one, and keeps its own there."""
+def _kept(
+    learn: Callable, path: Path, identity: dict, steps: int, fast: dict, adam_lr: float, told: Callable | None
+) -> tuple[dict, list]:
+    """`learn(on_state=told)`, which goes on from the state in the file `path` if there is one, and keeps its own there.
+    """  # fmt: skip
     moments, structure = jax.tree.flatten(adapt.moment_shapes(fast, adam_lr))
 
     def tensors(state):
@@ -289,6 +228,8 @@ def _kept(learn: Callable, path: Path, identity: dict, steps: int, fast: dict, a
 
     def keep(state):
         nonlocal last
+        if told:
+            told(state)
         if stop.requested or time.monotonic() - last > _KEEP_EVERY:
             statefile.write(path, identity, tensors(state))
             last = time.monotonic()
@@ -305,11 +246,6 @@ def _shapes(tensors: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
 
 def _list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
     return list(pictures) if isinstance(pictures, list | tuple) else [pictures]
-
-
-def _check_backend(backend: str) -> None:
-    if backend not in BACKENDS:
-        raise InputError(f"`backend`: expected one of {', '.join(BACKENDS)}, got {backend!r}")
 
 
 def _check_count(name: str, value: int, low: int) -> None:

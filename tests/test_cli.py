@@ -123,6 +123,21 @@ def test_a_stopped_adapt_goes_on_by_the_same_line(run, capsys, monkeypatch):
     assert Path("new.safetensors").exists() and not Path("new.safetensors.state").exists()
 
 
+def test_adapt_shows_a_photograph_over_the_steps(run):
+    out = run(*adapt(steps=3, preview="photo.png"))
+    assert out.endswith("\nwrote new.webp\n")
+    with Image.open("new.webp") as animation:
+        assert animation.n_frames == 4
+    run(*adapt(steps=1, preview="photo.png", preview_out="view.gif"))
+    with Image.open("view.gif") as animation:
+        assert animation.n_frames == 2
+
+
+def test_adapt_ends_when_little_is_gained(run):
+    out = run(*adapt(steps=30, until=0.99))
+    assert out.count("step ") == 20 and metastyle.load_style("new.safetensors").file.steps == 20
+
+
 def test_adapt_in_no_steps_gives_the_start(run):
     assert run(*adapt(steps=0)).count("\n") == 1
     style, start = metastyle.load_style("new.safetensors"), bundles.load_bundle("bundle")
@@ -242,9 +257,9 @@ def test_the_command_is_installed():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "`command`: expected one of adapt, stylize, export, info, fetch, got nothing; see `metastyle --help`"),
-        (["paint"], "`command`: expected one of adapt, stylize, export, info, fetch, got paint; see"),
-        (["--steps=3"], "`command`: expected one of adapt, stylize, export, info, fetch, got --steps=3; see"),
+        ([], "`command`: expected one of adapt, stylize, sheet, export, info, fetch, got nothing; see"),
+        (["paint"], "`command`: expected one of adapt, stylize, sheet, export, info, fetch, got paint; see"),
+        (["--steps=3"], "`command`: expected one of adapt, stylize, sheet, export, info, fetch, got --steps=3; see"),
         (["adapt", "--stepps=3"], "`adapt`: Unknown command line flag 'stepps'. Did you mean: steps ?; see `metastyle"),
         (["adapt", "--steps=many"], "`adapt`: flag --steps=many: invalid literal"),
         (["adapt", "--steps=1.5"], "`adapt`: flag --steps=1.5: invalid literal"),
@@ -258,13 +273,17 @@ def test_the_command_is_installed():
         (stylize(style_file=None), "`style_file`: expected --style_file=..., got nothing; see `metastyle stylize"),
         (stylize(content=None), "`content`: expected --content=..., got nothing"),
         (stylize(out=None), "`out`: expected --out=..., got nothing"),
-        (["info"], "`info`: expected --style_file or --bundle, got neither"),
-        (["info", "--bundle=bundle", "--style_file=a"], "`info`: expected --style_file or --bundle, got both"),
+        (["info"], "`info`: expected one of --style_file, --bundle and --picture, got 0"),
+        (["info", "--bundle=bundle", "--style_file=a"], "`info`: expected one of --style_file, --bundle and"),
         (["info", "bundle"], "`info`: expected only flags (--flag=value), got bundle"),
         (["fetch"], "`fetch`: expected what to fetch (vgg16), got nothing"),
         (["fetch", "vgg19"], "`name`: expected one of vgg16, got 'vgg19'"),
         (["fetch", "vgg16", "--source=caffe"], "`fetch`: flag --source=caffe: value should be one of <keras|torch"),
         (["fetch", "vgg16", "--checksum=abc"], "`checksum`: expected 8 to 64 hexadecimal digits"),
+        (adapt(until=1.5), "`until`: expected a share from 0 to 1, such as 0.01, got 1.5"),
+        (adapt(preview="gone.jpg"), "`preview`: no such file: 'gone.jpg'"),
+        (adapt(preview_out="x.webp"), "`preview_out`: expected --preview as well, the photograph to watch"),
+        (adapt(preview="photo.png", preview_out="x.png"), "`preview_out`: expected a name that ends in .gif .webp"),
         (adapt(steps=-1), "`steps`: expected a whole number of at least 0, got -1"),
         (adapt(seed=-1), "`seed`: expected a whole number of at least 0, got -1"),
         (adapt(style_size=8), "`style_size`: expected a whole number of at least 16, got 8"),
@@ -276,7 +295,7 @@ def test_the_command_is_installed():
         (adapt(bundle="gone"), "`bundle`: expected a folder with config.json and params.safetensors, got gone"),
         (adapt(bundle="photo.png"), "`bundle`: expected a folder with config.json and params.safetensors, got photo"),
         (adapt(bundle="."), "`bundle`: . has no config.json; expected the `bundle` folder of a run"),
-        (stylize(style_file="gone"), "`style_file`: expected a safetensors file, got gone, which is not a file"),
+        (stylize(style_file="gone"), "`style_file`: no such file: 'gone'"),
         (stylize(style_file="photo.png"), "`style_file`: photo.png is no readable safetensors file"),
         (stylize(style_file="bundle/params.safetensors"), "`style_file`: bundle/params.safetensors is a safetensors f"),
         (stylize(bundle="gone"), "`bundle`: expected a folder with config.json and params.safetensors, got gone"),
@@ -339,7 +358,8 @@ WRITERS = pytest.mark.parametrize(
 def test_bad_output(refused, monkeypatch, line, name):
     assert refused(*line(out=f"gone/{name}")).startswith("`out`: no such folder: ")
     assert refused(*line(out="new.txt")).startswith("`out`: expected a name that ends in ")
-    assert refused(*line(out="bundle")).startswith("`out`: expected a file to write, got the folder 'bundle'")
+    if line is not stylize:  # which writes into folders
+        assert refused(*line(out="bundle")).startswith("`out`: expected a file to write, got the folder 'bundle'")
     monkeypatch.setattr(images.os, "access", lambda path, mode: False)
     assert refused(*line(out=name)).startswith("`out`: cannot write in the folder ")
 

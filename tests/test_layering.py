@@ -12,14 +12,15 @@ MODULES = {path.stem: path for path in (ROOT / "metastyle").glob("*.py") if path
 # Each of these stands on those before it, never on those after it or beside it.
 CHAIN = [
     {"errors", "paths"},
-    {"config", "images", "procedural", "stopping"},
-    {"vgg", "generator", "sources"},
+    {"color", "config", "images", "procedural", "stopping"},
+    {"vgg", "generator", "sources", "preview"},
     {"losses", "tasks", "pairs", "metrics"},
     {"adapt", "gatys"},
     {"meta"},
     {"mesh", "checkpoint", "bundles", "rates", "johnson"},
+    {"style", "plain"},
     {"train", "stylizer", "judge", "methods"},
-    {"results", "pytorch"},
+    {"results", "pytorch", "batch", "strength"},
     {"evaluate", "cli"},
 ]
 ABOVE_THE_MATHEMATICS = set.union(*CHAIN[6:]) | {"launch", "sources", "tasks", "pairs"}

@@ -101,6 +101,34 @@ def test_learned_steps_are_those_of_meta_training(start):
         assert np.abs(x - meta["fast"][path]).max() > 1e-3
 
 
+def test_on_style_is_given_every_style_on_the_way(start):
+    seen = []
+    style = fit(start, steps=4, on_style=seen.append)
+    assert [x.file.steps for x in seen] == [0, 1, 2, 3, 4]
+    assert_same(seen[-1], style)
+    for steps in (0, 1, 3):
+        assert_same(seen[steps], fit(start, steps=steps))
+    only = []
+    fit(start, steps=0, on_style=only.append)
+    assert [x.file.steps for x in only] == [0] and not differ(only[0], seen[0])
+
+
+def test_until_ends_when_ten_steps_gain_little(start):
+    whole = fit(start, steps=26)
+    gain = 1 - np.mean(whole.history[10:20]) / np.mean(whole.history[:10])
+    until = (gain + 1) / 2  # more than that
+    assert 0 < until < 1
+    assert_same(fit(start, steps=26, until=until), fit(start, steps=20))
+
+
+def test_settled_compares_the_means_of_ten_steps():
+    falling = [2.0 - 0.05 * k for k in range(20)]  # means of 1.775 and 1.275
+    gain = 1 - np.mean(falling[10:]) / np.mean(falling[:10])
+    assert adapt.settled(falling, gain + 1e-6) and not adapt.settled(falling, gain - 1e-6)
+    assert not adapt.settled(falling[1:], 0.99) and not adapt.settled([1.0] * 20, 0.0)
+    assert adapt.settled([9.0] * 5 + falling, gain + 1e-6) and adapt.settled([1.0] * 20, 0.01)
+
+
 def test_steps_beyond_the_learned_ones_are_adam_at_the_bundles_rate(start):
     two, three = fit(start, steps=2), fit(start, steps=3)
     assert three.history[:2] == two.history
@@ -212,7 +240,10 @@ def test_divergence_is_told_and_gives_no_style(start):
         ({"style_size": 15}, "`style_size`: expected a whole number of at least 16, got 15"),
         ({"styles": []}, "`style`: expected at least one picture, got none"),
         ({"support": []}, "`support`: expected at least one picture, got none"),
-        ({"styles": [PAINTING, 3]}, "`style`: expected a path, a PIL image or a numpy array, got int"),
+        (
+            {"styles": [PAINTING, 3]},
+            "`style`: expected a path, the bytes of a file, a PIL image or a numpy array, got int",
+        ),
         ({"styles": np.stack([PAINTING] * 2)}, r"`style`: expected \[H, W\], .* shape \(2, 24, 20, 3\)"),
         ({"styles": PAINTING[:1, :1]}, "`style`: expected at least 2 x 2 pixels, got 1 x 1"),
         ({"max_pixels": 100}, "`style`: expected at most 100 pixels, got 20 x 24"),

@@ -1,0 +1,25 @@
+"""How S falls with strength, on pairs that were never seen: python -m experiments.strength --pairs=40"""
+
+from absl import flags
+
+from metastyle.launch import run
+
+_BUNDLE = flags.DEFINE_string("bundle", "default", "a meta-trained start; default: the one in the package")
+_CONTENTS = flags.DEFINE_string("contents", "folder:$METASTYLE_SAMPLE_DATA/data/content/val", "source of photographs")
+_STYLES = flags.DEFINE_string("styles", "folder:$METASTYLE_SAMPLE_DATA/data/style/val", "source of styles")
+_PAIRS = flags.DEFINE_integer("pairs", 40, "of a photograph and a style", lower_bound=1)
+_SIZE = flags.DEFINE_integer("size", 256, "px, of the squares that are judged", lower_bound=32)
+_STEPS = flags.DEFINE_integer("steps", 10, "of adaptation", lower_bound=0)
+_VGG = flags.DEFINE_string("vgg", "vgg16", "the loss network that judges")
+
+
+def main(_: list[str]) -> None:
+    from metastyle import pairs, strength, stylizer, vgg
+
+    chosen = pairs.Pairs(_CONTENTS.value, _STYLES.value, _PAIRS.value, _SIZE.value)
+    start, params = stylizer.load(_BUNDLE.value), vgg.load(_VGG.value)
+    print(strength.table(*strength.measure(start, chosen, params, strength.SHOWN, _STEPS.value), strength.SHOWN))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,71 @@
+"""The pages in docs/: the notebook runs, the commands have the flags that they use, the API page is up to date."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+from absl import flags
+
+from metastyle import cli
+
+DOCS = Path(__file__).parents[1] / "docs"
+ROOT = DOCS.parent
+
+
+def lines(page):
+    """The commands in a page's shell blocks, joined where a backslash breaks them."""
+    for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL):
+        yield from block.replace("\\\n", " ").splitlines()
+
+
+COMMANDS = [line for line in lines(DOCS / "control.md") if "metastyle " in line]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_of_the_page_are_accepted(line):
+    words = shlex.split(line.partition("metastyle ")[2].partition(" > ")[0])
+    command, values = cli.COMMANDS[words[0]], flags.FlagValues()
+    command.define(values)
+    assert values(words) == words[:1]
+    assert all(values[name].value for name in command.needs)
+
+
+def test_every_knob_of_the_page_has_its_picture():
+    text = (DOCS / "control.md").read_text()
+    shown = set(re.findall(r"images/(\w+\.\w+)", text))
+    made = {
+        Path(word).name for line in COMMANDS for word in line.split() if word.startswith(("--out", "--preview_out"))
+    }
+    given = {"mask_table.png", "mask_cup.png"}
+    assert shown - given <= {name.partition("=")[2] or name for name in made}
+    assert all((DOCS / "images" / name).is_file() for name in shown)
+
+
+def test_links_of_the_pages_lead_somewhere():
+    for page in (*DOCS.glob("*.md"), ROOT / "README.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_api_page_is_up_to_date():
+    made = subprocess.run(
+        [sys.executable, "-c", "import api; print(api.page(), end='')"], cwd=DOCS, capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == (DOCS / "api.md").read_text(), "run `python docs/api.py`"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
+def test_the_notebook_runs(tmp_path):
+    book = nbformat.read(DOCS / "tour.ipynb", as_version=4)
+    assert sum(cell.cell_type == "code" for cell in book.cells) >= 10
+    nbclient.NotebookClient(
+        book, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    ).execute()
+    shown = [out for cell in book.cells for out in cell.get("outputs", ()) if "image/jpeg" in out.get("data", {})]
+    assert len(shown) >= 8
