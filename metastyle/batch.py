@@ -96,19 +96,20 @@ def sheet(
     ]
     rows = []
     for content in tqdm(contents, unit="photograph", disable=len(contents) == 1 or not sys.stderr.isatty()):
-        picture = _read(content)
+        picture = read(content)
         made = [stylized(picture, [(style, None)], knobs)[0] for _, style, knobs in columns]
         shown = [images.load(picture, max_pixels=columns[0][2].max_pixels)[0], *(np.float32(x) / 255 for x in made)]
         rows.append(shown)
     return images.contact_sheet(rows, column_labels=["photograph", *(name for name, *_ in columns)], cell=cell)
 
 
-def one(content: str, look: Look, out: str, knobs: Knobs, output: Output) -> None:
-    """Stylises one photograph into the file `out`; "-" is standard input, standard output."""
+def one(photograph: Picture, look: Look, out: str, knobs: Knobs, output: Output) -> None:
+    """Stylises one photograph into the file `out`; "-" is standard output."""
     if out != STANDARD:
         images.check_output(out, name="out")
-    pixels, alpha = stylized(_read(content), look.parts, knobs)
-    options = {"alpha": alpha, "quality": output.quality, "metadata": _record(look, knobs)}
+    pixels, alpha = stylized(photograph, look.parts, knobs)
+    made_of = record([style for style, _ in look.parts], knobs)
+    options = {"alpha": alpha, "quality": output.quality, "metadata": made_of}
     if out == STANDARD:
         sys.stdout.buffer.write(images.encode(pixels, output.suffix, **options))
         sys.stdout.buffer.flush()
@@ -132,12 +133,13 @@ def many(contents: Sequence[str], looks: Sequence[Look], folder: str, knobs: Kno
     with tqdm(total=len(contents) * len(looks), unit="picture", mininterval=1.0, file=sys.stderr) as shown:
         for content in contents:
             try:
+                photograph = read(content)
                 for look in looks:
                     target = targets[content, look.name]
                     if target.exists() and not output.overwrite:
                         there += 1
                     else:
-                        one(content, look, str(target), knobs, output)
+                        one(photograph, look, str(target), knobs, output)
                         made += 1
                         tqdm.write(f"wrote {target}", file=sys.stdout)
                     shown.update()
@@ -167,12 +169,9 @@ def names(contents: Sequence[str], looks: Sequence[Look], folder: Path, suffix: 
     return targets
 
 
-def _read(content: str) -> Picture:
+def read(content: str) -> Picture:
+    """What images.load takes for a name: the bytes on standard input for "-"."""
     return sys.stdin.buffer.read() if content == STANDARD else content
-
-
-def _record(look: Look, knobs: Knobs) -> dict[str, str]:
-    return record([style for style, _ in look.parts], knobs)
 
 
 def _numbers(name: str, texts: Sequence[str]) -> list[float]:

@@ -129,7 +129,7 @@ def _stylize(values: flags.FlagValues, _: list[str]) -> None:
             f"`out`: expected a folder for {len(contents)} photographs in {len(looks)} styles, got {values.out!r}; "
             "pass a folder, or --weights or --mask to make one of the styles"
         )
-    batch.one(contents[0], looks[0], values.out, knobs, output)
+    batch.one(batch.read(contents[0]), looks[0], values.out, knobs, output)
     if values.out != batch.STANDARD:
         print(f"wrote {values.out}")
 

@@ -1,7 +1,8 @@
 """An adapted style as an ONNX graph, for onnxruntime: uint8 [N, height, width, 3] -> the same, of any size.
 
-The graph is what `generator.walk` makes of its layers, padded and cropped as in `generator.apply`. In int8, convolutions
-are quantised: onnxruntime's static quantisation, a scale for each output channel, calibrated on photographs.
+The graph is what `generator.walk` makes of its layers, padded and cropped as in `generator.apply`. In int8,
+convolutions are quantised: onnxruntime's static quantisation, a scale for each output channel, calibrated on
+photographs.
 """
 
 import contextlib

@@ -101,6 +101,13 @@ def test_standard_input_and_output(monkeypatch, capsysbinary):
         assert written.format == "WEBP" and written.size == (30, 22)
 
 
+def test_standard_input_in_two_styles(monkeypatch, capsys):
+    with_stdin(monkeypatch, Path("photos/two.png").read_bytes())
+    assert many(capsys, content="-")[0] == 0 and listed() == ["stdin_stylized_a.png", "stdin_stylized_b.png"]
+    expected = metastyle.load_style("b.safetensors").stylize("photos/two.png")
+    np.testing.assert_array_equal(pixels("out/stdin_stylized_b.png"), expected)
+
+
 def test_standard_input_that_is_no_picture(monkeypatch, refused):  # noqa: F811
     with_stdin(monkeypatch, b"")
     assert refused(*stylize(content="-", style_file="a.safetensors")).startswith("`content`: ")
