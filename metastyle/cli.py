@@ -190,6 +190,8 @@ def _info(values: flags.FlagValues, _: list[str]) -> None:
     }[given[0]](values[given[0]].value)  # fmt: skip
     for name, value in described.items():
         print(f"{name:<16}{value}")
+    if not described:
+        print(f"{values.picture} does not say how it was made")
 
 
 def _fetch_flags(values: flags.FlagValues) -> None:

@@ -121,6 +121,7 @@ def test_strength_color_and_metadata(run):  # noqa: F811
     told = run("info", "--picture=new.png")
     assert f"metastyle {metastyle.__version__}\n" in told
     assert f"style {style.file.sha256[:12]}, strength 0.5, color content\n" in told
+    assert run("info", "--picture=photo.png") == "photo.png does not say how it was made\n"
 
 
 def test_weights_blend(run, capsys):  # noqa: F811
