@@ -53,7 +53,9 @@ def looks(
         if given and len(given) != len(found):
             raise InputError(f"`{name}`: expected one for each of {len(found)} style files, got {len(given)}")
     if weights and masks:
-        raise InputError("`mask`: expected --weights (a blend) or --mask (regions), got both; blend into a file first")
+        raise InputError(
+            "`mask`: expected --weights (a blend) or --mask (regions), got both; use `metastyle blend` first"
+        )
     for style in found.values():
         style.params(knobs.strength)
     name = "+".join(found)

@@ -134,6 +134,25 @@ def _stylize(values: flags.FlagValues, _: list[str]) -> None:
         print(f"wrote {values.out}")
 
 
+def _blend_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_list("style_file", None, "style files of one bundle: A,B", flag_values=values)
+    flags.DEFINE_list("weights", None, "of the style files: 0.3,0.7", flag_values=values)
+    flags.DEFINE_string("out", None, "style file to write, .safetensors", flag_values=values)
+    flags.DEFINE_string("bundle", None, "bundle of the styles; by default those they record", flag_values=values)
+    flags.DEFINE_bool("self_contained", False, "write all that stylize needs into the style file", flag_values=values)
+
+
+def _blend(values: flags.FlagValues, _: list[str]) -> None:
+    from metastyle import batch
+    from metastyle.style import Knobs, check_style_path
+
+    check_style_path(values.out)
+    (look,) = batch.looks(batch.styles(values.style_file, values.bundle), values.weights, None, Knobs())
+    ((style, _),) = look.parts
+    style.save(values.out, self_contained=values.self_contained)
+    print(f"wrote {values.out}")
+
+
 def _sheet_flags(values: flags.FlagValues) -> None:
     _style_flags(values)
     flags.DEFINE_string("out", None, "picture to write, in the format of its suffix", flag_values=values)
@@ -230,6 +249,13 @@ COMMANDS = {
         _stylize_flags,
         _stylize,
         ("style_file", "content", "out"),
+    ),
+    "blend": Command(
+        "mix styles into one style file",
+        "--style_file=a.safetensors,b.safetensors --weights=0.3,0.7 --out=c.safetensors",
+        _blend_flags,
+        _blend,
+        ("style_file", "weights", "out"),
     ),
     "sheet": Command(
         "draw a contact sheet of photographs and styles",

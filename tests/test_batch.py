@@ -136,6 +136,14 @@ def test_weights_blend(run, capsys):  # noqa: F811
     np.testing.assert_array_equal(pixels("other.png"), expected)
 
 
+def test_a_blend_is_a_style_file(run):  # noqa: F811
+    run("blend", "--style_file=a.safetensors,b.safetensors", "--weights=0.25,0.75", "--out=x.safetensors",
+        "--self_contained")  # fmt: skip
+    a, b = (metastyle.load_style(f"{name}.safetensors") for name in "ab")
+    expected = metastyle.blend([(a, 0.25), (b, 0.75)])
+    assert metastyle.load_style("x.safetensors").file.sha256 == expected.file.sha256
+
+
 def test_masks_make_regions(run):  # noqa: F811
     photograph = pixels("photo.png")
     left = np.zeros(photograph.shape[:2], np.uint8)

@@ -257,9 +257,9 @@ def test_the_command_is_installed():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "`command`: expected one of adapt, stylize, sheet, export, info, fetch, got nothing; see"),
-        (["paint"], "`command`: expected one of adapt, stylize, sheet, export, info, fetch, got paint; see"),
-        (["--steps=3"], "`command`: expected one of adapt, stylize, sheet, export, info, fetch, got --steps=3; see"),
+        ([], "`command`: expected one of adapt, stylize, blend, sheet, export, info, fetch, got nothing; see"),
+        (["paint"], "`command`: expected one of adapt, stylize, blend, sheet, export, info, fetch, got paint; see"),
+        (["--steps=3"], "`command`: expected one of adapt, stylize, blend, sheet, export, info, fetch, got --steps=3"),
         (["adapt", "--stepps=3"], "`adapt`: Unknown command line flag 'stepps'. Did you mean: steps ?; see `metastyle"),
         (["adapt", "--steps=many"], "`adapt`: flag --steps=many: invalid literal"),
         (["adapt", "--steps=1.5"], "`adapt`: flag --steps=1.5: invalid literal"),
