@@ -252,7 +252,7 @@ COMMANDS = {
     ),
     "blend": Command(
         "mix styles into one style file",
-        "--style_file=a.safetensors,b.safetensors --weights=0.3,0.7 --out=c.safetensors",
+        "--style_file=a.safetensors,b.safetensors --weights=1,2 --out=c.safetensors",
         _blend_flags,
         _blend,
         ("style_file", "weights", "out"),
