@@ -1,7 +1,7 @@
 """Measures speed and memory of every stage on this machine: python -m experiments.benchmark --json=bench.json
 
-With --only=gradients,devices,tiny,adapt,quality,large_data what the package promises, with --only=all everything; with
---compare=a.json,b.json nothing: it shows two such files side by side.
+With --only=gradients,devices,tiny,adapt,quality,large_data,tiling what the package promises, with --only=all
+everything; with --compare=a.json,b.json nothing: it shows two such files side by side.
 """
 
 from absl import flags

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from metastyle import large_data
+from metastyle import large_data, large_pictures
 from metastyle.errors import InputError
 from metastyle.machine import processor, versions
 
@@ -343,4 +343,5 @@ def _stage(name: str) -> Callable[[], Numbers]:
 SECTIONS: dict[str, Callable[[], Numbers]] = {
     **{name: _stage(name) for name in STAGES}, "import": importing, "gradients": gradients, "devices": devices,
     "tiny": tiny, "adapt": adaptation, "quality": quality, "large_data": large_data.measure,
+    "tiling": large_pictures.measure,
 }  # fmt: skip

@@ -250,11 +250,12 @@ def _refuse(arch: str, token: str, expected: str) -> NoReturn:
 
 
 def walk(arch: str, params: Flat, layers: Any, picture: X) -> X:
-    """What `layers` makes of `picture`, layer by layer, of sides that are multiples of 4: a `Network` without Flax.
+    """What `layers` makes of `picture`, one after the other: `Network`, for what isn't computed by Flax.
 
     layers: has conv(x, kernel, stride=1, bias=None), padded by reflection, norm(x, scale, bias), relu(x), add(x, y),
     up(x), nearest and by 2, pack(x, factor) and unpack(x, factor), space to depth and back, and sigmoid(x). Adapters
-    and the common sum of sub-pixels are folded into the kernels. An x that is passed no more is let go of.
+    and the common sum of sub-pixels are folded into kernels. Of what was added to, only `picture` is used again, and
+    nothing is held longer than it is used.
     """
 
     def conv(x, name, stride=1):
@@ -266,9 +267,10 @@ def walk(arch: str, params: Flat, layers: Any, picture: X) -> X:
         return layers.norm(x, params[f"{name}/scale"], params[f"{name}/bias"])
 
     def block(x, name):
-        y = layers.relu(norm(conv(x, f"{name}/conv1"), f"{name}/norm1"))
-        y = norm(conv(y, f"{name}/conv2"), f"{name}/norm2")
-        return layers.add(x, y)
+        y = conv(x, f"{name}/conv1")
+        y = layers.relu(norm(y, f"{name}/norm1"))
+        y = conv(y, f"{name}/conv2")
+        return layers.add(x, norm(y, f"{name}/norm2"))
 
     tokens = parse(arch)
     *body, last = [token for token in tokens if not token["skip"]]
@@ -283,7 +285,8 @@ def walk(arch: str, params: Flat, layers: Any, picture: X) -> X:
         else:
             convs += 1
             x = layers.up(x) if token["up"] else x
-            x = layers.relu(norm(conv(x, f"conv{convs}", 2 if token["down"] else 1), f"norm{convs}"))
+            x = conv(x, f"conv{convs}", 2 if token["down"] else 1)
+            x = layers.relu(norm(x, f"norm{convs}"))
     kernel, bias = params["out/kernel"], params["out/bias"]
     if last["unpack"]:
         factor = int(last["unpack"])

@@ -1,14 +1,13 @@
 """A data set of very many pictures: what preparing it, opening it and reading it take."""
 
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from metastyle.machine import python
 
 COUNT = 100_000
 _SIDE = 64  # px
@@ -56,11 +55,11 @@ def measure(count: int = COUNT) -> dict[str, float]:
         for name, pictures in (("few", count // 10), ("many", count)):
             _draw(Path(folder, name), pictures)
             began = time.perf_counter()
-            found = _python(_PREPARE, f"{folder}/{name}", f"{folder}/{name}_set")
+            found = python(_PREPARE, f"{folder}/{name}", f"{folder}/{name}_set")
             seconds, title = time.perf_counter() - began, f"prepare {found.pop('pictures'):,}"
             out |= {f"{title}: s": seconds} | {f"{title}: {key}": value for key, value in found.items()}
         for form, path in (("tfds", "many_set"), ("folder", "many")):
-            out |= {f"{form}, {key}": value for key, value in _python(_READ, f"{form}:{folder}/{path}").items()}
+            out |= {f"{form}, {key}": value for key, value in python(_READ, f"{form}:{folder}/{path}").items()}
     return out
 
 
@@ -73,9 +72,3 @@ def _draw(folder: Path, count: int) -> None:
             inside.mkdir(parents=True)
         small = Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8))
         small.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC).save(inside / f"{i:06d}.jpg", quality=90)
-
-
-def _python(code: str, *arguments: str) -> dict[str, float]:
-    """What `code`, in a process of its own, prints as JSON in its last line."""
-    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])

@@ -1,7 +1,10 @@
-"""What numbers were measured with: the processor, and the versions of packages. Imports no JAX."""
+"""What numbers were measured with: the processor, the versions of packages, fresh processes. Imports no JAX."""
 
 import contextlib
+import json
 import platform
+import subprocess
+import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -22,3 +25,9 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             out[name] = metadata.version(name)
     return out
+
+
+def python(code: str, *arguments: str) -> dict[str, float]:
+    """What `code`, in a process of its own, prints as JSON in its last line."""
+    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])

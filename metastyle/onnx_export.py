@@ -46,7 +46,7 @@ class _Graph:
 
 
 class _Layers:
-    """What `generator.walk` builds of: names of nodes, f32[N, C, H, W]."""
+    """Layers of `generator.walk`: nodes, f32[N, C, H, W], by their names."""
 
     def __init__(self, graph: _Graph):
         self._graph = graph

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from metastyle import benchmark, large_data, stages, timing, vgg
+from metastyle import benchmark, large_data, large_pictures, stages, timing, vgg
 from metastyle.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -250,3 +250,21 @@ def test_a_large_data_set_in_small():
     assert found["prepare 12: shards"] == found["prepare 120: shards"] == 1
     for form in ("tfds", "folder"):
         assert found[f"{form}, random reads, pictures/s"] > 0 and found[f"{form}, peak memory, MiB"] > 10
+
+
+def test_large_pictures_in_small():
+    net, side = "s4,c3s1-8,p4-3", 256
+    found = large_pictures.measure({net: (side,)})
+    ways = {f"{net}, {side} px, {way}: {key}" for way in ("tiled", "untiled") for key in ("s", "peak memory, GiB")}
+    assert set(found) == ways and all(0 < value < 10 for value in found.values())
+
+
+def test_tiles_of_large_pictures_are_timed_in_turns(monkeypatch):
+    monkeypatch.setattr(large_pictures, "python", lambda *_: {})
+    monkeypatch.setattr(large_pictures, "_TILES", (16, 32))
+    monkeypatch.setattr(large_pictures, "draw", lambda side: stages.random_tasks(1, 1, side // 16)["query"][0, 0])
+    net = "s4,c3s1-8,p4-3"
+    *seconds, difference = large_pictures.measure({net: (1024, 4096)}).items()
+    ways = ["untiled", *(f"tiles of {tile} px" for tile in (16, 32))]
+    assert [name for name, value in seconds if value > 0] == [f"{net}, 1024 px, in turns, {way}, s" for way in ways]
+    assert difference[0] == f"{net}, 1024 px, largest difference, 255ths" and 0 <= difference[1] < 0.01

@@ -11,11 +11,11 @@ MODULES = {path.stem: path for path in (ROOT / "metastyle").glob("*.py") if path
 
 # Each of these stands on those before it, never on those after it or beside it.
 CHAIN = [
-    {"errors", "paths"},
+    {"errors", "paths", "memory"},
     {"color", "config", "images", "procedural", "stopping"},
     {"vgg", "generator", "sources", "preview"},
-    {"losses", "tasks", "pairs", "metrics"},
-    {"adapt", "gatys"},
+    {"losses", "tasks", "pairs", "metrics", "planes"},
+    {"adapt", "gatys", "tiling"},
     {"meta"},
     {"mesh", "checkpoint", "bundles", "rates", "johnson"},
     {"style", "plain"},
