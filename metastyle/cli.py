@@ -33,7 +33,7 @@ def _adapt_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("steps", 10, "gradient steps", flag_values=values)
     flags.DEFINE_list("support", None, "photographs to learn on; by default four in the package", flag_values=values)
     flags.DEFINE_integer(
-        "style_size", None, "px the style is brought to, smaller for larger strokes; by default the bundle's",
+        "style_size", None, "px the style is brought to; by default the bundle's",
         flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer("seed", 0, "seed of the crops of the support photographs", flag_values=values)

@@ -55,8 +55,8 @@ class Stylizer:
           support: photographs to learn on; by default the four that come with the package. The photograph that is to
             be stylised is a good choice.
           seed: of the crops of the support photographs. The same seed and input give the same style.
-          style_size: px, the side of the square that each style picture is brought to; smaller gives larger strokes.
-            By default what the bundle was trained with.
+          style_size: px, the side of the square that each style picture is brought to; by default what the bundle was
+            trained with. It hardly changes the size of strokes (docs/control.md).
           weights: the loss network (vgg.load); by default the one that the bundle was trained with.
           max_pixels: larger pictures are refused.
           until: ends before `steps` once the mean loss of 10 steps is less than this share below that of the 10 before,

@@ -20,7 +20,7 @@ CHAIN = [
     {"mesh", "checkpoint", "bundles", "rates", "johnson"},
     {"style", "plain"},
     {"train", "stylizer", "judge", "methods"},
-    {"results", "pytorch", "batch", "strength"},
+    {"results", "pytorch", "batch", "strength", "strokes"},
     {"evaluate", "cli"},
 ]
 ABOVE_THE_MATHEMATICS = set.union(*CHAIN[6:]) | {"launch", "sources", "tasks", "pairs"}
