@@ -33,11 +33,11 @@ def measure(sides: dict[str, Sequence[int]] = SIDES) -> dict[str, float]:
     """
     from metastyle import config, generator, memory, tiling
 
-    out, room = {}, memory.free() // 2
+    out = {}
     squares = [(arch, side) for arch, chosen in sides.items() for side in chosen]
     for arch, side in squares:
         whole = tiling.untiled_bytes(config.Generator(arch), side, side)
-        for way in ("tiled", "untiled") if whole <= room else ("tiled",):
+        for way in ("tiled", "untiled") if whole <= memory.free() // 2 else ("tiled",):
             found = python(_STYLIZE, arch, str(side), way)
             out |= {f"{arch}, {side} px, {way}: {key}": value for key, value in found.items()}
     for arch, side in squares:
