@@ -54,10 +54,14 @@ class Problem(NamedTuple):
 
 
 class InnerResult(NamedTuple):
-    """Adapted parameters, and the support loss before each step f32[K]; both can be differentiated."""
+    """Adapted parameters; the support loss f32[K] and the parameters, leaves [K, ...], before each step.
+
+    All can be differentiated.
+    """
 
     fast: Flat
     support: jax.Array
+    path: Flat
 
 
 @functools.cache
@@ -221,17 +225,18 @@ def inner_loop(
     def step(fast, xs):
         batch, log_lr = xs
         value, g = gradient(fast, slow, batch, *fixed)
-        return descend(fast, g, log_lr, lr_scale, normalize=inner.normalize), value
+        return descend(fast, g, log_lr, lr_scale, normalize=inner.normalize), (value, fast)
 
     if inner.steps == 0:
-        return InnerResult(meta["fast"], jnp.zeros(0))
+        return InnerResult(meta["fast"], jnp.zeros(0), jax.tree.map(lambda x: jnp.zeros((0, *x.shape)), meta["fast"]))
     if inner.remat and inner.gradient == "plain" and not first_order:
         step = jax.checkpoint(step, prevent_cse=unroll)
     log_lr = jax.tree.map(lambda x: jnp.broadcast_to(x, (inner.steps, *x.shape[1:])), meta["log_lr"])
     if inner.steps == 1:  # of a scan of one step, XLA:CPU compiles gradients that are three times slower
-        fast, value = step(meta["fast"], jax.tree.map(lambda x: x[0], (support, log_lr)))
-        return InnerResult(fast, value[None])
-    return InnerResult(*jax.lax.scan(step, meta["fast"], (support, log_lr), unroll=unroll))
+        fast, before = step(meta["fast"], jax.tree.map(lambda x: x[0], (support, log_lr)))
+        return InnerResult(fast, *jax.tree.map(lambda x: x[None], before))
+    fast, before = jax.lax.scan(step, meta["fast"], (support, log_lr), unroll=unroll)
+    return InnerResult(fast, *before)
 
 
 def descend(fast: Flat, gradient: Flat, log_lr: Flat, lr_scale: jax.Array | float = 1.0, *, normalize: bool) -> Flat:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from metastyle import images, stylizer
+from metastyle import images, sheets, stylizer
 from metastyle.errors import InputError, one_line
 from metastyle.images import Picture
 from metastyle.style import Knobs, Style, blend, record, stylized
@@ -102,7 +102,7 @@ def sheet(
         made = [stylized(picture, [(style, None)], knobs)[0] for _, style, knobs in columns]
         shown = [images.load(picture, max_pixels=columns[0][2].max_pixels)[0], *(np.float32(x) / 255 for x in made)]
         rows.append(shown)
-    return images.contact_sheet(rows, column_labels=["photograph", *(name for name, *_ in columns)], cell=cell)
+    return sheets.contact_sheet(rows, column_labels=["photograph", *(name for name, *_ in columns)], cell=cell)
 
 
 def one(photograph: Picture, look: Look, out: str, knobs: Knobs, output: Output) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metastyle import config, images, paths, stylizer
+from metastyle import config, images, paths, sheets, stylizer
 from metastyle.procedural import ProceduralSource
 
 STEPS = 10
@@ -42,7 +42,7 @@ def demo(out: str, bundle: str = config.DEFAULT_BUNDLE) -> list[Path]:
             stylised = [style.stylize(content).astype(np.float32) / 255 for style in learned.values()]
             rows.append([content, shown, *stylised])
     files += [out / "before_after.png", out / "loss_versus_steps.png"]
-    images.save(files[-2], images.grid(rows, column_labels=["photograph", "style", "0 steps", f"{STEPS} steps"]))
+    images.save(files[-2], sheets.grid(rows, column_labels=["photograph", "style", "0 steps", f"{STEPS} steps"]))
     _curves(files[-1], histories)
     return files
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from metastyle import checkpoint, config, distill, images, mesh, vgg
+from metastyle import checkpoint, config, distill, mesh, sheets, vgg
 from metastyle.config import Distillation
 from metastyle.runlog import RunLog
 from metastyle.stopping import StopSignal
@@ -106,7 +106,7 @@ def _renewed(settings: Distillation, step: int, batch: Task) -> dict:
 
 def _grid(shown: dict) -> np.ndarray:
     columns = ("photograph", "subject", "style", "painting", "canvas")
-    return images.grid([[np.asarray(x[c][0]) for c in columns] for x in shown.values()], column_labels=columns)
+    return sheets.grid([[np.asarray(x[c][0]) for c in columns] for x in shown.values()], column_labels=columns)
 
 
 def export(slim: vgg.Params, path: str | os.PathLike) -> None:

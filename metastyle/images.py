@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import glob
 import io
-import math
 import os
 import secrets
 import stat
-import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from metastyle.errors import Adjusted, InputError
+from metastyle.errors import InputError
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _FORMAT_OF = {".jpg": "JPEG", ".tif": "TIFF"} | {f".{name.lower()}": name for name in _FORMATS}
@@ -56,7 +54,7 @@ def load(
       FileNotFoundError: no such file.
       InputError: anything else that can't be read as a picture, or one smaller than 2 x 2 pixels.
     """
-    what = _what(picture)
+    what = describe(picture)
     if isinstance(picture, np.ndarray):
         if picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,), (4,)):
             raise InputError(f"`{name}`: expected [H, W], [H, W, 3] or [H, W, 4], got {what}; pass one picture")
@@ -72,7 +70,7 @@ def load(
     )
 
 
-def _what(picture: Picture) -> str:
+def describe(picture: Picture) -> str:
     """What messages call `picture`."""
     if isinstance(picture, (str, os.PathLike)):
         return repr(os.fsdecode(picture))
@@ -86,7 +84,7 @@ def _what(picture: Picture) -> str:
 @contextlib.contextmanager
 def _opened(file: str | os.PathLike | bytes, name: str) -> Iterator[Image.Image]:
     """The picture in a file, or in the bytes of one, not yet decoded."""
-    what = _what(file)
+    what = describe(file)
     with io.BufferedReader(io.BytesIO(file)) if isinstance(file, bytes) else _file(os.fsdecode(file), name) as stream:
         if not stream.peek(1):
             raise InputError(f"`{name}`: {what} is empty; use another copy")
@@ -305,78 +303,6 @@ def _lanczos(
     return np.clip(out, 0, 1, out=out).reshape(height, width, *image.shape[2:])
 
 
-def load_mask(
-    picture: Picture, height: int, width: int, *, name: str = "mask", max_pixels: int = MAX_PIXELS
-) -> np.ndarray:
-    """Reads a mask: how light each pixel of a picture is, 0 where it is transparent.
-
-    Args:
-      picture: as for `load`, as are `name` and `max_pixels`.
-      height, width: of the picture that the mask is for. A mask of another size is resized, with an `Adjusted` warning.
-
-    Returns:
-      f32[height, width] in [0, 1]: the luma of Rec. 601 times the opacity; exactly the value of a grey.
-
-    Raises:
-      FileNotFoundError, InputError: as `load`.
-    """
-    rgb, alpha = load(picture, name=name, max_pixels=max_pixels)
-    red, green, blue = np.moveaxis(rgb, -1, 0)
-    mask = green + 0.299 * (red - green) + 0.114 * (blue - green)
-    if alpha is not None:
-        mask -= 1 - alpha  # `load` lays pictures on white, a mask lies on black
-    mask = np.clip(mask, 0, 1, out=mask)
-    if mask.shape != (height, width):
-        had = f"{mask.shape[1]} x {mask.shape[0]}"
-        warnings.warn(f"`{name}`: {_what(picture)} is {had}, resized to {width} x {height}", Adjusted, stacklevel=2)
-        mask = _lanczos(mask, (height, width))
-    return mask
-
-
-def feather(mask: np.ndarray, radius: float, *, name: str = "feather") -> np.ndarray:
-    """Gaussian blur of a mask that goes on beyond its borders as in a mirror; the mean stays as it is.
-
-    Convolution is with the Gaussian at whole pixels to 6 standard deviations, its sum 1, in float precision. It is
-    done by Fourier transforms, so that the time hardly depends on the radius.
-
-    Args:
-      mask: f32[H, W] in [0, 1].
-      radius: the standard deviation, px; 0 gives the mask as it is.
-      name: the argument that errors name.
-
-    Returns:
-      f32[H, W] in [0, 1].
-
-    Raises:
-      InputError: `radius` is negative or not finite.
-    """
-    if not 0 <= radius < math.inf:
-        raise InputError(f"`{name}`: expected a radius of 0 px or more, got {radius}")
-    if radius == 0:
-        return mask
-    blurred = np.ascontiguousarray(_blur_rows(_blur_rows(mask, radius).T, radius).T)
-    return np.clip(blurred, 0, 1, out=blurred)
-
-
-def _blur_rows(mask: np.ndarray, radius: float) -> np.ndarray:
-    height, width = mask.shape
-    radius = min(radius, 2 * width)  # with any larger one, float32 knows but the mean
-    reach = math.ceil(6 * radius)
-    offsets = np.arange(-reach, reach + 1)
-    weights = np.exp(-0.5 * np.square(offsets / radius))
-    length = width + 2 * reach
-    factor = 1 << (length.bit_length() - 3)
-    length = -(-length // factor) * factor  # 4 to 8 times a power of 2: transforms of lengths near primes are slow
-    response = np.fft.rfft(np.bincount(offsets % length, weights / weights.sum(), length)).real.astype(np.float32)
-    out = np.empty((height, width), np.float32)
-    step = max((1 << 18) // length, 1)
-    for top in range(0, height, step):
-        rows = np.pad(mask[top : top + step], ((0, 0), (reach, reach)), "symmetric")
-        blurred = np.fft.irfft(np.fft.rfft(rows, length) * response, length)
-        out[top : top + step] = blurred[:, reach : reach + width]
-    return out
-
-
 def to_uint8(image: np.ndarray) -> np.ndarray:
     """Floats to uint8: clipped to [0, 1], times 255, halves rounded up; ValueError at NaN or infinity."""
     if not np.isfinite(image).all():
@@ -501,7 +427,7 @@ def read_metadata(path: str | os.PathLike, *, name: str = "picture") -> dict[str
     Raises:
       FileNotFoundError, InputError: no such file, or not one that can be read as a picture.
     """
-    with _opened(path, name) as image, _decoding(name, _what(path)):
+    with _opened(path, name) as image, _decoding(name, describe(path)):
         if image.format == "PNG":
             return {key: str(image.info[key]) for key in METADATA if key in image.info}
         tags = image.getexif()
@@ -602,86 +528,3 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def grid(
-    rows: Sequence[Sequence[np.ndarray | None]],
-    *,
-    pad: int = 4,
-    row_labels: Sequence[str] | None = None,
-    column_labels: Sequence[str] | None = None,
-) -> np.ndarray:
-    """A contact sheet on white: pictures `pad` pixels apart, labels on the left and above.
-
-    Args:
-      rows: pictures f32[h, w, 3] in [0, 1], all of one shape; None, or the end of a short row, is a blank cell.
-
-    Returns:
-      f32[H, W, 3] in [0, 1]; without labels, H = r * h + (r + 1) * pad and W likewise.
-
-    Raises:
-      ValueError: no picture, pictures of different shapes, or a number of labels other than that of rows or columns.
-    """
-    shapes = {cell.shape for row in rows for cell in row if cell is not None}
-    if len(shapes) != 1:
-        raise ValueError(f"`rows`: expected pictures of one shape, got {sorted(shapes) or 'none'}")
-    ((height, width, _),) = shapes
-    columns = max(map(len, rows))
-    for label, texts, count in (("row_labels", row_labels, len(rows)), ("column_labels", column_labels, columns)):
-        if texts is not None and len(texts) != count:
-            raise ValueError(f"`{label}`: expected {count} labels, got {len(texts)}")
-
-    size = min(max(height // 10, 10), 24)
-    font = ImageFont.load_default(size)
-    while size > 8 and any(font.getlength(text) > width for text in column_labels or ()):
-        size -= 1
-        font = ImageFont.load_default(size)
-    line = round(1.25 * size)
-    left = pad + math.ceil(max(map(font.getlength, row_labels))) if row_labels else 0
-    top = pad + line if column_labels else 0
-    canvas = Image.new("L", (left + columns * (width + pad) + pad, top + len(rows) * (height + pad) + pad), color=255)
-    draw = ImageDraw.Draw(canvas)
-    for r, text in enumerate(row_labels or ()):
-        draw.text((pad, top + pad + r * (height + pad) + height // 2), text, fill=0, font=font, anchor="lm")
-    for c, text in enumerate(column_labels or ()):
-        draw.text((left + pad + c * (width + pad) + width // 2, pad + line // 2), text, fill=0, font=font, anchor="mm")
-
-    sheet = np.repeat(np.asarray(canvas, np.float32)[..., None] / 255, 3, axis=-1)
-    for r, row in enumerate(rows):
-        for c, cell in enumerate(row):
-            if cell is not None:
-                y, x = top + pad + r * (height + pad), left + pad + c * (width + pad)
-                sheet[y : y + height, x : x + width] = cell
-    return sheet
-
-
-def contact_sheet(
-    rows: Sequence[Sequence[np.ndarray | None]],
-    row_labels: Sequence[str] | None = None,
-    column_labels: Sequence[str] | None = None,
-    cell: int = 256,
-) -> np.ndarray:
-    """A `grid` of pictures f32[h, w, 3] of any shapes, each with a longer side of `cell` px, in the middle of its cell.
-
-    Cells are white, and as high as the highest picture and as wide as the widest. Raises ValueError as `grid` does.
-    """
-    sizes = [_fitted(picture.shape[:2], cell) for row in rows for picture in row if picture is not None]
-    height, width = (max(lengths) for lengths in zip(*sizes, strict=True)) if sizes else (0, 0)
-
-    def centred(picture):
-        inner = _fitted(picture.shape[:2], cell)
-        canvas, (top, left) = (
-            np.ones((height, width, 3), np.float32),
-            ((height - inner[0]) // 2, (width - inner[1]) // 2),
-        )
-        canvas[top : top + inner[0], left : left + inner[1]] = resize(picture, inner)
-        return canvas
-
-    cells = [[None if picture is None else centred(picture) for picture in row] for row in rows]
-    return grid(cells, row_labels=row_labels, column_labels=column_labels)
-
-
-def _fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """A height and width in the same proportion, the longer of which is `side`."""
-    height, width = (max(round(length * side / max(size)), 1) for length in size)
-    return height, width

@@ -8,28 +8,30 @@ import numpy as np
 
 from metastyle.machine import python
 
-SIDES = {"compact_half": (512, 1024, 2048, 4096, 8192), "johnson": (512, 1024, 2048, 4096)}  # px
-_TILES = 128, 256, 512, 1024  # px
+SIDES = dict.fromkeys(("compact_half", "johnson"), (512, 1024, 2048, 4096, 8192))  # px
+_TILES, _IN_TURNS = (128, 256, 512), 1024  # px
 _STYLIZE = """
 import json, resource, sys, time
-from metastyle import config, generator, large_pictures, tiling
+from metastyle import config, generator, large_pictures, memory, tiling
 settings, side, tiled = config.Generator(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "tiled"
 params, picture = generator.initial_params(settings, 0), large_pictures.draw(side)
-way = {"memory": tiling.untiled_bytes(settings, side, side) - 1} if tiled else {"tile": 0}
+most = min(tiling.untiled_bytes(settings, side, side) - 1, memory.free() // 2)
+way = {"memory": most} if tiled else {"tile": 0}
 for _ in range(2 if side <= 2048 else 1):  # of larger ones, compiling takes little
     began = time.perf_counter()
-    tiling.stylize(settings, params, picture, **way)
+    tiling.stylize(settings, params, picture, progress=True, **way)
     seconds = time.perf_counter() - began
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-print(json.dumps({"s": seconds, "peak memory, GiB": peak}))
+disk = {"on disk, GiB": tiling.plan(settings, side, side, **way).disk / 2**30} if tiled else {}
+print(json.dumps({"s": seconds, "peak memory, GiB": peak} | disk))
 """
 
 
 def measure(sides: dict[str, Sequence[int]] = SIDES) -> dict[str, float]:
     """Seconds and peak memory of squares, by architecture: each in a process of its own, with Python and the picture.
 
-    Then the seconds of tiles of several sizes, of the squares of 1024 and 2048 px, in turns, and the largest difference
-    that they make. Pictures are not stylised in one piece where that would take more than half of the free memory.
+    Then the seconds of tiles of several sizes, of the squares of 1024 px, in turns, and the largest difference that
+    they make. Pictures are not stylised in one piece where that would take more than half of the free memory.
     """
     from metastyle import config, generator, memory, tiling
 
@@ -41,7 +43,7 @@ def measure(sides: dict[str, Sequence[int]] = SIDES) -> dict[str, float]:
             found = python(_STYLIZE, arch, str(side), way)
             out |= {f"{arch}, {side} px, {way}: {key}": value for key, value in found.items()}
     for arch, side in squares:
-        if 1024 <= side <= 2048:
+        if side == _IN_TURNS:
             settings = config.Generator(arch)
             found = _in_turns(settings, generator.initial_params(settings, 0), draw(side))
             out |= {f"{arch}, {side} px, {key}": value for key, value in found.items()}

@@ -82,7 +82,8 @@ def task_loss(
     """Query loss of one task after adaptation (MAML, Finn et al. 2017), and what is logged of it.
 
     The multi-step loss (MAML++) costs nothing here: every inner step has photographs of its own, so the support loss
-    before it, which is computed anyway, is the loss on photographs that the parameters haven't seen.
+    before it, which is computed anyway, is the loss on photographs that the parameters haven't seen. Unless the query
+    is judged by another network: then that one judges what comes before step `step` mod K, too, for all of them.
     `outer.objective` "log" takes logarithms: the mean over tasks then is that of relative improvements, where the
     few styles with a loss ten times that of others would drown them.
     """
@@ -94,11 +95,15 @@ def task_loss(
     result = adapt.inner_loop(
         problem.loss, meta, prepared.support, fixed, inner, first_order=first_order, lr_scale=lr_scale(outer, step)
     )
-    query = problem.outer_loss(result.fast, meta["slow"], prepared.query, *fixed)
+    judge = lambda fast: problem.outer_loss(fast, meta["slow"], prepared.query, *fixed)
+    query, weights = judge(result.fast), step_weights(outer, inner.steps, step)
     curve = jnp.append(result.support, query)
-    objective = {"mean": lambda x: x, "log": jnp.log}[outer.objective]
-    loss = step_weights(outer, inner.steps, step) @ objective(curve)
     support = curve[: max(inner.steps, 1)]
+    if problem.query_loss and outer.multi_step and inner.steps:
+        before = jax.tree.map(lambda x: x[step % inner.steps], result.path)
+        curve, weights = jnp.stack([judge(before), query]), jnp.stack([1 - weights[-1], weights[-1]])
+    objective = {"mean": lambda x: x, "log": jnp.log}[outer.objective]
+    loss = weights @ objective(curve)
     return loss, {"loss": loss, "query": query, "support_first": support[0], "support_mean": support.mean()}
 
 

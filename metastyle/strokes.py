@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from metastyle import images, metrics
+from metastyle import images, masks, metrics
 from metastyle.stylizer import Stylizer
 
 _SMOOTH, _SLOW = 512, 24  # px: the side of the smooth picture, and what changes slower than this is no stroke
@@ -14,7 +14,7 @@ def wavelength(picture: np.ndarray) -> float:
     A sine of that wavelength has it; a mixture has less than its longest.
     """
     luma = np.asarray(picture, np.float64) @ metrics.LUMA
-    fine = (luma - images.feather(np.float32(luma), _SLOW))[_SLOW:-_SLOW, _SLOW:-_SLOW]
+    fine = (luma - masks.feather(np.float32(luma), _SLOW))[_SLOW:-_SLOW, _SLOW:-_SLOW]
     down, right = np.diff(fine, axis=0), np.diff(fine, axis=1)
     return float(2 * np.pi * np.sqrt(fine.var() / (np.square(down).mean() + np.square(right).mean())))
 

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metastyle import __version__, bundles, config, generator, images, onnx_export, paths, tiling
+from metastyle import __version__, bundles, config, generator, images, masks, onnx_export, paths, tiling
 from metastyle.bundles import Flat, StyleFile
 from metastyle.color import COLORS, transfer
 from metastyle.errors import Adjusted, InputError
@@ -251,12 +251,12 @@ def stylized(
         raise InputError("`style_file`: expected at least one style, got none")
     content, alpha = images.load(photograph, max_pixels=knobs.max_pixels)
     size = content.shape[:2]
-    masks = [None if mask is None else images.load_mask(mask, *size, max_pixels=knobs.max_pixels) for _, mask in parts]
+    regions = [None if mask is None else masks.load(mask, *size, max_pixels=knobs.max_pixels) for _, mask in parts]
     if knobs.content_size is not None:
         scaled = lambda x: None if x is None else images.resize_short(x, knobs.content_size)
-        content, alpha, masks = scaled(content), scaled(alpha), [scaled(mask) for mask in masks]
+        content, alpha, regions = scaled(content), scaled(alpha), [scaled(mask) for mask in regions]
     generator.check_size(*content.shape[:2])
-    shares = _shares(content.shape[:2], masks, knobs.feather)
+    shares = _shares(content.shape[:2], regions, knobs.feather)
     outputs = (transfer(knobs.color, style.apply(content, knobs), content) for style, _ in parts)
     if shares is None:
         return images.to_uint8(next(outputs)), alpha
@@ -267,13 +267,13 @@ def stylized(
 
 
 def _shares(
-    size: tuple[int, int], masks: Sequence[np.ndarray | None], feather: float | None
+    size: tuple[int, int], regions: Sequence[np.ndarray | None], feather: float | None
 ) -> list[np.ndarray] | None:
     """Each mask's share of every pixel, f32[H, W]; None where the only style goes everywhere."""
-    if len(masks) == 1 and masks[0] is None:
+    if len(regions) == 1 and regions[0] is None:
         return None
     radius = _FEATHER * min(size) if feather is None else feather
-    shares = [np.ones(size, np.float32) if mask is None else images.feather(mask, radius) for mask in masks]
+    shares = [np.ones(size, np.float32) if mask is None else masks.feather(mask, radius) for mask in regions]
     total = np.maximum(sum(shares), 1)
     return [share / total for share in shares]
 

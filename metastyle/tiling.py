@@ -6,7 +6,7 @@ import math
 import shutil
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,7 +16,7 @@ from metastyle import config, generator
 from metastyle.errors import InputError
 from metastyle.generator import MIN_SIDE, MULTIPLE, Flat
 from metastyle.memory import Arrays, folder, free, free_on_device
-from metastyle.planes import Tiles
+from metastyle.planes import Plane, Tiles
 
 _LEAST, _TILE, _DEVICE_TILE = 64, 512, 2048  # px: the smallest that is chosen, the largest on CPUs, and elsewhere
 _CACHE = 48 * 2**20  # bytes: on CPUs, tiles that take more are slower
@@ -35,24 +35,73 @@ def stylize(
 ) -> np.ndarray:
     """`generator.stylize` of one picture of any size: f32[H, W, 3] in [0, 1] -> the same, sides of at least 16 px.
 
-    tile: px, of square tiles, which change nothing but the rounding; 0: none; by default none if that fits.
+    tile: px, of square tiles, which change nothing but the rounding; 0: none; by default none if that fits in memory.
     progress: shows on stderr how far the tiles are, and what they take of the disk.
-    memory: bytes that this may take beside `picture`; by default half of what is free, and more if it must. What of a
-      tiled picture's features that has no room for is held on disk, where temporary files are.
+    memory: bytes that this may take beside `picture`. By default, of what is free, a quarter without tiles, else half,
+      and more where less won't do. Features that it has no room for are on disk, where temporary files are.
 
     Raises InputError, in one line, for any other tile, and where memory or disk are too small.
     """
     height, width = picture.shape[:2]
+    with _told(f"{width} x {height} px"):
+        ours = plan(settings, height, width, tile, memory)
+        if ours.tile == 0:
+            return np.asarray(generator.stylize(settings, params, picture[None]))[0]
+        if ours.disk and progress:
+            print(f"takes {_gib(ours.disk)} on disk, in {folder()}, until it is done", file=sys.stderr, flush=True)
+        title = f"tiles of {ours.tile} px"
+        with tqdm(total=ours.work, desc=title, bar_format=_BAR, smoothing=0.1, disable=not progress) as bar:
+            return _walk(settings, params, picture, ours.tile, Arrays(ours.planes), bar)[1].buffer
+
+
+class Plan(NamedTuple):
+    """What `stylize` does. tile: px, 0 for none; planes, disk: bytes of features in memory, and beyond that on disk."""
+
+    tile: int
+    planes: int = 0
+    disk: int = 0
+    work: float = 0.0
+
+
+def plan(
+    settings: config.Generator, height: int, width: int, tile: int | None = None, memory: int | None = None
+) -> Plan:
+    """That of `stylize` with these arguments, of a picture of this size. Raises InputError as it does."""
     generator.check_size(height, width)
     if tile is not None and (not isinstance(tile, int | np.integer) or (tile < MIN_SIDE and tile != 0)):
         raise InputError(f"`tile`: expected at least {MIN_SIDE} px, or 0 for no tiles, got {tile!r}")
     most = free() if memory is None else memory
     usual = most // 2 if memory is None else memory
-    tile = _choice(settings, height, width, usual) if tile is None else int(tile)
-    with _told(f"{width} x {height} px"):
-        if tile == 0:
-            return np.asarray(generator.stylize(settings, params, picture[None]))[0]
-        return _tiled(settings, params, picture, tile, progress, usual, most)
+    if tile is None:
+        tile = _choice(settings, height, width, most // 4 if memory is None else memory)
+    if tile == 0:
+        return Plan(0)
+    tile = int(tile)
+    in_work = 2 * untiled_bytes(settings, min(tile, height), min(tile, width))  # one computed, one read or written
+    least = 4 * height * width * 3 + in_work
+    if least > most:
+        raise InputError(
+            f"`content`: {width} x {height} px in tiles of {tile} px take at least {_gib(least)} of memory, "
+            f"got {_gib(most)}; use a smaller picture or smaller tiles"
+        )
+    planes = max(usual - least, 0)
+    blank = lambda shape: np.broadcast_to(np.float32(0), shape)
+    params = {path: blank(x.shape) for path, x in generator.shapes(settings).items()}
+    tiles, _ = _walk(settings, params, blank((height, width, 3)), tile, Arrays(planes, imagined=True), None)
+    disk, left = tiles.arrays.most["disk"], shutil.disk_usage(folder()).free
+    if disk > left:
+        raise InputError(
+            f"`content`: {width} x {height} px take {_gib(disk)} on disk beside {_gib(usual)} of memory, "
+            f"got {_gib(left)} in {folder()}; make room, or name another folder in TMPDIR"
+        )
+    return Plan(tile, planes, disk, tiles.work)
+
+
+def _walk(
+    settings: config.Generator, params: Flat, picture: np.ndarray, tile: int, arrays: Arrays, bar: tqdm | None
+) -> tuple[Tiles, Plane]:
+    tiles = Tiles(settings, *picture.shape[:2], tile, arrays, bar)
+    return tiles, generator.walk(settings.arch, params, tiles, tiles.picture(picture))
 
 
 def _choice(settings: config.Generator, height: int, width: int, memory: int) -> int:
@@ -119,38 +168,6 @@ class _Sizes:
 
     def sigmoid(self, x: np.ndarray) -> np.ndarray:
         return self.new(*x.shape)
-
-
-def _tiled(
-    settings: config.Generator, params: Flat, picture: np.ndarray, tile: int, progress: bool, usual: int, most: int
-) -> np.ndarray:
-    """usual, most: bytes of memory; the most where the least that it takes is more than usual."""
-    height, width = picture.shape[:2]
-    in_work = 2 * untiled_bytes(settings, min(tile, height), min(tile, width))  # one computed, one read or written
-    least = 4 * picture.size + in_work
-    if least > most:
-        raise InputError(
-            f"`content`: {width} x {height} px in tiles of {tile} px take at least {_gib(least)} of memory, "
-            f"got {_gib(most)}; use a smaller picture or smaller tiles"
-        )
-    budget = max(usual - least, 0)
-
-    def walk(bar, imagined=False):
-        tiles = Tiles(settings, height, width, tile, Arrays(budget, imagined), bar)
-        return tiles, generator.walk(settings.arch, params, tiles, tiles.picture(picture))
-
-    plan, _ = walk(None, imagined=True)
-    disk, left = plan.arrays.most["disk"], shutil.disk_usage(folder()).free
-    if disk > left:
-        raise InputError(
-            f"`content`: {width} x {height} px take {_gib(disk)} on disk beside {_gib(usual)} of memory, "
-            f"got {_gib(left)} in {folder()}; make room, or name another folder in TMPDIR"
-        )
-    if disk and progress:
-        print(f"takes {_gib(disk)} on disk, in {folder()}, until it is done", file=sys.stderr, flush=True)
-    title = f"tiles of {tile} px"
-    with tqdm(total=plan.work, desc=title, bar_format=_BAR, smoothing=0.1, disable=not progress) as bar:
-        return walk(bar)[1].buffer
 
 
 @contextlib.contextmanager

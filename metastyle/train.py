@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from metastyle import adapt, bundles, checkpoint, config, encoder, generator, images, mesh, meta, pairs, rates, vgg
+from metastyle import adapt, bundles, checkpoint, config, encoder, generator, mesh, meta, pairs, rates, sheets, vgg
 from metastyle.adapt import Problem
 from metastyle.errors import InputError
 from metastyle.peers import Company
@@ -170,7 +170,7 @@ def pictures(
             for params_ in (start["fast"], fast)
         ]
         rows.append([np.asarray(x[0]) for x in (task["query"], task["style"], *views)])
-    return images.grid(rows, column_labels=["photograph", "style", "0 steps", f"{inner.steps} steps"])
+    return sheets.grid(rows, column_labels=["photograph", "style", "0 steps", f"{inner.steps} steps"])
 
 
 def _is_bundle_of(folder: Path, settings: config.Config) -> bool:

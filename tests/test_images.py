@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+from pictures import noise, one_line
 from PIL import Image, ImageCms
 
 from metastyle import images, paths
@@ -19,17 +20,6 @@ def _smooth(height, width, channels=3):
     y, x = np.mgrid[0:height, 0:width] / max(height, width)
     planes = [0.1 + 0.8 * x, 0.9 - 0.8 * y, 0.3 + 0.2 * (x + y), 0.2 + 0.6 * y]
     return np.stack(planes[:channels], axis=-1).astype(np.float32)
-
-
-def _noise(*shape, seed=0):
-    return np.random.default_rng(seed).random(shape, dtype=np.float32)
-
-
-def _one_line(info, *parts):
-    message = str(info.value)
-    assert "\n" not in message
-    for part in parts:
-        assert part in message, message
 
 
 # What load reads.
@@ -48,13 +38,13 @@ def test_every_suffix_round_trips(tmp_path, suffix):
 
 
 def test_format_comes_from_the_content_not_the_suffix(tmp_path):
-    pixels = images.to_uint8(_noise(5, 7, 3))
+    pixels = images.to_uint8(noise(5, 7, 3))
     Image.fromarray(pixels).save(tmp_path / "a.jpg", format="PNG")
     np.testing.assert_array_equal(images.to_uint8(images.load(tmp_path / "a.jpg")[0]), pixels)
 
 
 def test_paths_may_be_strings_and_pil_images_are_taken(tmp_path):
-    pixels = images.to_uint8(_noise(5, 7, 3))
+    pixels = images.to_uint8(noise(5, 7, 3))
     path = tmp_path / "a.png"
     Image.fromarray(pixels).save(path)
     expected = pixels.astype(np.float32) / 255
@@ -78,13 +68,13 @@ def test_rgba_is_composited_on_white():
 
 
 def test_compositing_stays_in_range():
-    image = np.concatenate([np.ones((50, 50, 3), np.float32), _noise(50, 50, 1)], axis=-1)
+    image = np.concatenate([np.ones((50, 50, 3), np.float32), noise(50, 50, 1)], axis=-1)
     rgb, _ = images.load(image)
     assert rgb.max() <= 1 and rgb.min() > 1 - 1e-6
 
 
 def test_opaque_alpha_is_none():
-    image = np.concatenate([_noise(4, 4, 3), np.ones((4, 4, 1), np.float32)], axis=-1)
+    image = np.concatenate([noise(4, 4, 3), np.ones((4, 4, 1), np.float32)], axis=-1)
     rgb, alpha = images.load(image)
     assert alpha is None
     np.testing.assert_array_equal(rgb, image[..., :3])
@@ -171,7 +161,7 @@ def test_rarer_modes(mode):
 
 
 def test_exif_orientation(tmp_path):
-    pixels = images.to_uint8(_noise(2, 3, 3))
+    pixels = images.to_uint8(noise(2, 3, 3))
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held so that the top of the scene is on the right
     for suffix in ("png", "webp", "tif"):
@@ -250,7 +240,7 @@ def test_icc_profile_meets_the_mode_it_was_made_for(monkeypatch, mode, expected)
 
 def test_unusable_icc_profile_is_ignored(tmp_path):
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    pixels = images.to_uint8(_noise(4, 4, 3))
+    pixels = images.to_uint8(noise(4, 4, 3))
     Image.fromarray(pixels).save(tmp_path / "junk.png", icc_profile=b"not a profile")
     Image.fromarray(pixels[..., 0]).save(tmp_path / "wrong_mode.png", icc_profile=srgb)
     np.testing.assert_array_equal(images.to_uint8(images.load(tmp_path / "junk.png")[0]), pixels)
@@ -284,7 +274,7 @@ def test_missing_file(tmp_path):
     for path in (tmp_path / "none.png", tmp_path / "no" / "folder.png"):
         with pytest.raises(FileNotFoundError) as info:
             images.load(path, name="style")
-        _one_line(info, "`style`", str(path), "no such file")
+        one_line(info, "`style`", str(path), "no such file")
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(FileNotFoundError):
         images.load(tmp_path / "file" / "below.png")
@@ -299,7 +289,7 @@ def test_not_a_picture(tmp_path, content, reason):
     path.write_bytes(content)
     with pytest.raises(InputError) as info:
         images.load(path, name="style")
-    _one_line(info, "`style`", str(path), reason)
+    one_line(info, "`style`", str(path), reason)
 
 
 def test_folder_pipe_and_impossible_names(tmp_path):
@@ -309,17 +299,17 @@ def test_folder_pipe_and_impossible_names(tmp_path):
     for path, reason in cases:
         with pytest.raises(InputError) as info:
             images.load(path)
-        _one_line(info, "`content`", reason)
+        one_line(info, "`content`", reason)
 
 
 def test_error_stays_on_one_line_whatever_the_name(tmp_path):
     with pytest.raises(FileNotFoundError) as info:
         images.load(tmp_path / "two\nlines.png")
-    _one_line(info, "two\\nlines.png")
+    one_line(info, "two\\nlines.png")
 
 
 def test_unreadable_file(tmp_path, monkeypatch):
-    images.save(tmp_path / "a.png", _noise(4, 4, 3))
+    images.save(tmp_path / "a.png", noise(4, 4, 3))
 
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
@@ -327,26 +317,26 @@ def test_unreadable_file(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "open", refuse, raising=False)
     with pytest.raises(InputError) as info:
         images.load(tmp_path / "a.png")
-    _one_line(info, "`content`", "a.png", "Permission denied")
+    one_line(info, "`content`", "a.png", "Permission denied")
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "gif", "tif"])
 def test_truncated(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
-    images.save(path, _noise(40, 40, 3))
+    images.save(path, noise(40, 40, 3))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError) as info:
         images.load(path)
-    _one_line(info, "`content`", str(path), "truncated")
+    one_line(info, "`content`", str(path), "truncated")
 
 
 def test_truncated_pil_image(tmp_path):
     path = tmp_path / "a.jpg"
-    images.save(path, _noise(40, 40, 3))
+    images.save(path, noise(40, 40, 3))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with Image.open(path) as image, pytest.raises(InputError) as info:
         images.load(image, name="style")
-    _one_line(info, "`style`", "the PIL image")
+    one_line(info, "`style`", "the PIL image")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1)])
@@ -355,7 +345,7 @@ def test_too_small(tmp_path, size):
     for picture in (tmp_path / "a.png", Image.new("RGB", size), np.zeros((size[1], size[0], 3), np.uint8)):
         with pytest.raises(InputError) as info:
             images.load(picture)
-        _one_line(info, "`content`", f"{size[0]} x {size[1]}", "2 x 2")
+        one_line(info, "`content`", f"{size[0]} x {size[1]}", "2 x 2")
 
 
 def _png_header(width, height):
@@ -377,12 +367,12 @@ def test_too_large_is_refused_from_the_header(tmp_path, monkeypatch):
         warnings.simplefilter("error")
         with pytest.raises(InputError) as info:
             images.load(path)
-    _one_line(info, "`content`", str(path), "60000 x 50000", "400000000", "`--max_pixels`")
+    one_line(info, "`content`", str(path), "60000 x 50000", "400000000", "`--max_pixels`")
     assert Image.MAX_IMAGE_PIXELS == limit
 
 
 def test_max_pixels_is_inclusive_and_holds_for_every_kind_of_picture(tmp_path):
-    array = images.to_uint8(_noise(4, 5, 3))
+    array = images.to_uint8(noise(4, 5, 3))
     images.save(tmp_path / "a.png", array)
     for picture in (tmp_path / "a.png", Image.fromarray(array), array):
         assert images.load(picture, max_pixels=20)[0].shape == (4, 5, 3)
@@ -392,7 +382,7 @@ def test_max_pixels_is_inclusive_and_holds_for_every_kind_of_picture(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp"])
 def test_the_limit_is_ours_and_not_pillows(tmp_path, monkeypatch, suffix):
-    images.save(tmp_path / f"a.{suffix}", _noise(30, 30, 3))
+    images.save(tmp_path / f"a.{suffix}", noise(30, 30, 3))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(Image.DecompressionBombError):
         Image.open(tmp_path / f"a.{suffix}")
@@ -403,11 +393,11 @@ def test_the_limit_is_ours_and_not_pillows(tmp_path, monkeypatch, suffix):
 
 @pytest.mark.parametrize("suffix", ["webp", "tif"])
 def test_where_pillows_limit_stays_the_error_says_so(tmp_path, monkeypatch, suffix):
-    images.save(tmp_path / f"a.{suffix}", _noise(30, 30, 3))
+    images.save(tmp_path / f"a.{suffix}", noise(30, 30, 3))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(InputError) as info:
         images.load(tmp_path / f"a.{suffix}")
-    _one_line(info, "`content`", f"a.{suffix}", "more than Pillow decodes", "PNG or JPEG")
+    one_line(info, "`content`", f"a.{suffix}", "more than Pillow decodes", "PNG or JPEG")
 
 
 @pytest.mark.parametrize(
@@ -431,7 +421,7 @@ def test_where_pillows_limit_stays_the_error_says_so(tmp_path, monkeypatch, suff
 def test_bad_arrays(array, reason):
     with pytest.raises(InputError) as info:
         images.load(array, name="style")
-    _one_line(info, "`style`", reason)
+    one_line(info, "`style`", reason)
 
 
 # Resizing.
@@ -446,7 +436,7 @@ def test_resize_keeps_a_constant(size):
 
 
 def test_resize_to_the_same_size_is_the_identity_and_a_copy():
-    image = _noise(20, 30, 3)
+    image = noise(20, 30, 3)
     resized = images.resize(image, (20, 30))
     np.testing.assert_array_equal(resized, image)
     assert not np.shares_memory(resized, image)
@@ -457,7 +447,7 @@ def test_resize_preserves_the_mean_and_is_antialiased():
     resized = images.resize(checks, (16, 16))
     assert resized.shape == (16, 16)
     np.testing.assert_allclose(resized[4:-4, 4:-4], 0.5, atol=1e-3)  # taking every fourth pixel would give 0
-    image = 0.25 + 0.5 * _noise(96, 96, 3)
+    image = 0.25 + 0.5 * noise(96, 96, 3)
     np.testing.assert_allclose(images.resize(image, (32, 32)).mean((0, 1)), image.mean((0, 1)), atol=5e-3)
 
 
@@ -485,7 +475,7 @@ def test_resize_clips_the_overshoot():
 
 
 def test_resize_treats_channels_alike_and_apart():
-    image = _noise(20, 30, 5)
+    image = noise(20, 30, 5)
     resized = images.resize(image, (11, 40))
     for c in range(5):
         np.testing.assert_array_equal(resized[..., c], images.resize(image[..., c], (11, 40)))
@@ -493,7 +483,7 @@ def test_resize_treats_channels_alike_and_apart():
 
 
 def test_resize_commutes_with_flips_and_transposition():
-    image = _noise(20, 30, 3)
+    image = noise(20, 30, 3)
     resized = images.resize(image, (11, 40))
     np.testing.assert_allclose(images.resize(image[::-1, ::-1], (11, 40)), resized[::-1, ::-1], atol=1e-6)
     np.testing.assert_allclose(images.resize(image.swapaxes(0, 1), (40, 11)), resized.swapaxes(0, 1), atol=1e-6)
@@ -508,7 +498,7 @@ def test_resize_refuses_uint8():
     "shape, short, expected", [((40, 60), 20, (20, 30)), ((60, 40), 20, (30, 20)), ((5, 5), 8, (8, 8))]
 )
 def test_resize_short(shape, short, expected):
-    image = _noise(*shape, 3)
+    image = noise(*shape, 3)
     resized = images.resize_short(image, short)
     assert resized.shape == (*expected, 3)
     np.testing.assert_array_equal(resized, images.resize(image, expected))
@@ -525,7 +515,7 @@ def test_center_crop():
 @pytest.mark.parametrize("shape", [(40, 61), (61, 40), (30, 30), (17, 200), (33, 35)])
 @pytest.mark.parametrize("size", [16, 33, 64])
 def test_square_is_resize_short_then_center_crop(shape, size):
-    image = _noise(*shape, 3)
+    image = noise(*shape, 3)
     squared = images.square(image, size)
     assert squared.shape == (size, size, 3)
     np.testing.assert_allclose(squared, images.center_crop(images.resize_short(image, size), size), atol=1e-4)
@@ -554,7 +544,7 @@ def test_to_uint8_refuses_non_finite(value):
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_save_and_load_are_inverse_with_alpha(tmp_path, suffix):
-    image, alpha = images.to_uint8(_noise(6, 7, 3)), images.to_uint8(_noise(6, 7, seed=1))
+    image, alpha = images.to_uint8(noise(6, 7, 3)), images.to_uint8(noise(6, 7, seed=1))
     images.save(tmp_path / f"a.{suffix}", image, alpha=alpha)
     images.save(tmp_path / f"b.{suffix}", image / np.float32(255), alpha=alpha / np.float32(255))
     for name in ("a", "b"):
@@ -610,8 +600,8 @@ def test_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(images.os, "replace", full)
         with pytest.raises(InputError) as info:
-            images.save(path, _noise(4, 4, 3), name="picture")
-    _one_line(info, "`picture`", str(path), "No space left on device")
+            images.save(path, noise(4, 4, 3), name="picture")
+    one_line(info, "`picture`", str(path), "No space left on device")
     assert path.read_bytes() == b"before" and [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 
@@ -619,12 +609,12 @@ def test_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch)
 def test_picture_too_large_for_the_format(tmp_path, suffix):
     with pytest.raises(InputError) as info:
         images.save(tmp_path / f"a.{suffix}", np.zeros((2, 70_000, 3), np.uint8))
-    _one_line(info, "`output`", str(tmp_path))
+    one_line(info, "`output`", str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_saved_file_has_ordinary_permissions(tmp_path):
-    images.save(tmp_path / "a.png", _noise(4, 4, 3))
+    images.save(tmp_path / "a.png", noise(4, 4, 3))
     (tmp_path / "plain").write_bytes(b"")
     assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
@@ -657,9 +647,9 @@ def test_check_output_refuses(tmp_path):
     for path, options, error, reason in cases:
         with pytest.raises(error) as info:
             images.check_output(path, name="style_out", **options)
-        _one_line(info, "`style_out`", str(path), reason)
+        one_line(info, "`style_out`", str(path), reason)
     with pytest.raises(FileNotFoundError):
-        images.save(tmp_path / "none" / "a.png", _noise(4, 4, 3))
+        images.save(tmp_path / "none" / "a.png", noise(4, 4, 3))
 
 
 def test_check_output_refuses_a_read_only_folder(tmp_path, monkeypatch):
@@ -667,7 +657,7 @@ def test_check_output_refuses_a_read_only_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(images.os, "access", lambda path, mode: not (mode & os.W_OK and path == str(tmp_path)))
     with pytest.raises(InputError) as info:
         images.check_output(tmp_path / "a.png")
-    _one_line(info, "`output`", str(tmp_path), "cannot write")
+    one_line(info, "`output`", str(tmp_path), "cannot write")
 
 
 def test_atomic_replaces_on_success(tmp_path):
@@ -710,54 +700,6 @@ def test_atomic_follows_a_symbolic_link(tmp_path):
         temporary.write_text("x")
     assert link.is_symlink() and (tmp_path / "real" / "target").read_text() == "x"
     assert len(list((tmp_path / "real").iterdir())) == 1
-
-
-# Contact sheets.
-
-
-def test_grid_places_cells_on_white():
-    a, b, c = (np.full((5, 7, 3), v, np.float32) for v in (0.1, 0.2, 0.3))
-    sheet = images.grid([[a, None, b], [c]], pad=2)
-    expected = np.ones((2 * 5 + 3 * 2, 3 * 7 + 4 * 2, 3), np.float32)
-    expected[2:7, 2:9] = 0.1
-    expected[2:7, 20:27] = 0.2
-    expected[9:14, 2:9] = 0.3
-    assert sheet.dtype == np.float32
-    np.testing.assert_array_equal(sheet, expected)
-
-
-def test_grid_labels_are_drawn_beside_the_cells():
-    cell = _noise(40, 60, 3)
-    plain = images.grid([[cell, cell], [cell, cell]])
-    sheet = images.grid([[cell, cell], [cell, cell]], row_labels=["van Gogh", "b"], column_labels=["before", "after"])
-    height, width = plain.shape[:2]
-    assert sheet.shape[0] > height and sheet.shape[1] > width
-    np.testing.assert_array_equal(sheet[-height:, -width:], plain)
-    top, left = sheet[:-height], sheet[:, :-width]
-    middle = left.shape[1] + width // 2
-    above = top[:, left.shape[1] : middle], top[:, middle:]
-    beside = left[top.shape[0] : -height // 2], left[-height // 2 :]
-    assert all(strip.min() < 0.2 for strip in above + beside)
-    assert sheet.min() >= 0 and sheet.max() <= 1
-
-
-def test_grid_keeps_column_labels_apart():
-    cell = np.zeros((200, 80, 3), np.float32)
-    sheet = images.grid([[cell, cell]], column_labels=["MMMMMMMM", "MMMMMMMM"])
-    assert (sheet[:, 4 + 80 : 4 + 80 + 4] == 1).all()
-
-
-def test_grid_refuses():
-    cell = np.zeros((4, 4, 3), np.float32)
-    for rows, options, reason in [
-        ([], {}, "`rows`.*none"),
-        ([[None]], {}, "`rows`.*none"),
-        ([[cell, np.zeros((4, 5, 3), np.float32)]], {}, r"`rows`.*\(4, 5, 3\)"),
-        ([[cell]], {"row_labels": ["a", "b"]}, "`row_labels`: expected 1 labels, got 2"),
-        ([[cell, cell]], {"column_labels": ["a"]}, "`column_labels`: expected 2 labels, got 1"),
-    ]:
-        with pytest.raises(ValueError, match=reason):
-            images.grid(rows, **options)
 
 
 # Places on disk.

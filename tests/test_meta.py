@@ -202,6 +202,21 @@ def test_the_multi_step_gradient_is_the_mean_of_the_gradients_after_each_number_
     assert toy.relative_error(gradient, expected) < 1e-5
 
 
+def test_another_networks_multi_step_loss_goes_round_the_steps():
+    """With the same network in both places, its mean over K outer steps is the multi-step loss of query photographs."""
+    settings, problem = toy.settings(outer={"multi_step": 10**9}), toy.problem()
+    params, task = meta.initial_meta(settings), one_task()
+    judged = problem._replace(query_loss=problem.loss)
+    loss = jax.jit(lambda step: meta.task_loss(judged, settings, params, task, toy.VGG, step, True)[0])
+    prepared = problem.prepare(task, toy.VGG)
+    logs = [
+        jnp.log(problem.loss(fast, params["slow"], prepared.query, prepared.target, toy.VGG))
+        for fast in (fast_after(problem, settings, params, prepared, k) for k in range(4))
+    ]
+    for step in range(4):
+        assert float(loss(step)) == pytest.approx(float(0.75 * logs[step % 3] + 0.25 * logs[3]), rel=1e-5)
+
+
 def test_reptile_moves_towards_where_the_inner_loop_ends():
     settings = toy.settings(
         inner={"scope": "all", "lrs": "fixed"},

@@ -12,7 +12,7 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 import metastyle
-from metastyle import bundles, color, generator, images, mesh, metrics, plain, strength, style, vgg
+from metastyle import bundles, color, generator, images, masks, mesh, metrics, plain, strength, style, vgg
 from metastyle.errors import Adjusted, InputError
 from metastyle.pairs import Pairs
 from metastyle.style import Knobs
@@ -282,7 +282,7 @@ def test_edges_are_feathered(styles):
     soft = styles[0].stylize(PHOTOGRAPH, mask=left, feather=2).astype(int)
     difference = np.abs(hard - soft).max((0, 2))
     assert difference[12:18].max() > 3 * max(difference[:5].max(), difference[-5:].max(), 1)
-    np.testing.assert_array_equal(soft, styles[0].stylize(PHOTOGRAPH, mask=images.feather(left / 255.0, 2), feather=0))
+    np.testing.assert_array_equal(soft, styles[0].stylize(PHOTOGRAPH, mask=masks.feather(left / 255.0, 2), feather=0))
 
 
 def test_a_mask_of_another_size_is_resized_and_said(styles):

@@ -161,9 +161,9 @@ def test_there_are_tiles_where_memory_is_too_small_for_none(capsys, monkeypatch)
     untiled = tiling.untiled_bytes(NET, *size)
     assert shown(capsys, size, memory=untiled) == ""
     assert "tiles of 64 px: 100%" in shown(capsys, size, memory=untiled - 1)
-    monkeypatch.setattr(tiling, "free", lambda: 2 * untiled)
+    monkeypatch.setattr(tiling, "free", lambda: 4 * untiled)
     assert shown(capsys, size) == ""
-    monkeypatch.setattr(tiling, "free", lambda: 2 * untiled - 2)
+    monkeypatch.setattr(tiling, "free", lambda: 4 * untiled - 4)
     assert "tiles of 64 px: 100%" in shown(capsys, size)
     assert shown(capsys, size, tile=0) == ""
 
