@@ -16,6 +16,8 @@ _BUNDLES = flags.DEFINE_multi_string("bundle", [], "PATH or NAME=PATH; one row e
 _ADAM_ALL = flags.DEFINE_multi_string("adam_all", [], "name of a bundle to deploy as MetaStyle is: Adam on all")
 _LEARN_WITH = flags.DEFINE_multi_string("learn_with", [], "NAME=WEIGHTS: another loss network for that bundle")
 _DTYPE = flags.DEFINE_multi_string("dtype", [], "NAME=float32 or NAME=bfloat16: of that bundle's convolutions")
+_JUDGED = flags.DEFINE_multi_string("judged", [], "name of a bundle to learn on the photograph that is judged")
+_BACKEND = flags.DEFINE_multi_string("backend", [], "NAME=onnx or NAME=onnx-int8: what stylises for that bundle")
 _CHECKPOINTS = flags.DEFINE_string("checkpoints", None, "the folder `checkpoints` of a run, instead of bundles")
 _WATCH = flags.DEFINE_bool("watch", False, "evaluate the checkpoints to come, too, until the run's last")
 _OUT = flags.DEFINE_string("out", "report", "folder for the report; what is there already is not done again")
@@ -39,14 +41,14 @@ def main(_: list[str]) -> None:
     given = {name: flags.FLAGS[name].value for name in _SETTINGS if flags.FLAGS[name].value is not None}
     settings = evaluate.settings(_CONFIG.value, given)
     part = evaluate.parse_part(_PART.value)
-    if _CHECKPOINTS.value and (_BUNDLES.value or _ADAM_ALL.value or _LEARN_WITH.value or _DTYPE.value):
+    starts = [flag.value for flag in (_BUNDLES, _ADAM_ALL, _LEARN_WITH, _DTYPE, _JUDGED, _BACKEND)]
+    if _CHECKPOINTS.value and any(starts):
         raise InputError("`bundle`: expected bundles or --checkpoints, got both; evaluate them one after the other")
     with stopped_at_once():
         if _CHECKPOINTS.value:
             results = evaluate.follow(settings, _CHECKPOINTS.value, _OUT.value, part, watch=_WATCH.value)
         else:
-            starts = evaluate.load(_BUNDLES.value, _ADAM_ALL.value, _LEARN_WITH.value, _DTYPE.value)
-            results = evaluate.run(settings, starts, _OUT.value, part)
+            results = evaluate.run(settings, evaluate.load(*starts), _OUT.value, part)
     if results:
         print(evaluate.summary(results, _OUT.value))
 

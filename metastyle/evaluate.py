@@ -38,7 +38,7 @@ from metastyle import (
 from metastyle.config import Evaluation
 from metastyle.errors import InputError
 from metastyle.judge import Judge
-from metastyle.methods import Method
+from metastyle.methods import Method, Start
 from metastyle.pairs import Pair, Pairs
 from metastyle.pairs import of as pairs_of
 from metastyle.results import Results, assemble
@@ -62,13 +62,19 @@ def settings(file: Any, given: dict[str, Any]) -> Evaluation:
 
 
 def load(
-    paths: Sequence[str], adam_all: Sequence[str] = (), learn_with: Sequence[str] = (), dtype: Sequence[str] = ()
-) -> dict[str, bundles.Bundle]:
+    paths: Sequence[str],
+    adam_all: Sequence[str] = (),
+    learn_with: Sequence[str] = (),
+    dtype: Sequence[str] = (),
+    judged: Sequence[str] = (),
+    backend: Sequence[str] = (),
+) -> dict[str, Start]:
     """The bundles of PATH or NAME=PATH, by name; a PATH alone is its own name.
 
     Those named in `adam_all` are deployed as MetaStyle is: every parameter adapts, by Adam at 1e-3, from step 0. Those
     in `learn_with` (NAME=WEIGHTS) learn with another loss network than the one they were trained with, those in `dtype`
-    (NAME=DTYPE) with convolutions in that: "float32" or "bfloat16".
+    (NAME=DTYPE) with convolutions in that: "float32" or "bfloat16". Those in `judged` learn on the photograph that is
+    judged, those in `backend` (NAME=BACKEND) are run by that: see methods.Start.
     """
     found = {}
     for text in paths:
@@ -89,10 +95,19 @@ def load(
         start = _named(name, found, "dtype")
         network = dataclasses.replace(start.config.generator, dtype=kind)
         found[name] = dataclasses.replace(start, config=dataclasses.replace(start.config, generator=network))
-    return found
+    starts = {name: Start(start) for name, start in found.items()}
+    for name in judged:
+        starts[name] = _named(name, starts, "judged")._replace(judged=True)
+    for text in backend:
+        name, _, kind = text.partition("=")
+        start = _named(name, starts, "backend")
+        if kind not in config.BACKENDS:
+            raise InputError(f"`backend`: expected NAME=BACKEND, of {', '.join(config.BACKENDS)}, got {text!r}")
+        starts[name] = start._replace(backend=kind)
+    return starts
 
 
-def _named(name: str, found: dict[str, bundles.Bundle], argument: str) -> bundles.Bundle:
+def _named(name: str, found: dict[str, Any], argument: str) -> Any:
     if name not in found:
         names = " or ".join(found) or "of which there is none"
         raise InputError(f"`{argument}`: expected the name of a bundle, {names}, got {name}")
@@ -118,7 +133,7 @@ def parse_part(text: str) -> tuple[int, int]:
 
 
 def run(
-    settings: Evaluation, starts: dict[str, bundles.Bundle], out: str | os.PathLike, part: tuple[int, int] = (0, 1)
+    settings: Evaluation, starts: dict[str, Start], out: str | os.PathLike, part: tuple[int, int] = (0, 1)
 ) -> Results | None:
     """Evaluates `starts` and `settings.methods`; what an earlier call has done in `out` is not done again.
 
@@ -160,9 +175,9 @@ def _make(out: Path) -> None:
         raise InputError(f"`out`: cannot make {out} ({error.strerror}); use another") from None
 
 
-def _methods(settings: Evaluation, starts: dict[str, bundles.Bundle], params: vgg.Params, out: Path) -> list[Method]:
+def _methods(settings: Evaluation, starts: dict[str, Start], params: vgg.Params, out: Path) -> list[Method]:
     """In the order of the table: bounds, ours, the others."""
-    first = next(iter(starts.values())).config if starts else config.Config()
+    first = next(iter(starts.values())).bundle.config if starts else config.Config()
     make = {
         "identity": lambda: [methods.identity()],
         "style": lambda: [methods.style_picture()],
@@ -180,10 +195,10 @@ def _methods(settings: Evaluation, starts: dict[str, bundles.Bundle], params: vg
         "lite": lambda: [methods.lite()],
     }  # fmt: skip
     own = {settings.vgg: params}  # by what vgg.load takes
-    for weights in {vgg.recorded(start.config.vgg) for start in starts.values()} - own.keys():
+    for weights in {vgg.recorded(start.bundle.config.vgg) for start in starts.values()} - own.keys():
         own[weights] = vgg.load(weights)
     ours = [
-        methods.bundle(name, start, own[vgg.recorded(start.config.vgg)], settings.steps)
+        methods.bundle(name, start, own[vgg.recorded(start.bundle.config.vgg)], settings.steps)
         for name, start in starts.items()
     ]
     bounds = [name for name in ("identity", "style") if name in settings.methods]
@@ -334,7 +349,7 @@ def follow(
         if not kept and not watch:
             raise InputError(f"`checkpoints`: expected checkpoints of a run in {folder}, got none")
         if kept and kept != done:
-            results = run(settings, {path.name: bundles.load_bundle(path) for path in kept}, out, part)
+            results = run(settings, {path.name: Start(bundles.load_bundle(path)) for path in kept}, out, part)
             done = kept
         elif not watch or (kept and kept[-1].name == _step_name(last)):
             return results

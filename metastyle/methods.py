@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metastyle import adapt, bundles, config, encoder, generator, images, meta, paths, vgg
+from metastyle import adapt, bundles, config, encoder, generator, images, meta, onnx_export, paths, vgg
 from metastyle import gatys as optimisation
 from metastyle import johnson as per_style
 from metastyle.errors import InputError
@@ -67,18 +67,33 @@ def style_picture() -> Method:
     return Method("style picture", "bound", "", 0.0, lambda pair: iter([View(0, pair.style)]), note)
 
 
-def bundle(name: str, start: bundles.Bundle, params: vgg.Params, steps: Sequence[int], kind: str = "bundle") -> Method:
+class Start(NamedTuple):
+    """A bundle and how it is deployed.
+
+    judged: learns on the photograph to be judged itself, instead of on others. backend: of config.BACKENDS, stylises.
+    """
+
+    bundle: bundles.Bundle
+    judged: bool = False
+    backend: str = "jax"
+
+
+def bundle(name: str, start: Start, params: vgg.Params, steps: Sequence[int]) -> Method:
     """A meta-trained start that adapts to the pair's style on its support, with the loss network `params`."""
-    settings = start.config
+    learned, judged, backend = start
+    settings = learned.config
     encoder.check(settings, params)
-    views = _Adaptation(settings, start.meta, params, steps, settings.inner.steps, start.adam_lr)
-    digests = f"{bundles.sha256(_flat(start.meta))} {network(params)}"
+    views = _Adaptation(
+        settings, learned.meta, params, steps, settings.inner.steps, learned.adam_lr, judged, backend
+    )  # fmt: skip
+    digests = f"{bundles.sha256(_flat(learned.meta))} {network(params)}"
+    told = f"{learned.adam_lr:g} {settings.generator} {settings.inner} {settings.loss} {steps} {judged} {backend}"
     return Method(
-        name, kind, f"{digests} {start.adam_lr:g} {settings.generator} {settings.inner} {settings.loss} {steps}",
-        _adaptation_cost(settings, steps), views,
+        name, "bundle", f"{digests} {told}", _adaptation_cost(settings, steps), views,
         f"{settings.run.steps} meta-training steps ({settings.outer.update}) at {settings.data.size} px; "
-        f"{settings.inner.steps} learned steps on {settings.inner.scope}, then Adam {start.adam_lr:g}",
-        start.pictures_seen, last=max(steps), warm_up=views.warm_up,
+        f"{settings.inner.steps} learned steps on {settings.inner.scope}, then Adam {learned.adam_lr:g}"
+        f"{'; learns on the judged photograph' if judged else ''}{'' if backend == 'jax' else f'; {backend}'}",
+        learned.pictures_seen, last=max(steps), warm_up=views.warm_up,
     )  # fmt: skip
 
 
@@ -118,16 +133,18 @@ class _Adaptation:
     steps: Sequence[int]
     learned_steps: int
     adam_lr: float
+    judged: bool = False
+    backend: str = "jax"
 
     def warm_up(self, pair: Pair) -> None:
         """Compiles everything, so that it is not taken for learning."""
         self._learn(pair, 1)
-        self._stylize(pair, self.learned["fast"])
+        self._network(self.learned["fast"])(pair.content)
 
     def __call__(self, pair: Pair) -> Iterator[View]:
         for k, (fast, seconds) in self._learn(pair, max(self.steps)).items():
-            began = time.perf_counter()
-            picture = self._stylize(pair, fast)
+            stylize, began = self._network(fast), time.perf_counter()
+            picture = stylize(pair.content)
             yield View(k, picture, seconds, 1000 * (time.perf_counter() - began))
 
     def _learn(self, pair, last):
@@ -136,11 +153,12 @@ class _Adaptation:
         problem = adapt.style_problem(settings.generator, settings.loss)
         measure = adapt.measure(settings.generator, settings.loss)
         began = time.perf_counter()
-        count = min(len(pair.support), max(last, 1) * each)
+        photographs = [pair.content] if self.judged else pair.support
+        count = min(len(photographs), max(last, 1) * each)
         target, code = jax.block_until_ready(measure.style(self.params, pair.style[None]))
         start = encoder.start(self.learned, code)
         style_s, began = time.perf_counter() - began, time.perf_counter()
-        batches = [measure.content(self.params, x[None]) for x in pair.support[:count]]
+        batches = [measure.content(self.params, x[None]) for x in photographs[:count]]
         support = jax.block_until_ready(jax.tree.map(lambda *x: jnp.concatenate(x), *batches))
         support_s, began = (time.perf_counter() - began) / count, time.perf_counter()
 
@@ -158,9 +176,13 @@ class _Adaptation:
         )  # fmt: skip
         return found
 
-    def _stylize(self, pair, fast):
-        params = {**fast, **self.learned["slow"]}
-        return np.asarray(generator.stylize(self.settings.generator, params, pair.content[None])[0])
+    def _network(self, fast):
+        """What stylises with these parameters: f32[S, S, 3] -> the same."""
+        net, params = self.settings.generator, {**fast, **self.learned["slow"]}
+        if self.backend == "jax":
+            return lambda content: np.asarray(generator.stylize(net, params, content[None])[0])
+        session = onnx_export.session(onnx_export.model(net, params, int8=self.backend == "onnx-int8"))
+        return lambda content: np.float32(session(images.to_uint8(content)[None])[0]) / 255
 
 
 def lite() -> Method:

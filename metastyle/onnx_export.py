@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from metastyle import config, generator
+from metastyle import config, generator, images, paths
 from metastyle.errors import InputError
 
 OPSET = 18
+_CALIBRATION_SIZE = 256  # px
 _INSTALL = "type: pip install 'metastyle[onnx]'"
 
 Flat = dict[str, np.ndarray]
@@ -80,6 +81,15 @@ class _Layers:
 
     def sigmoid(self, x: str) -> str:
         return self._graph.add("Sigmoid", x)
+
+
+def model(settings: config.Generator, params: Flat, *, int8: bool = False) -> Any:
+    """`build`, and in int8 `quantise`, calibrated on the packaged photographs."""
+    built = build(settings, params)
+    if not int8:
+        return built
+    photographs = (images.load(path)[0] for path in paths.demo_pictures("photos"))
+    return quantise(built, [images.to_uint8(images.square(x, _CALIBRATION_SIZE)) for x in photographs])
 
 
 def build(settings: config.Generator, params: Flat) -> Any:

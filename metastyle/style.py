@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metastyle import __version__, bundles, config, generator, images, masks, onnx_export, paths, tiling
+from metastyle import __version__, bundles, config, generator, images, masks, onnx_export, tiling
 from metastyle.bundles import Flat, StyleFile
 from metastyle.color import COLORS, transfer
 from metastyle.errors import Adjusted, InputError
@@ -31,7 +31,6 @@ from metastyle.images import MAX_PIXELS, Picture
 
 MAX_STRENGTH = 1.5
 _FEATHER = 0.01  # of the shorter side, unless told otherwise
-_CALIBRATION_SIZE = 256  # px, of the packaged photographs that int8 is calibrated on
 _TOLERANCE = 1e-6  # within which weights sum to 1
 
 
@@ -161,13 +160,8 @@ class Style:
         return np.float32(session(images.to_uint8(content)[None])[0]) / 255
 
     def onnx(self, *, int8: bool = False, strength: float = 1.0) -> Any:
-        """G(theta(strength)) as an onnx.ModelProto (onnx_export.build); int8 is calibrated on the packaged photographs.
-        """  # fmt: skip
-        model = onnx_export.build(self.config.generator, self.params(strength))
-        if not int8:
-            return model
-        photographs = (images.load(path)[0] for path in paths.demo_pictures("photos"))
-        return onnx_export.quantise(model, [images.to_uint8(images.square(x, _CALIBRATION_SIZE)) for x in photographs])
+        """G(theta(strength)) as an onnx.ModelProto (onnx_export.model)."""
+        return onnx_export.model(self.config.generator, self.params(strength), int8=int8)
 
     def _session(self, strength: float, int8: bool) -> Callable[[np.ndarray], np.ndarray]:
         if (strength, int8) not in self._sessions:

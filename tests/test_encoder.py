@@ -123,7 +123,7 @@ def test_another_loss_network_is_refused():
     start = bundles.Bundle(settings, meta.initial_meta(settings), 1e-3)
     message = r"`vgg`: expected the loss network .* codes have 480 numbers .*, got one whose codes have 36"
     with pytest.raises(InputError, match=message):
-        methods.bundle("ours", start, PARAMS, (0,))
+        methods.bundle("ours", methods.Start(start), PARAMS, (0,))
     with pytest.raises(InputError, match="`vgg`: expected the loss network that the encoder is for"):
         stylizer.Stylizer(start).adapt(uniform(32, 32, 3), steps=0, weights="random")
 

@@ -16,7 +16,7 @@ import toy
 
 from metastyle import bundles, checkpoint, config, evaluate, images, johnson, judge, losses, meta, methods, results, vgg
 from metastyle.errors import RETRY, InputError
-from metastyle.methods import Method
+from metastyle.methods import Method, Start
 from metastyle.pairs import Pair, Pairs
 from metastyle.results import assemble, interval, reach
 
@@ -51,7 +51,7 @@ def whole(tmp_path_factory):
     settings = dataclasses.replace(toy.settings(inner={"steps": 1}), vgg="random")
     out = tmp_path_factory.mktemp("report")
     start = bundles.Bundle(settings, meta.initial_meta(settings), 1e-3)
-    return evaluate.run(protocol(), {"ours": start}, out), out
+    return evaluate.run(protocol(), {"ours": Start(start)}, out), out
 
 
 def line(found, method, steps):
@@ -125,7 +125,7 @@ def test_scores_are_those_of_the_shared_losses():
 def test_nothing_is_done_twice(whole, start, monkeypatch):
     found, out = whole
     monkeypatch.setattr(evaluate.Cell, "fill", lambda *_: pytest.fail("a cell was filled again"))
-    assert untimed(evaluate.run(protocol(), {"ours": start}, out)) == untimed(found)
+    assert untimed(evaluate.run(protocol(), {"ours": Start(start)}, out)) == untimed(found)
 
 
 def test_a_stopped_and_killed_evaluation_goes_on_as_if_it_had_been_left_alone(start, tmp_path):
@@ -171,7 +171,9 @@ def test_only_what_changed_is_done_again(whole, start, monkeypatch):
 
     monkeypatch.setattr(evaluate.Cell, "fill", noting)
     other = dataclasses.replace(start, adam_lr=3e-3)
-    evaluate.run(protocol(methods=("identity", "gatys"), gatys_iterations=4, gatys_pairs=1), {"ours": other}, out)
+    evaluate.run(
+        protocol(methods=("identity", "gatys"), gatys_iterations=4, gatys_pairs=1), {"ours": Start(other)}, out
+    )
     assert filled == [("ours", 0), ("ours", 1), ("gatys", 0)]
 
 
@@ -188,16 +190,16 @@ def test_an_interrupted_evaluation_goes_on(after, whole, start, tmp_path, monkey
 
     monkeypatch.setattr(judge.Judge, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        evaluate.run(protocol(), {"ours": start}, tmp_path)
+        evaluate.run(protocol(), {"ours": Start(start)}, tmp_path)
     assert not (tmp_path / "results.json").exists()
     monkeypatch.setattr(judge.Judge, "__call__", call)
-    assert untimed(evaluate.run(protocol(), {"ours": start}, tmp_path)) == untimed(whole[0])
+    assert untimed(evaluate.run(protocol(), {"ours": Start(start)}, tmp_path)) == untimed(whole[0])
 
 
 def test_parts_make_the_whole(whole, start, tmp_path, capsys):
-    assert evaluate.run(protocol(), {"ours": start}, tmp_path, part=(1, 2)) is None
+    assert evaluate.run(protocol(), {"ours": Start(start)}, tmp_path, part=(1, 2)) is None
     assert "are still missing; run the other parts" in capsys.readouterr().out
-    assert untimed(evaluate.run(protocol(), {"ours": start}, tmp_path, part=(0, 2))) == untimed(whole[0])
+    assert untimed(evaluate.run(protocol(), {"ours": Start(start)}, tmp_path, part=(0, 2))) == untimed(whole[0])
 
 
 def test_metastyles_deployment_is_adam_on_everything_from_the_same_start(whole, start, tmp_path):
@@ -228,6 +230,37 @@ def test_a_bundle_in_half_precision_is_close_and_not_the_same(whole, start, tmp_
     for k in (0, 2):
         exact, half = (line(results, "ours", k)["J"] for results in (whole[0], found))
         assert exact != half == pytest.approx(exact, rel=0.02)
+
+
+def test_a_bundle_may_learn_on_the_photograph_that_is_judged(whole, start, tmp_path):
+    bundles.save_bundle(tmp_path / "b", start)
+    starts = evaluate.load([f"ours={tmp_path}/b"], judged=["ours"])
+    found = evaluate.run(protocol(methods=("identity",), pairs=1), starts, tmp_path / "out")
+    (note,) = [method["note"] for method in found["methods"] if method["name"] == "ours"]
+    assert "learns on the judged photograph" in note
+    params, pair = vgg.random_params(), Pairs("procedural", "procedural", 1, 32)[0]
+    own, others = (
+        list(methods.bundle("ours", chosen, params, (0, 2)).views(given))
+        for chosen, given in ((starts["ours"], pair), (Start(start), pair._replace(support=[pair.content])))
+    )
+    for ours, theirs in zip(own, others, strict=True):
+        np.testing.assert_array_equal(ours.picture, theirs.picture)
+    apart = [row["J"] for row in whole[0]["rows"] if (row["method"], row["pair"]) == ("ours", 0)]
+    ours = [row["J"] for row in found["rows"] if row["method"] == "ours"]
+    assert ours[0] == apart[0] and ours[2] != apart[2]
+
+
+def test_a_bundle_may_be_run_by_onnxruntime(whole, start, tmp_path):
+    pytest.importorskip("onnxruntime")
+    bundles.save_bundle(tmp_path / "b", start)
+    names = [f"{name}={tmp_path}/b" for name in ("exact", "coarse")]
+    starts = evaluate.load(names, backend=["exact=onnx", "coarse=onnx-int8"])
+    found = evaluate.run(protocol(methods=("identity",)), starts, tmp_path / "out")
+    for k in (0, 2):
+        jax_, exact, coarse = (line(r, n, k)["J"] for r, n in ((whole[0], "ours"), (found, "exact"), (found, "coarse")))
+        assert exact == pytest.approx(jax_, rel=1e-3) and coarse != exact == pytest.approx(coarse, rel=0.2)
+    with pytest.raises(InputError, match="`backend`: expected NAME=BACKEND, of jax, onnx, onnx-int8, got 'exact=int8'"):
+        evaluate.load(names, backend=["exact=int8"])
 
 
 def test_checkpoints_are_followed_and_kept(tmp_path):
@@ -341,8 +374,8 @@ def test_command_line_mistakes(start, tmp_path):
     bundles.save_bundle(tmp_path / "b", start)
     both = evaluate.load([f"ours={tmp_path}/b", f"{tmp_path}/b"], ["ours"])
     assert list(both) == ["ours", f"{tmp_path}/b"]
-    assert both["ours"].config.inner.steps == 0 < start.config.inner.steps
-    assert both["ours"].pictures_seen == start.pictures_seen > 0, "its training is what it was"
+    assert both["ours"].bundle.config.inner.steps == 0 < start.config.inner.steps
+    assert both["ours"].bundle.pictures_seen == start.pictures_seen > 0, "its training is what it was"
     with pytest.raises(InputError, match="`bundle`: expected different names, got ours twice"):
         evaluate.load([f"ours={tmp_path}/b", f"ours={tmp_path}/b"])
     with pytest.raises(InputError, match="`adam_all`: expected the name of a bundle, ours, got yours"):
