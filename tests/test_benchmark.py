@@ -256,7 +256,7 @@ def test_large_pictures_in_small():
     net, side = "s4,c3s1-8,p4-3", 256
     found = large_pictures.measure({net: (side,)})
     ways = {f"{net}, {side} px, {way}: {key}" for way in ("tiled", "untiled") for key in ("s", "peak memory, GiB")}
-    assert 0 < found.pop(f"{net}, {side} px, tiled: on disk, GiB") < 0.01
+    assert found.pop(f"{net}, {side} px, tiled: on disk, GiB") == 0
     assert set(found) == ways and all(0 < value < 10 for value in found.values())
 
 

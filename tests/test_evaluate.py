@@ -135,11 +135,11 @@ def test_a_stopped_and_killed_evaluation_goes_on_as_if_it_had_been_left_alone(st
     quick = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_NUM_CPU_DEVICES": str(jax.device_count())}
 
     def run(number):
-        """Runs, and sends the signal once one more cell of `ours` is there; the status, stdout and stderr."""
+        """Runs, and sends the signal once one more cell of `ours` is complete; the status, stdout and stderr."""
         line = [sys.executable, "-m", "experiments.evaluate", *flags, f"--out={tmp_path}/out"]
         process = subprocess.Popen(line, cwd=ROOT, env=quick, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        cells = tmp_path / "out/cells/ours"
-        count = lambda: len(list(cells.glob("*.json"))) if cells.exists() else 0
+        cells = [tmp_path / f"out/cells/ours/{i:03d}.json" for i in range(6)]
+        count = lambda: sum(cell.exists() and json.loads(cell.read_text())["complete"] for cell in cells)
         before = count()
         while process.poll() is None and count() == before:
             time.sleep(0.01)
