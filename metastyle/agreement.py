@@ -1,5 +1,6 @@
 """How well a loss network stands in for VGG-16: the same features, the same ranks, the same way downhill?"""
 
+import functools
 import json
 import os
 from pathlib import Path
@@ -10,13 +11,15 @@ import numpy as np
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from metastyle import config, images, losses, pairs, vgg
+from metastyle import adapt, bundles, config, encoder, images, losses, pairs, vgg
 from metastyle.errors import InputError
 from metastyle.judge import Judge
 from metastyle.sources import open_source
 from metastyle.tasks import TaskSampler
 
 _FITTED, _CHECKED = 64, 32  # pictures of each kind
+_STEERED = 8  # pairs
+_TINY = 1e-20
 _LEAST = 5  # outputs of a pair that are worth ranking
 
 
@@ -91,6 +94,51 @@ def gradients(slim: vgg.Params, teacher: vgg.Params, report: str | os.PathLike) 
     return {method: float(np.mean(cosines)) for method, cosines in found.items()}
 
 
+def steering(
+    slim: vgg.Params, teacher: vgg.Params, data: config.Data, bundle: str | os.PathLike = config.DEFAULT_BUNDLE,
+    steps: int = 10,
+) -> dict[int, float]:  # fmt: skip
+    """The same cosine where it steers: of dJ / d(fast parameters) of a bundle, each leaf brought to rms 1.
+
+    Those are the gradients that the inner loop descends, on val photographs of `data`, squares of `data.size` px, after
+    0 and `steps` steps of adaptation with the bundle's own loss network: {steps: mean over pairs}.
+    """
+    start = bundles.load_bundle(bundle)
+    settings, own = start.config, vgg.load(vgg.recorded(start.config.vgg))
+    encoder.check(settings, own)
+    judged = pairs.Pairs(data.val_content, data.val_style, _STEERED, data.size)
+    problem = adapt.style_problem(settings.generator, settings.loss)
+    measure = adapt.measure(settings.generator, settings.loss)
+    found: dict[int, list[float]] = {0: [], steps: []}
+    for i in tqdm(range(len(judged)), desc="steering"):
+        pair = judged[i]
+        target, code = measure.style(own, pair.style[None])
+        batches = [measure.content(own, x[None]) for x in pair.support[:steps]]
+        learned, fast = encoder.start(start.meta, code), {}
+        adapt.adapt(
+            problem.loss, learned, jax.tree.map(lambda *x: np.concatenate(x), *batches), (target, own), steps=steps,
+            inner=settings.inner, adam_lr=start.adam_lr,
+            on_state=lambda state, fast=fast: fast.update({len(state.history): state.fast}),
+        )  # fmt: skip
+        for k, cosines in found.items():
+            ours, theirs = (_steer(settings, params, fast[k], learned["slow"], pair) for params in (slim, teacher))
+            cosines.append(float(losses.cosine(ours, theirs)[0]))
+    return {k: float(np.mean(cosines)) for k, cosines in found.items()}
+
+
+def _steer(settings, params, fast, slow, pair):
+    measure = adapt.measure(settings.generator, settings.loss)
+    batch, (target, _) = measure.content(params, pair.content[None]), measure.style(params, pair.style[None])
+    gradient = _gradient(settings.generator, settings.loss)(fast, slow, batch, target, params)
+    leaves = [np.ravel(x) / np.sqrt(np.square(x).mean() + _TINY) for x in jax.tree.leaves(gradient)]
+    return np.concatenate(leaves)[None]
+
+
+@functools.cache
+def _gradient(net, loss):
+    return jax.jit(jax.grad(adapt.style_problem(net, loss).loss))
+
+
 @jax.jit
 def _downhill(params, output, content, style):
     loss = config.Loss()
@@ -119,4 +167,8 @@ def describe(slim: vgg.Params, teacher: vgg.Params, data: config.Data, report: s
         f"mean {np.mean(list(found.by_pair.values())):.3f}, lowest {found.by_pair[lowest]:.3f} (pair {lowest})"
     ]
     lines += [f"cosine of J's gradient with VGG-16's, {method}: {cosine:.3f}" for method, cosine in cosines.items()]
+    lines += [
+        f"the same for what the bundle in the package adapts, after {k} steps: {cosine:.3f}"
+        for k, cosine in steering(slim, teacher, data).items()
+    ]
     return "\n".join(lines)

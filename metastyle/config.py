@@ -191,7 +191,8 @@ class Distillation:
     data: Data = Data(size=96)
     loss: Loss = Loss()
     painter: Generator = Generator()  # whose outputs the slim network is to judge
-    widths: tuple = (16, 16, 32, 32, 64, 64, 64, 128, 128, 128)
+    widths: tuple = (16, 16, 32, 32, 96, 160, 192, 384, 384, 512)
+    ranks: tuple = (0, 0, 0, 0, 0, 40, 40, 64, 72, 72)  # of the kernels; 0: full
     batch: int = field(default=3, metadata=_at_least(1))  # works per step, each with its photograph and style
     gallery: int = field(default=512, metadata=_at_least(2))  # works that are kept to be drawn from
     apart: int = field(default=5, metadata=_at_least(1))  # steps of which only the last one's works are kept
@@ -207,6 +208,8 @@ class Distillation:
         _check_fields(self)
         if len(self.widths) != 10 or not all(isinstance(w, int) and w > 0 for w in self.widths):
             raise InputError(f"`widths`: expected the widths of ten convolutions, got {self.widths}")
+        if len(self.ranks) != 10 or not all(isinstance(r, int) and r >= 0 for r in self.ranks):
+            raise InputError(f"`ranks`: expected the ranks of ten convolutions, 0 for a full one, got {self.ranks}")
         if self.gallery % 2:
             raise InputError(f"`gallery`: expected an even number, for works come in pairs, got {self.gallery}")
 

@@ -1,4 +1,4 @@
-"""Distillation of VGG-16 into a slim network of the same ten convolutions: a loss network at a seventh of the cost.
+"""Distillation of VGG-16 into a slim network of the same ten convolutions: a loss network at a fifth of the cost.
 
 Its features shall embed linearly into the teacher's (Collaborative Distillation, Wang et al. 2020), as features for the
 content and as Gram matrices for the style, by maps that only training uses; and the losses that the slim network
@@ -18,6 +18,7 @@ canvas, whose pixels are optimised. Both are bad at first, and go where the slim
 gallery, from which every step draws some: those of one step alone are of one style.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,8 @@ _FLOOR = 1e-3  # losses below it count as equal: the logarithm shall not ask for
 _CLIP = 1.0
 _GRADIENT = 2.0  # weight of the angle between gradients
 _INPUT_STD = 0.25
+_TOGETHER = 8  # pictures, in pruning
+_RIDGE = 1e-4  # of the mean eigenvalue
 
 State = dict[str, Any]
 Batch = dict[str, jax.Array]
@@ -47,7 +50,7 @@ def initial_state(settings: Distillation, teacher: vgg.Params, pictures: np.ndar
 
     "slim" is {"vgg", "maps"}: the teacher, pruned, see `prune`. pictures: f32[N, S, S, 3], photographs and paintings.
     """
-    slim, scale = prune(teacher, pictures, settings.widths)
+    slim, scale = prune(teacher, pictures, settings.widths, settings.ranks)
     shape = (settings.gallery, settings.data.size, settings.data.size, 3)
     return {
         "step": jnp.zeros((), jnp.int32),
@@ -60,37 +63,91 @@ def initial_state(settings: Distillation, teacher: vgg.Params, pictures: np.ndar
     }
 
 
-def prune(teacher: vgg.Params, pictures: np.ndarray, widths: Sequence[int]) -> tuple[State, dict[str, jax.Array]]:
+def prune(
+    teacher: vgg.Params, pictures: np.ndarray, widths: Sequence[int], ranks: Sequence[int]
+) -> tuple[State, dict[str, jax.Array]]:
     """Where distillation starts: {"vgg", "maps"}, and the scale on which the maps hit the teacher's taps, 1 / rms.
 
     Layer by layer, the teacher's channels that explain most of the energy are kept (pivoted Cholesky of their Gram
-    matrix on `pictures`), and those that the next layer misses are replaced by the best linear guess from those kept
-    (channel pruning, He et al. 2017). Every layer is brought to rms 1, on which one learning rate fits all.
+    matrix on `pictures`), and their responses, before the ReLU, are fitted by least squares to what the layer now sees
+    (channel pruning, He et al. 2017), with a kernel of the given rank where that is not 0 (reduced-rank regression, as
+    in Zhang et al. 2016). Every layer is brought to rms 1, on which one learning rate fits all.
     """
-    relus = tuple(f"relu{layer[4:]}" for layer in vgg.LAYERS)
-    flat = lambda x: np.asarray(x, np.float64).reshape(-1, x.shape[-1])
-    full = vgg.features(teacher, pictures, relus)
     weights, maps, scale = {"input": _convention(teacher)}, {}, {}
+    ours, theirs = (np.asarray((pictures - p["input"]["mean"]) / p["input"]["std"]) for p in (weights, teacher))
     guess = np.diag(np.asarray(weights["input"]["std"] / teacher["input"]["std"], np.float64))
-    for layer, relu, width in zip(vgg.LAYERS, relus, widths, strict=True):
-        kept = _pivots(flat(full[relu]), min(width, full[relu].shape[-1]))
-        kernel, bias = (np.asarray(teacher[layer][part])[..., kept] for part in ("kernel", "bias"))
-        kernel = np.einsum("hwCo,cC->hwco", kernel, guess)
-        weights[layer] = {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.asarray(bias)}
-        own = vgg.features(weights, pictures, (relu,))[relu]
-        rms = float(jnp.sqrt(jnp.square(own).mean()))
-        weights[layer] = jax.tree.map(lambda x, rms=rms: x / rms, weights[layer])
-        guess = np.linalg.lstsq(flat(own) / rms, flat(full[relu]), rcond=1e-6)[0]
+    for layer, width, rank in zip(vgg.LAYERS, widths, ranks, strict=True):
+        relu = f"relu{layer[4:]}"
+        if relu.endswith("_1") and relu != "relu1_1":
+            ours, theirs = (_batched(vgg.max_pool, x) for x in (ours, theirs))
+        goal = _batched(functools.partial(vgg.response, teacher[layer]), theirs)
+        theirs = np.maximum(goal, 0)
+        kept = _pivots(_products(theirs, theirs), min(width, theirs.shape[-1]))
+        kernel = np.einsum("hwCo,cC->hwco", np.asarray(teacher[layer]["kernel"], np.float64)[..., kept], guess)
+        fitted = _regression(ours, goal[..., kept], kernel, np.asarray(teacher[layer]["bias"])[kept], rank)
+        ours = np.maximum(_batched(functools.partial(vgg.response, fitted), ours), 0)
+        rms = float(np.sqrt(np.square(ours, dtype=np.float64).mean()))
+        scaled = ("mix" if rank else "kernel", "bias")
+        weights[layer] = {part: x / rms if part in scaled else x for part, x in fitted.items()}
+        ours /= rms
+        guess = np.linalg.lstsq(_products(ours, ours), _products(ours, theirs), rcond=1e-9)[0]
         if relu in vgg.TAPS:
-            scale[relu] = jax.lax.rsqrt(jnp.square(full[relu]).mean())
+            scale[relu] = jnp.float32(1 / np.sqrt(np.square(theirs, dtype=np.float64).mean()))
             maps[relu] = jnp.asarray(guess, jnp.float32) * scale[relu]
     del weights["input"]
     return {"vgg": weights, "maps": maps}, scale
 
 
-def _pivots(features: np.ndarray, count: int) -> list[int]:
-    """The `count` columns that a pivoted Cholesky factorisation of their Gram matrix takes first."""
-    rest, kept = features.T @ features, []
+def _batched(function: Any, pictures: np.ndarray) -> np.ndarray:
+    function = jax.jit(function)
+    parts = range(0, len(pictures), _TOGETHER)
+    return np.concatenate([np.asarray(function(pictures[i : i + _TOGETHER])) for i in parts])
+
+
+def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a^T b over all positions, float64[A, B]."""
+    flat = lambda x: x.reshape(-1, x.shape[-1])
+    parts = range(0, len(a), _TOGETHER)
+    return sum(np.float64(flat(a[i : i + _TOGETHER]).T @ flat(b[i : i + _TOGETHER])) for i in parts)
+
+
+def _regression(
+    seen: np.ndarray, goal: np.ndarray, kernel: np.ndarray, bias: np.ndarray, rank: int
+) -> dict[str, jax.Array]:
+    """The layer of this rank whose responses to `seen` are closest to `goal`; with little data, near what is given."""
+    patches = jax.jit(_patches)
+    own, missed = 0.0, 0.0
+    given = np.concatenate([kernel.reshape(-1, kernel.shape[-1]), bias[None]])
+    for i in range(0, len(seen), _TOGETHER):
+        p = np.asarray(patches(seen[i : i + _TOGETHER]))
+        own = own + _products(p, p)
+        missed = missed + _products(p, goal[i : i + _TOGETHER])
+    ridge = _RIDGE * np.trace(own) / len(own) * np.eye(len(own))
+    found = given + np.linalg.solve(own + ridge, missed - own @ given)
+    if not rank:
+        return {"kernel": jnp.asarray(found[:-1].reshape(kernel.shape), jnp.float32), "bias": jnp.float32(found[-1])}
+    mean = own[-1] @ found / own[-1, -1]
+    energy, axes = np.linalg.eigh(found.T @ own @ found / own[-1, -1] - np.outer(mean, mean))
+    axes = axes[:, ::-1][:, :rank]
+    root = np.maximum(energy[::-1][:rank], 1e-12) ** 0.25  # one half of each axis's deviation on either side
+    return {
+        "kernel": jnp.asarray((found[:-1] @ axes / root).reshape(*kernel.shape[:3], -1), jnp.float32),
+        "mix": jnp.asarray((axes * root).T, jnp.float32),
+        "bias": jnp.float32(mean - (mean - found[-1]) @ axes @ axes.T),
+    }
+
+
+def _patches(x: jax.Array) -> jax.Array:
+    """[N, H, W, C] -> [N, H, W, 9 C + 1]: what a 3x3 kernel sees, in the order of its weights, and a 1 for the bias."""
+    height, width = x.shape[1:3]
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    shifted = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    return jnp.concatenate([*shifted, jnp.ones((*x.shape[:3], 1))], -1)
+
+
+def _pivots(products: np.ndarray, count: int) -> list[int]:
+    """The `count` columns that a pivoted Cholesky factorisation of a Gram matrix takes first."""
+    rest, kept = products.copy(), []
     for _ in range(count):
         kept.append(int(np.argmax(np.diag(rest))))
         column = rest[:, kept[-1]]

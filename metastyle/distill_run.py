@@ -16,7 +16,7 @@ from metastyle.tasks import Prefetcher, Task, TaskSampler
 
 FILE_NAME = "slim_vgg.safetensors"
 _SHOWN = 6  # rows of a picture
-_PRUNED_ON = 8  # tasks of 3 pictures
+_PRUNED_ON = 64  # tasks of 3 pictures
 
 
 def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
@@ -111,7 +111,6 @@ def _grid(shown: dict) -> np.ndarray:
 
 def export(slim: vgg.Params, path: str | os.PathLike) -> None:
     """Writes the slim network as vgg.load reads it, in float16."""
-    names = [(layer, part) for layer in vgg.LAYERS for part in ("kernel", "bias")]
-    tensors = {f"{layer}/{part}": np.asarray(slim[layer][part], np.float16) for layer, part in names}
+    tensors = {f"{layer}/{part}": np.asarray(x, np.float16) for layer in vgg.LAYERS for part, x in slim[layer].items()}
     convention = {k: np.asarray(x).tolist() for k, x in slim["input"].items()}
     vgg.save(path, tensors, convention | {"channels": "rgb"})

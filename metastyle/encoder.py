@@ -19,6 +19,7 @@ from metastyle import config, generator, vgg
 from metastyle.errors import InputError
 
 _SMALL = 1e-2  # of features: below it, there is nothing to tell styles apart by
+_RIDGE = 1e-4  # of the mean eigenvalue
 Flat = dict[str, Any]
 
 
@@ -64,6 +65,38 @@ def start(meta: dict[str, Flat], code: jax.Array) -> dict[str, Flat]:
         fast[path] = x + offsets[place : place + count].reshape(x.shape)
         place += count
     return {part: flat for part, flat in meta.items() if part != "encoder"} | {"fast": fast}
+
+
+def carry_over(weights: Flat, before: np.ndarray, after: np.ndarray, hidden: int) -> Flat:
+    """The encoder that guesses from another loss network's codes what this one does from its own: least squares.
+
+    before, after: f32[N, D], f32[N, E], the codes of the same styles by the two networks, N well above E. hidden: of
+    the encoder, no larger than now; the units that move the parameters most are kept. Raises InputError for more.
+    """
+    if not 0 < hidden <= len(weights["hidden/bias"]):
+        raise InputError(
+            f"`hidden`: expected 1 to {len(weights['hidden/bias'])}, the width of the encoder as it is, got {hidden}"
+        )
+    weights = {path: np.asarray(x, np.float64) for path, x in weights.items()}
+    before, after = (np.asarray(jax.vmap(_normalized)(codes), np.float64) for codes in (before, after))
+    units = before @ weights["hidden/kernel"] + weights["hidden/bias"]
+    lit = np.maximum(units, 0)
+    moved = np.square(lit).mean(0) * np.square(weights["out/kernel"]).sum(1)
+    kept = np.sort(np.argsort(-moved)[:hidden])
+    seen = np.concatenate([after, np.ones((len(after), 1))], 1)
+    fitted = _fit(seen, units[:, kept])
+    out = {
+        "hidden/bias": fitted[-1],
+        "hidden/kernel": fitted[:-1],
+        "out/kernel": _fit(np.maximum(seen @ fitted, 0), lit @ weights["out/kernel"]),
+    }
+    return {path: jnp.asarray(x, jnp.float32) for path, x in out.items()}
+
+
+def _fit(seen: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    products = seen.T @ seen
+    ridge = _RIDGE * np.trace(products) / len(products) * np.eye(len(products))
+    return np.linalg.solve(products + ridge, seen.T @ goal)
 
 
 def check(settings: config.Config, params: Any) -> None:

@@ -107,8 +107,7 @@ def loss() -> Numbers:
     """The loss alone and its gradient, 256 px, with VGG-16 and with the slim network of distill.py."""
     pictures = random_tasks(1, 2, 256)["support"][0]
     settings, stages = config.Loss(), {}
-    for name, widths in {"VGG-16": _WIDTHS, "slim": config.Distillation().widths}.items():
-        weights = vgg.random_params(widths=widths)
+    for name, weights in {"VGG-16": vgg.random_params(widths=_WIDTHS), "slim": vgg.load("slim")}.items():
         style = losses.style_target(weights, pictures[1], settings)
         content = losses.content_target(weights, pictures[0], settings)
 

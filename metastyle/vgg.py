@@ -2,11 +2,12 @@
 
 A params tree is `{"input": {"mean", "std"}, "conv1_1": {"kernel", "bias"}, ..., "conv4_3": {...}}`: pictures enter as
 RGB in [0, 1] and the network's own normalisation, `(x - mean) / std`, lives in `input`. Kernels are HWIO, and any
-width per layer is allowed, so a slim network of the same shape is a params tree like any other.
+width per layer is allowed, and so is a kernel of low rank, which a 1x1 kernel `mix` [rank, C] follows: a slim network
+of the same shape is a params tree like any other.
 
-On disk there is one form: safetensors with keys `convB_I/kernel` and `convB_I/bias` in the channel order in which the
-weights were trained, and the metadata `format_version`, `mean` and `std` (per stored channel, for pictures in [0, 1])
-and `channels` ("rgb" or "bgr").
+On disk there is one form: safetensors with keys `convB_I/kernel`, `convB_I/bias` and, where there is one, `convB_I/mix`
+in the channel order in which the weights were trained, and the metadata `format_version`, `mean` and `std` (per stored
+channel, for pictures in [0, 1]) and `channels` ("rgb" or "bgr").
 """
 
 import json
@@ -36,6 +37,7 @@ SLIM = ASSETS / "slim_vgg.safetensors"
 FILE_NAME = "vgg16.safetensors"
 _SAMPLE_FILE = "weights/vgg16_imagenet_conv1-conv4.safetensors"
 _SLIM_WIDTHS = (8, 8, 16, 16, 32, 32, 32, 64, 64, 64)
+_FULL_RANK = (0,) * len(LAYERS)
 
 
 def features(
@@ -54,10 +56,8 @@ def features(
     out = {}
     for layer, tap in zip(LAYERS, relus, strict=True):
         if tap.endswith("_1") and tap != "relu1_1":
-            x = _max_pool(x)
-        kernel, bias = params[layer]["kernel"].astype(dtype), params[layer]["bias"].astype(dtype)
-        x = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        x = jax.nn.relu(x + bias)
+            x = max_pool(x)
+        x = jax.nn.relu(response(params[layer], x, dtype))
         if tap in taps:
             out[tap] = x.astype(jnp.promote_types(dtype, jnp.float32))
         if len(out) == len(taps):
@@ -65,20 +65,32 @@ def features(
     return out
 
 
-def _max_pool(x: jax.Array) -> jax.Array:
+def response(layer: dict[str, jax.Array], x: jax.Array, dtype=jnp.float32) -> jax.Array:
+    """What one convolution makes of [N, H, W, C], before its ReLU."""
+    weights = {part: w.astype(dtype) for part, w in layer.items()}
+    x = lax.conv_general_dilated(x, weights["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return (x @ weights["mix"] if "mix" in weights else x) + weights["bias"]
+
+
+def max_pool(x: jax.Array) -> jax.Array:
     """2x2, stride 2, as the maximum of four slices: its gradient avoids XLA:CPU's slow select-and-scatter."""
     x = x[:, : x.shape[1] // 2 * 2, : x.shape[2] // 2 * 2]
     rows = jnp.maximum(x[:, ::2], x[:, 1::2])
     return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
 
 
-def random_params(seed: int = 0, widths: tuple[int, ...] = _SLIM_WIDTHS) -> Params:
-    """He-initialised weights with torchvision's normalisation: random features, for tests and dry runs."""
+def random_params(seed: int = 0, widths: tuple[int, ...] = _SLIM_WIDTHS, ranks: tuple[int, ...] = _FULL_RANK) -> Params:
+    """He-initialised weights with torchvision's normalisation: random features, for tests and dry runs.
+
+    ranks: of the kernels; 0 is full.
+    """
     rng = np.random.default_rng(seed)
     params = {"input": {k: jnp.asarray(TORCHVISION[k], jnp.float32) for k in ("mean", "std")}}
-    for layer, fan_in, width in zip(LAYERS, (3, *widths), widths, strict=False):
-        kernel = rng.normal(size=(3, 3, fan_in, width)) * np.sqrt(2 / (9 * fan_in))
-        params[layer] = {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.zeros(width, jnp.float32)}
+    for layer, fan_in, width, rank in zip(LAYERS, (3, *widths[:-1]), widths, ranks, strict=True):
+        draw = lambda *shape: jnp.asarray(rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1])), jnp.float32)
+        params[layer] = {"kernel": draw(3, 3, fan_in, rank or width), "bias": jnp.zeros(width, jnp.float32)}
+        if rank:
+            params[layer]["mix"] = draw(rank, width)
     return params
 
 
@@ -165,24 +177,36 @@ def from_tensors(tensors: dict[str, np.ndarray], convention: dict, source: objec
     check_tensors(tensors, source)
     flip = slice(None, None, -1) if convention["channels"] == "bgr" else slice(None)
     params = {"input": {k: np.float32(convention[k])[flip] for k in ("mean", "std")}}
-    for layer in LAYERS:
-        kernel = np.float32(tensors[f"{layer}/kernel"])
-        kernel = kernel[:, :, flip] if layer == LAYERS[0] else kernel
-        params[layer] = {"kernel": kernel, "bias": np.float32(tensors[f"{layer}/bias"])}
+    for key in keys(tensors):
+        layer, part = key.split("/")
+        params.setdefault(layer, {})[part] = np.float32(tensors[key])
+    params[LAYERS[0]]["kernel"] = params[LAYERS[0]]["kernel"][:, :, flip]
     return jax.device_put(params)
+
+
+def keys(tensors: dict[str, np.ndarray]) -> list[str]:
+    """Of these tensors those of the network, in order."""
+    every = [f"{layer}/{part}" for layer in LAYERS for part in ("kernel", "mix", "bias")]
+    return [key for key in every if key in tensors or not key.endswith("/mix")]
 
 
 def check_tensors(tensors: dict[str, np.ndarray], source: object, name: str = "vgg") -> None:
     """Raises InputError unless `tensors` are the ten convolutions of a (possibly slim) VGG-16 up to conv4_3."""
     fan_in = 3
     for layer in LAYERS:
-        kernel, bias = (getattr(tensors.get(f"{layer}/{part}"), "shape", None) for part in ("kernel", "bias"))
-        if kernel is None or len(kernel) != 4 or kernel[:3] != (3, 3, fan_in) or bias != kernel[3:]:
+        parts = (tensors.get(f"{layer}/{part}") for part in ("kernel", "mix", "bias"))
+        kernel, mix, bias = (getattr(x, "shape", None) for x in parts)
+        width = mix[1:] if mix else kernel and kernel[3:]
+        if (
+            kernel is None or len(kernel) != 4 or kernel[:3] != (3, 3, fan_in) or bias != width
+            or (mix and (len(mix) != 2 or mix[0] != kernel[3]))
+        ):  # fmt: skip
             raise InputError(
-                f"`{name}`: expected {layer}/kernel of shape (3, 3, {fan_in}, C) and {layer}/bias of shape (C,), "
-                f"got {kernel} and {bias} in {source}; use weights of VGG-16"
+                f"`{name}`: expected {layer}/kernel of shape (3, 3, {fan_in}, C), {layer}/mix, if any, of shape (C, D) "
+                f"and {layer}/bias of shape (C,), or then (D,), got {kernel}, {mix} and {bias} in {source}; use "
+                "weights of VGG-16"
             )
-        fan_in = kernel[3]
+        fan_in = bias[0]
 
 
 def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], convention: dict) -> None:
@@ -190,7 +214,6 @@ def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], convention: di
     check_tensors(tensors, path)
     metadata = {k: json.dumps(convention[k]) for k in ("mean", "std")}
     metadata |= {"channels": convention["channels"], "format_version": str(FORMAT_VERSION)}
-    keys = [f"{layer}/{part}" for layer in LAYERS for part in ("kernel", "bias")]
-    contents = safetensors.numpy.save({key: np.ascontiguousarray(tensors[key]) for key in keys}, metadata)
+    contents = safetensors.numpy.save({key: np.ascontiguousarray(tensors[key]) for key in keys(tensors)}, metadata)
     with atomic(path) as temporary:
         temporary.write_bytes(contents)  # save_file would leave it readable to nobody else

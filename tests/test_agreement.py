@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metastyle import agreement, config, images, losses, vgg
+from metastyle import agreement, bundles, config, generator, images, losses, meta, vgg
 from metastyle.errors import InputError
 from metastyle.judge import Judge
 from metastyle.pairs import Pairs
@@ -110,3 +110,33 @@ def test_a_folder_that_is_no_report(tmp_path):
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"error: `report`: expected the folder of a finished evaluation, got {tmp_path}\n"
+
+
+def test_steering(tmp_path, monkeypatch):
+    """1 for the same network in any order and scale; for another, the angle taken by hand at the start."""
+    monkeypatch.setattr(agreement, "_STEERED", 2)
+    settings = config.from_dict(
+        {"generator": {"arch": "s4,p4-3,skip"}, "inner": {"steps": 1}, "data": vars(DATA), "vgg": "random"}
+    )
+    learned = meta.initial_meta(settings)
+    bundles.save_bundle(tmp_path / "b", bundles.Bundle(settings, learned, 1e-3))
+    same = agreement.steering(permuted(TEACHER), TEACHER, DATA, tmp_path / "b", steps=1)
+    assert same == {0: pytest.approx(1, abs=1e-4), 1: pytest.approx(1, abs=1e-4)}
+
+    expected, judged = [], Pairs("procedural", "procedural", 2, 32)
+    for pair in (judged[0], judged[1]):
+        directions = []
+        for params in (OTHER, TEACHER):
+            content = losses.content_target(params, pair.content[None], config.Loss())
+            style = losses.style_target(params, pair.style[None], config.Loss())
+
+            def judge(fast, params=params, content=content, style=style, photograph=pair.content[None]):
+                output = generator.apply(settings.generator, fast | learned["slow"], photograph)
+                return losses.perceptual(params, output, content, style, config.Loss()).total[0]
+
+            gradient = jax.jit(jax.grad(judge))(learned["fast"])
+            leaves = [np.asarray(x, np.float64).ravel() for x in gradient.values()]
+            directions.append(np.concatenate([x / np.sqrt(np.square(x).mean()) for x in leaves]))
+        expected.append(np.dot(*directions) / np.prod([np.linalg.norm(x) for x in directions]))
+    found = agreement.steering(OTHER, TEACHER, DATA, tmp_path / "b", steps=1)
+    assert found[0] == pytest.approx(np.mean(expected), abs=1e-4) and found[0] < 0.9

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 
 ROOT = Path(__file__).resolve().parents[1]
 TEACHER = vgg.random_params(widths=(4, 6, 6, 8, 8, 8, 8, 8, 8, 8))
+RANKS = (0, 0, 0, 0, 0, 3, 0, 0, 4, 4)
+FULL_RANK = (0,) * 10
 FULL = tuple(TEACHER[layer]["kernel"].shape[-1] for layer in vgg.LAYERS)
 SLIM = (3, 4, 4, 5, 5, 5, 5, 6, 6, 6)
 SIZE = 32
@@ -37,7 +39,8 @@ def settings(**changes) -> Distillation:
         "run": {"steps": 6, "log_every": 2, "checkpoint_every": 4, "picture_every": 6},
         "data": {"size": SIZE, "content": "procedural", "style": "procedural"},
         "painter": {"arch": "s4,p4-3,skip"},
-        "widths": SLIM, "batch": 2, "gallery": 4, "apart": 2, "hold": 3, "renew": 1, "warmup": 1, "vgg": "random",
+        "widths": SLIM, "ranks": RANKS, "batch": 2, "gallery": 4, "apart": 2, "hold": 3, "renew": 1, "warmup": 1,
+        "vgg": "random",
     }  # fmt: skip
     for name, value in changes.items():
         values[name] = values[name] | value if isinstance(value, dict) else value
@@ -58,7 +61,7 @@ def seen_of(seed=0, count=2):
 
 
 def test_pruning_nothing_is_the_teacher():
-    slim, scale = distill.prune(TEACHER, PICTURES, FULL)
+    slim, scale = distill.prune(TEACHER, PICTURES, FULL, FULL_RANK)
     loss, metrics = objective(slim, seen_of(), TEACHER, scale, LOSS)
     assert set(metrics) == set(distill.METRICS)
     assert max(map(float, metrics.values())) < 1e-6 and float(loss) < 1e-6
@@ -67,15 +70,25 @@ def test_pruning_nothing_is_the_teacher():
 def test_pruning_leaves_less_the_narrower_and_more_than_random_features():
     errors = []
     for widths in (FULL, SLIM, (2,) * 10):
-        slim, scale = distill.prune(TEACHER, PICTURES, widths)
+        slim, scale = distill.prune(TEACHER, PICTURES, widths, FULL_RANK)
         assert [slim["vgg"][layer]["kernel"].shape[-1] for layer in vgg.LAYERS] == list(widths)
         metrics = objective(slim, seen_of(), TEACHER, scale, LOSS)[1]
         errors.append([float(metrics[f"features_{tap}"]) for tap in vgg.TAPS])
     assert (np.diff(errors, axis=0) > 0).all() and np.max(errors) < 1
 
 
+def test_a_kernel_of_lower_rank_loses_more_and_one_of_full_rank_nothing():
+    errors = []
+    for rank in (8, 4, 2):
+        slim, scale = distill.prune(TEACHER, PICTURES, FULL, (0,) * 5 + (rank,) * 5)
+        assert slim["vgg"]["conv4_3"]["mix"].shape == (rank, 8)
+        metrics = objective(slim, seen_of(), TEACHER, scale, LOSS)[1]
+        errors.append(float(metrics["features_relu4_3"]))
+    assert errors[0] < 1e-6 < errors[1] < errors[2] < 1
+
+
 def test_every_layer_starts_at_rms_1():
-    slim, _ = distill.prune(TEACHER, PICTURES, SLIM)
+    slim, _ = distill.prune(TEACHER, PICTURES, SLIM, RANKS)
     relus = tuple(f"relu{layer[4:]}" for layer in vgg.LAYERS)
     for x in vgg.features(distill.network(slim, TEACHER), PICTURES, relus).values():
         np.testing.assert_allclose(np.sqrt(np.square(x).mean()), 1, rtol=1e-4)
@@ -85,13 +98,14 @@ def test_pivots_take_what_explains_most_first_and_nothing_twice():
     rng = np.random.default_rng(0)
     basis = rng.normal(size=(100, 3)) * [10, 3, 1]
     features = np.stack([basis[:, 0], 0.99 * basis[:, 0], basis[:, 2], basis[:, 1]], 1)
-    assert distill._pivots(features, 3) == [0, 3, 2]
-    assert sorted(distill._pivots(features, 4)) == [0, 1, 2, 3]
+    products = features.T @ features
+    assert distill._pivots(products, 3) == [0, 3, 2]
+    assert sorted(distill._pivots(products, 4)) == [0, 1, 2, 3]
 
 
 def test_the_slim_network_has_its_zero_where_the_teacher_has():
     """Both pad with it."""
-    slim, _ = distill.prune(TEACHER, PICTURES, SLIM)
+    slim, _ = distill.prune(TEACHER, PICTURES, SLIM, RANKS)
     np.testing.assert_array_equal(distill.network(slim, TEACHER)["input"]["mean"], TEACHER["input"]["mean"])
 
 
@@ -146,7 +160,7 @@ def numpy_objective(slim, seen, scale):
 
 
 def test_the_objective_is_what_the_docstring_says():
-    slim, scale = distill.prune(TEACHER, PICTURES, SLIM)
+    slim, scale = distill.prune(TEACHER, PICTURES, SLIM, RANKS)
     loss, metrics = objective(slim, seen_of(), TEACHER, scale, LOSS)
     np.testing.assert_allclose(float(loss), numpy_objective(slim, seen_of(), scale), rtol=1e-3)
     assert float(metrics["loss"]) == float(loss)
@@ -255,11 +269,11 @@ def test_a_run_that_is_killed_and_stopped_goes_on_as_if_it_had_been_left_alone(t
     assert [row[0] for row in rows] == ["step", *map(str, range(1, 25))] and rows[0][1:] == list(distill.METRICS)
     assert (tmp_path / "a/pictures/step_0000024.png").exists()
     loaded = vgg.load(tmp_path / "a" / distill_run.FILE_NAME)
-    assert tuple(loaded[layer]["kernel"].shape[-1] for layer in vgg.LAYERS) == SLIM
+    assert tuple(loaded[layer]["bias"].shape[-1] for layer in vgg.LAYERS) == SLIM
 
 
 def test_what_is_exported_is_the_network(tmp_path):
-    slim, _ = distill.prune(TEACHER, PICTURES, SLIM)
+    slim, _ = distill.prune(TEACHER, PICTURES, SLIM, RANKS)
     network = distill.network(slim, TEACHER)
     distill_run.export(network, tmp_path / "slim.safetensors")
     ours, loaded = (vgg.features(p, PICTURES) for p in (network, vgg.load(tmp_path / "slim.safetensors")))
@@ -281,6 +295,7 @@ def test_style_and_subject_stay_and_the_photograph_does_not():
     "changes, message",
     [
         ({"widths": (1, 2)}, "`widths`: expected the widths of ten convolutions"),
+        ({"ranks": (1, 2)}, "`ranks`: expected the ranks of ten convolutions, 0 for a full one"),
         ({"gallery": 5}, "`gallery`: expected an even number"),
         ({"data": {"size": 2}}, "`data.size`: expected at least 16"),
         ({"lr": -1.0}, "`lr`: expected at least 0"),

@@ -128,6 +128,39 @@ def test_another_loss_network_is_refused():
         stylizer.Stylizer(start).adapt(uniform(32, 32, 3), steps=0, weights="random")
 
 
+def codes(seed=0, count=200):
+    """Of the same styles by two networks: the second's are linear in the first's."""
+    rng = np.random.default_rng(seed)
+    before = rng.normal(size=(count, 6)).astype(np.float32)
+    turn = np.random.default_rng(9).normal(size=(6, 9))
+    return before, (before @ turn).astype(np.float32)
+
+
+def guesses(weights, codes, start):
+    fast = [encoder.start(start | {"encoder": weights}, code)["fast"] for code in codes]
+    return np.stack([np.concatenate([np.ravel(x) for x in flat.values()]) for flat in fast])
+
+
+def carried_error(hidden):
+    settings = config.from_dict({"generator": {"arch": toy.ARCH}, "encoder": {"hidden": 8, "code": 6}})
+    start, (before, after), (unseen, unseen_after) = with_weights(settings), codes(), codes(1)
+    weights = encoder.carry_over(start["encoder"], before, after, hidden)
+    assert weights["hidden/kernel"].shape == (9, hidden)
+    goal, found = guesses(start["encoder"], unseen, start), guesses(weights, unseen_after, start)
+    return np.square(found - goal).sum() / np.square(goal - goal.mean(0)).sum()
+
+
+def test_carried_over_it_guesses_nearly_the_same_from_other_codes_and_less_with_fewer_units():
+    errors = [carried_error(hidden) for hidden in (8, 6, 2)]
+    assert errors[0] < 0.2 and errors[0] < errors[1] < errors[2] < 1
+
+
+def test_it_cannot_be_carried_over_to_more_units():
+    start, (before, after) = with_weights(toy.settings(hidden=4)), codes()
+    with pytest.raises(InputError, match="`hidden`: expected 1 to 4, the width of the encoder as it is, got 5"):
+        encoder.carry_over(start["encoder"], before, after, 5)
+
+
 def test_reptile_has_none():
     with pytest.raises(InputError, match="`encoder.hidden`: reptile trains no encoder"):
         toy.settings(inner={"scope": "all"}, outer={"update": "reptile"}, hidden=4)

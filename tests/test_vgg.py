@@ -18,12 +18,13 @@ from metastyle.errors import InputError
 
 WEIGHTS = "weights/vgg16_imagenet_conv1-conv4.safetensors"
 WIDTHS = (4, 6, 5, 7, 8, 9, 10, 11, 12, 13)
+RANKS = (0, 2, 0, 0, 0, 3, 0, 0, 0, 4)
 OURS = {"format_version": "1", "channels": "rgb", "mean": "[0.5, 0.5, 0.5]", "std": "[0.2, 0.2, 0.2]"}
 
 
-def tensors(widths=WIDTHS):
-    params = vgg.random_params(0, widths)
-    return {f"{layer}/{part}": np.asarray(params[layer][part]) for layer in vgg.LAYERS for part in ("kernel", "bias")}
+def tensors(widths=WIDTHS, ranks=(0,) * 10):
+    params = vgg.random_params(0, widths, ranks)
+    return {f"{layer}/{part}": np.asarray(x) for layer in vgg.LAYERS for part, x in params[layer].items()}
 
 
 def pictures(*shape, seed=0):
@@ -51,6 +52,24 @@ def test_golden_activations(sample_data):
         ours = features[tap][0, ::4, ::4] if tap == "relu1_2" else features[tap][0]
         assert ours.shape == golden[tap].shape
         assert relative_error(ours, golden[tap]) < 1e-5, tap
+
+
+def test_a_kernel_of_low_rank_is_the_product_of_its_two():
+    low = vgg.random_params(0, WIDTHS, RANKS)
+    product = lambda layer: {"kernel": layer["kernel"] @ layer["mix"], "bias": layer["bias"]}
+    full = {name: product(layer) if "mix" in layer else layer for name, layer in low.items()}
+    assert sum("mix" in layer for layer in low.values()) == 3
+    images = pictures(2, 16, 24)
+    expected = vgg.features(full, images)
+    for tap, x in vgg.features(low, images).items():
+        np.testing.assert_allclose(x, expected[tap], atol=1e-5)
+
+
+def test_low_rank_survives_the_file(tmp_path):
+    vgg.save(tmp_path / "vgg.safetensors", tensors(WIDTHS, RANKS), vgg.TORCHVISION)
+    jax.tree.map(
+        np.testing.assert_array_equal, vgg.load(tmp_path / "vgg.safetensors"), vgg.random_params(0, WIDTHS, RANKS)
+    )
 
 
 @pytest.mark.parametrize("size", [(8, 8), (33, 50), (301, 9)])
@@ -94,7 +113,7 @@ def test_random_params_are_a_function_of_the_seed():
 def test_max_pool_and_its_gradient_are_the_usual_ones(shape):
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.permutation(np.prod(shape)).reshape(shape), jnp.float32)  # no ties
-    ours, pullback = jax.vjp(vgg._max_pool, x)
+    ours, pullback = jax.vjp(vgg.max_pool, x)
     usual, usual_pullback = jax.vjp(lambda x: nn.max_pool(x, (2, 2), (2, 2)), x)
     np.testing.assert_array_equal(ours, usual)
     cotangent = jnp.asarray(rng.normal(size=ours.shape), jnp.float32)
@@ -221,11 +240,15 @@ def float8(path):
         (float8, "is not a readable safetensors file .*float8"),
         (
             lambda path: save_file({"a": np.zeros(2)}, path),
-            r"conv1_1/kernel of shape \(3, 3, 3, C\).*got None and None",
+            r"conv1_1/kernel of shape \(3, 3, 3, C\).*got None, None and None",
         ),
         (
             lambda path: save_file(tensors() | {"conv3_1/bias": np.zeros(3)}, path),
-            r"conv3_1/bias of shape \(C,\), got \(3, 3, 7, 8\) and \(3,\)",
+            r"conv3_1/bias of shape \(C,\).*, got \(3, 3, 7, 8\), None and \(3,\)",
+        ),
+        (
+            lambda path: save_file(tensors() | {"conv3_1/mix": np.zeros((5, 8))}, path),
+            r"conv3_1/mix, if any, of shape \(C, D\).*, got \(3, 3, 7, 8\), \(5, 8\) and \(8,\)",
         ),
     ],
 )

@@ -1,0 +1,55 @@
+"""A bundle for another loss network than that which it was trained with: see encoder.carry_over."""
+
+import dataclasses
+import os
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from metastyle import bundles, encoder, generator, vgg
+from metastyle.errors import InputError
+from metastyle.tasks import TaskSampler
+
+_KEPT_BACK = 8  # every so many styles
+
+
+def over(
+    bundle: str | os.PathLike, vgg_before: str, vgg_after: str, out: str | os.PathLike, *,
+    hidden: int | None = None, styles: int = 4000,
+) -> float:  # fmt: skip
+    """Writes the bundle with its encoder fitted to the codes by `vgg_after` of `styles` crops of its training styles.
+
+    hidden: of the encoder, by default as it is. Returns the share of the variance of the guessed parameters that is
+    lost, on every eighth crop, which the fit does not see. Raises InputError or FileNotFoundError for what does not
+    fit, before anything is written.
+    """
+    start = bundles.load_bundle(bundle)
+    if "encoder" not in start.meta:
+        raise InputError(f"`bundle`: expected one with an encoder, got {bundle}; without one, any will do")
+    before, after = vgg.load(vgg_before), vgg.load(vgg_after)
+    encoder.check(start.config, before)
+    if styles < 2 * encoder.size(after):
+        raise InputError(
+            f"`styles`: expected at least {2 * encoder.size(after)}, twice the numbers of a code, got {styles}"
+        )
+    one_photograph = dataclasses.replace(start.config, inner=dataclasses.replace(start.config.inner, steps=0))
+    sampler, code = TaskSampler(one_photograph), jax.jit(encoder.code)
+    crops = (sampler.task(i, 0)["style"] for i in tqdm(range(styles), desc="styles"))
+    codes = [(np.asarray(code(before, x)), np.asarray(code(after, x))) for x in crops]
+    theirs, ours = (np.stack(x) for x in zip(*codes, strict=True))
+    told = np.arange(styles) % _KEPT_BACK > 0
+    width = start.config.encoder.hidden if hidden is None else hidden
+    carried = encoder.carry_over(start.meta["encoder"], theirs[told], ours[told], width)
+    settings = dataclasses.replace(
+        start.config, encoder=dataclasses.replace(start.config.encoder, hidden=width, code=encoder.size(after))
+    )
+    made = dataclasses.replace(start, config=settings, meta=start.meta | {"encoder": carried})
+    guesses = [_guesses(b.meta, x[~told]) for b, x in ((start, theirs), (made, ours))]
+    bundles.save_bundle(out, made)
+    return float(np.square(guesses[1] - guesses[0]).sum() / np.square(guesses[0] - guesses[0].mean(0)).sum())
+
+
+def _guesses(meta, codes):
+    fast = jax.vmap(lambda code: generator.split(encoder.start(meta, code)["fast"], "norm")[0])(codes)
+    return np.concatenate([np.asarray(x).reshape(len(codes), -1) for _, x in sorted(fast.items())], 1)
