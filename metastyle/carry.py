@@ -42,7 +42,9 @@ def over(
     width = start.config.encoder.hidden if hidden is None else hidden
     carried = encoder.carry_over(start.meta["encoder"], theirs[told], ours[told], width)
     settings = dataclasses.replace(
-        start.config, encoder=dataclasses.replace(start.config.encoder, hidden=width, code=encoder.size(after))
+        start.config,
+        vgg=vgg_after,
+        encoder=dataclasses.replace(start.config.encoder, hidden=width, code=encoder.size(after)),
     )
     made = dataclasses.replace(start, config=settings, meta=start.meta | {"encoder": carried})
     guesses = [_guesses(b.meta, x[~told]) for b, x in ((start, theirs), (made, ours))]

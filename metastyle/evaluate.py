@@ -8,6 +8,7 @@ made from them.
 import contextlib
 import csv
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -76,7 +77,7 @@ def load(
     (NAME=DTYPE) with convolutions in that: "float32" or "bfloat16". Those in `judged` learn on the photograph that is
     judged, those in `backend` (NAME=BACKEND) are run by that: see methods.Start.
     """
-    found = {}
+    found, teachers = {}, {}
     for text in paths:
         name, _, path = text.rpartition("=")
         if (name or path) in found:
@@ -86,16 +87,16 @@ def load(
         found[name] = _by_adam(_named(name, found, "adam_all"))
     for text in learn_with:
         name, _, weights = text.partition("=")
-        start = _named(name, found, "learn_with")
+        _named(name, found, "learn_with")
         if vgg.recorded(weights) != weights:
             raise FileNotFoundError(f"`learn_with`: expected NAME=WEIGHTS, a file, got {text!r}")
-        found[name] = dataclasses.replace(start, config=dataclasses.replace(start.config, vgg=weights))
+        teachers[name] = weights
     for text in dtype:
         name, _, kind = text.partition("=")
         start = _named(name, found, "dtype")
         network = dataclasses.replace(start.config.generator, dtype=kind)
         found[name] = dataclasses.replace(start, config=dataclasses.replace(start.config, generator=network))
-    starts = {name: Start(start) for name, start in found.items()}
+    starts = {name: Start(start, learns_with=teachers.get(name, "")) for name, start in found.items()}
     for name in judged:
         starts[name] = _named(name, starts, "judged")._replace(judged=True)
     for text in backend:
@@ -194,13 +195,11 @@ def _methods(settings: Evaluation, starts: dict[str, Start], params: vgg.Params,
         "random": lambda: [methods.random_start(first, params, settings.steps, lr) for lr in methods.RANDOM_LRS],
         "lite": lambda: [methods.lite()],
     }  # fmt: skip
-    own = {settings.vgg: params}  # by what vgg.load takes
-    for weights in {vgg.recorded(start.bundle.config.vgg) for start in starts.values()} - own.keys():
-        own[weights] = vgg.load(weights)
-    ours = [
-        methods.bundle(name, start, own[vgg.recorded(start.bundle.config.vgg)], settings.steps)
-        for name, start in starts.items()
-    ]
+    load = functools.cache(vgg.load)
+    ours = []
+    for name, start in starts.items():
+        own = vgg.recorded(start.bundle.config.vgg)
+        ours.append(methods.bundle(name, start, load(start.learns_with or own), settings.steps, load(own)))
     bounds = [name for name in ("identity", "style") if name in settings.methods]
     others = [name for name in config.METHODS if name in settings.methods and name not in bounds]
     found = [m for name in bounds for m in make[name]()] + ours + [m for name in others for m in make[name]()]

@@ -71,27 +71,35 @@ class Start(NamedTuple):
     """A bundle and how it is deployed.
 
     judged: learns on the photograph to be judged itself, instead of on others. backend: of config.BACKENDS, stylises.
+    learns_with: the loss network that it learns with, where that is not its own.
     """
 
     bundle: bundles.Bundle
     judged: bool = False
     backend: str = "jax"
+    learns_with: str = ""
 
 
-def bundle(name: str, start: Start, params: vgg.Params, steps: Sequence[int]) -> Method:
-    """A meta-trained start that adapts to the pair's style on its support, with the loss network `params`."""
-    learned, judged, backend = start
-    settings = learned.config
-    encoder.check(settings, params)
+def bundle(
+    name: str, start: Start, params: vgg.Params, steps: Sequence[int], reads: vgg.Params | None = None
+) -> Method:  # fmt: skip
+    """A meta-trained start that adapts to the pair's style on its support, with the loss network `params`.
+
+    reads: what its encoder reads a style by, by default the same.
+    """
+    learned, judged, backend, other = start
+    settings, reads = learned.config, params if reads is None else reads
+    encoder.check(settings, reads)
     views = _Adaptation(
-        settings, learned.meta, params, steps, settings.inner.steps, learned.adam_lr, judged, backend
+        settings, learned.meta, params, steps, settings.inner.steps, learned.adam_lr, judged, backend, reads
     )  # fmt: skip
-    digests = f"{bundles.sha256(_flat(learned.meta))} {network(params)}"
+    digests = f"{bundles.sha256(_flat(learned.meta))} {network(params)} {network(reads)}"
     told = f"{learned.adam_lr:g} {settings.generator} {settings.inner} {settings.loss} {steps} {judged} {backend}"
     return Method(
         name, "bundle", f"{digests} {told}", _adaptation_cost(settings, steps), views,
         f"{settings.run.steps} meta-training steps ({settings.outer.update}) at {settings.data.size} px; "
         f"{settings.inner.steps} learned steps on {settings.inner.scope}, then Adam {learned.adam_lr:g}"
+        f"{f'; learns with {other}' if other else ''}"
         f"{'; learns on the judged photograph' if judged else ''}{'' if backend == 'jax' else f'; {backend}'}",
         learned.pictures_seen, last=max(steps), warm_up=views.warm_up,
     )  # fmt: skip
@@ -135,6 +143,7 @@ class _Adaptation:
     adam_lr: float
     judged: bool = False
     backend: str = "jax"
+    reads: vgg.Params | None = None
 
     def warm_up(self, pair: Pair) -> None:
         """Compiles everything, so that it is not taken for learning."""
@@ -156,6 +165,8 @@ class _Adaptation:
         photographs = [pair.content] if self.judged else pair.support
         count = min(len(photographs), max(last, 1) * each)
         target, code = jax.block_until_ready(measure.style(self.params, pair.style[None]))
+        if self.reads is not self.params and "encoder" in self.learned:
+            code = jax.block_until_ready(measure.style(self.reads, pair.style[None])[1])
         start = encoder.start(self.learned, code)
         style_s, began = time.perf_counter() - began, time.perf_counter()
         batches = [measure.content(self.params, x[None]) for x in photographs[:count]]

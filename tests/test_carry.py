@@ -39,6 +39,7 @@ def carried(folder, **changes):
 def test_the_bundle_reads_the_other_network_and_guesses_about_the_same(given):
     lost = carried(given)
     before, after = bundles.load_bundle(given / "b"), bundles.load_bundle(given / "out")
+    assert after.config.vgg == str(given / "after.safetensors")
     assert before.config.encoder.code == LENGTH and after.config.encoder.code == encoder.size(OTHER)
     encoder.check(after.config, OTHER)
     for part in ("fast", "slow", "log_lr"):

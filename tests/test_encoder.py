@@ -8,6 +8,7 @@ import toy
 
 from metastyle import bundles, config, encoder, meta, methods, stylizer, vgg
 from metastyle.errors import InputError
+from metastyle.pairs import Pairs
 
 WIDTHS = (2, 3, 2, 4, 2, 2, 5, 2, 2, 6)
 PARAMS = vgg.random_params(widths=WIDTHS)
@@ -126,6 +127,17 @@ def test_another_loss_network_is_refused():
         methods.bundle("ours", methods.Start(start), PARAMS, (0,))
     with pytest.raises(InputError, match="`vgg`: expected the loss network that the encoder is for"):
         stylizer.Stylizer(start).adapt(uniform(32, 32, 3), steps=0, weights="random")
+
+
+def test_it_reads_by_its_own_network_whatever_the_bundle_learns_with():
+    settings, pair = network_settings(), Pairs("procedural", "procedural", 1, 32)[0]
+    start = methods.Start(bundles.Bundle(settings, with_weights(settings), 1e-3), learns_with="random")
+    own, other = (
+        {view.steps: view.picture for view in methods.bundle("ours", start, params, (0, 1), PARAMS).views(pair)}
+        for params in (PARAMS, vgg.random_params())
+    )
+    np.testing.assert_array_equal(own[0], other[0])
+    assert np.abs(own[1] - other[1]).max() > 1e-4
 
 
 def codes(seed=0, count=200):
