@@ -196,7 +196,7 @@ class Distillation:
     batch: int = field(default=3, metadata=_at_least(1))  # works per step, each with its photograph and style
     gallery: int = field(default=512, metadata=_at_least(2))  # works that are kept to be drawn from
     apart: int = field(default=5, metadata=_at_least(1))  # steps of which only the last one's works are kept
-    lr: float = field(default=5e-4, metadata=_at_least(0))
+    lr: float = field(default=5e-5, metadata=_at_least(0))
     warmup: int = field(default=100, metadata=_at_least(0))
     painter_lr: float = field(default=2e-3, metadata=_at_least(0))
     canvas_lr: float = field(default=0.03, metadata=_at_least(0))  # of pixels in [0, 1]

@@ -310,7 +310,7 @@ def test_a_run_is_not_continued_with_other_settings(tmp_path):
     workdir = tmp_path / "a"
     workdir.mkdir()
     (workdir / "config.json").write_text(config.to_json(settings(lr=1e-3)))
-    with pytest.raises(InputError, match="`lr`: the run in .* has 0.001, got 0.0005"):
+    with pytest.raises(InputError, match="`lr`: the run in .* has 0.001, got 5e-05"):
         distill_run.run(settings(), workdir)
 
 
