@@ -241,9 +241,13 @@ def inner_loop(
 
 def descend(fast: Flat, gradient: Flat, log_lr: Flat, lr_scale: jax.Array | float = 1.0, *, normalize: bool) -> Flat:
     """One step of (normalised) gradient descent with this step's rates."""
-    if normalize:
-        gradient = jax.tree.map(lambda g: g * jax.lax.rsqrt(jnp.square(g).mean() + _TINY), gradient)
+    gradient = normalized(gradient) if normalize else gradient
     return jax.tree.map(lambda w, g, a: w - lr_scale * jnp.exp(a) * g, fast, gradient, log_lr)
+
+
+def normalized(gradient: Flat) -> Flat:
+    """Each leaf divided by its root mean square."""
+    return jax.tree.map(lambda g: g * jax.lax.rsqrt(jnp.square(g).mean() + _TINY), gradient)
 
 
 class Step(NamedTuple):

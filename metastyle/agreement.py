@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.stats import spearmanr
 from tqdm import tqdm
@@ -19,7 +20,6 @@ from metastyle.tasks import TaskSampler
 
 _FITTED, _CHECKED = 64, 32  # pictures of each kind
 _STEERED = 8  # pairs
-_TINY = 1e-20
 _LEAST = 5  # outputs of a pair that are worth ranking
 
 
@@ -114,29 +114,24 @@ def steering(
         pair = judged[i]
         target, code = measure.style(own, pair.style[None])
         batches = [measure.content(own, x[None]) for x in pair.support[:steps]]
-        learned, fast = encoder.start(start.meta, code), {}
-        adapt.adapt(
+        learned = encoder.start(start.meta, code)
+        adapted, _ = adapt.adapt(
             problem.loss, learned, jax.tree.map(lambda *x: np.concatenate(x), *batches), (target, own), steps=steps,
             inner=settings.inner, adam_lr=start.adam_lr,
-            on_state=lambda state, fast=fast: fast.update({len(state.history): state.fast}),
         )  # fmt: skip
-        for k, cosines in found.items():
-            ours, theirs = (_steer(settings, params, fast[k], learned["slow"], pair) for params in (slim, teacher))
-            cosines.append(float(losses.cosine(ours, theirs)[0]))
+        judging = [
+            (measure.content(p, pair.content[None]), measure.style(p, pair.style[None])[0], p) for p in (slim, teacher)
+        ]
+        for k, fast in ((0, learned["fast"]), (steps, adapted)):
+            ours, theirs = (_steer(problem.loss, fast, learned["slow"], *fixed) for fixed in judging)
+            found[k].append(float(losses.cosine(ours, theirs)[0]))
     return {k: float(np.mean(cosines)) for k, cosines in found.items()}
 
 
-def _steer(settings, params, fast, slow, pair):
-    measure = adapt.measure(settings.generator, settings.loss)
-    batch, (target, _) = measure.content(params, pair.content[None]), measure.style(params, pair.style[None])
-    gradient = _gradient(settings.generator, settings.loss)(fast, slow, batch, target, params)
-    leaves = [np.ravel(x) / np.sqrt(np.square(x).mean() + _TINY) for x in jax.tree.leaves(gradient)]
-    return np.concatenate(leaves)[None]
-
-
-@functools.cache
-def _gradient(net, loss):
-    return jax.jit(jax.grad(adapt.style_problem(net, loss).loss))
+@functools.partial(jax.jit, static_argnums=0)
+def _steer(loss, fast, slow, batch, target, params):
+    gradient = adapt.normalized(jax.grad(loss)(fast, slow, batch, target, params))
+    return jnp.concatenate([x.ravel() for x in jax.tree.leaves(gradient)])[None]
 
 
 @jax.jit

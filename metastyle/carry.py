@@ -27,6 +27,8 @@ def over(
     start = bundles.load_bundle(bundle)
     if "encoder" not in start.meta:
         raise InputError(f"`bundle`: expected one with an encoder, got {bundle}; without one, any will do")
+    width = start.config.encoder.hidden if hidden is None else hidden
+    encoder.check_hidden(start.meta["encoder"], width)  # now, since the codes take minutes
     before, after = vgg.load(vgg_before), vgg.load(vgg_after)
     encoder.check(start.config, before)
     if styles < 2 * encoder.size(after):
@@ -39,7 +41,6 @@ def over(
     codes = [(np.asarray(code(before, x)), np.asarray(code(after, x))) for x in crops]
     theirs, ours = (np.stack(x) for x in zip(*codes, strict=True))
     told = np.arange(styles) % _KEPT_BACK > 0
-    width = start.config.encoder.hidden if hidden is None else hidden
     carried = encoder.carry_over(start.meta["encoder"], theirs[told], ours[told], width)
     settings = dataclasses.replace(
         start.config,

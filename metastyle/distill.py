@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from metastyle import generator, losses, vgg
+from metastyle import generator, least_squares, losses, vgg
 from metastyle.config import Distillation, Loss
 
 METRICS = (
@@ -39,7 +39,6 @@ _CLIP = 1.0
 _GRADIENT = 2.0  # weight of the angle between gradients
 _INPUT_STD = 0.25
 _TOGETHER = 8  # pictures, in pruning
-_RIDGE = 1e-4  # of the mean eigenvalue
 
 State = dict[str, Any]
 Batch = dict[str, jax.Array]
@@ -78,7 +77,7 @@ def prune(
     guess = np.diag(np.asarray(weights["input"]["std"] / teacher["input"]["std"], np.float64))
     for layer, width, rank in zip(vgg.LAYERS, widths, ranks, strict=True):
         relu = f"relu{layer[4:]}"
-        if relu.endswith("_1") and relu != "relu1_1":
+        if layer in vgg.POOLED:
             ours, theirs = (_batched(vgg.max_pool, x) for x in (ours, theirs))
         goal = _batched(functools.partial(vgg.response, teacher[layer]), theirs)
         theirs = np.maximum(goal, 0)
@@ -122,8 +121,7 @@ def _regression(
         p = np.asarray(patches(seen[i : i + _TOGETHER]))
         own = own + _products(p, p)
         missed = missed + _products(p, goal[i : i + _TOGETHER])
-    ridge = _RIDGE * np.trace(own) / len(own) * np.eye(len(own))
-    found = given + np.linalg.solve(own + ridge, missed - own @ given)
+    found = given + least_squares.ridge(own, missed - own @ given)
     if not rank:
         return {"kernel": jnp.asarray(found[:-1].reshape(kernel.shape), jnp.float32), "bias": jnp.float32(found[-1])}
     mean = own[-1] @ found / own[-1, -1]

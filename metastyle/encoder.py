@@ -15,11 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metastyle import config, generator, vgg
+from metastyle import config, generator, least_squares, vgg
 from metastyle.errors import InputError
 
 _SMALL = 1e-2  # of features: below it, there is nothing to tell styles apart by
-_RIDGE = 1e-4  # of the mean eigenvalue
 Flat = dict[str, Any]
 
 
@@ -73,10 +72,7 @@ def carry_over(weights: Flat, before: np.ndarray, after: np.ndarray, hidden: int
     before, after: f32[N, D], f32[N, E], the codes of the same styles by the two networks, N well above E. hidden: of
     the encoder, no larger than now; the units that move the parameters most are kept. Raises InputError for more.
     """
-    if not 0 < hidden <= len(weights["hidden/bias"]):
-        raise InputError(
-            f"`hidden`: expected 1 to {len(weights['hidden/bias'])}, the width of the encoder as it is, got {hidden}"
-        )
+    check_hidden(weights, hidden)
     weights = {path: np.asarray(x, np.float64) for path, x in weights.items()}
     before, after = (np.asarray(jax.vmap(_normalized)(codes), np.float64) for codes in (before, after))
     units = before @ weights["hidden/kernel"] + weights["hidden/bias"]
@@ -93,10 +89,16 @@ def carry_over(weights: Flat, before: np.ndarray, after: np.ndarray, hidden: int
     return {path: jnp.asarray(x, jnp.float32) for path, x in out.items()}
 
 
+def check_hidden(weights: Flat, hidden: int) -> None:
+    """Raises InputError unless an encoder can be carried over to this width."""
+    if not 0 < hidden <= len(weights["hidden/bias"]):
+        raise InputError(
+            f"`hidden`: expected 1 to {len(weights['hidden/bias'])}, the width of the encoder as it is, got {hidden}"
+        )
+
+
 def _fit(seen: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    products = seen.T @ seen
-    ridge = _RIDGE * np.trace(products) / len(products) * np.eye(len(products))
-    return np.linalg.solve(products + ridge, seen.T @ goal)
+    return least_squares.ridge(seen.T @ seen, seen.T @ goal)
 
 
 def check(settings: config.Config, params: Any) -> None:

@@ -195,7 +195,7 @@ def _methods(settings: Evaluation, starts: dict[str, Start], params: vgg.Params,
         "random": lambda: [methods.random_start(first, params, settings.steps, lr) for lr in methods.RANDOM_LRS],
         "lite": lambda: [methods.lite()],
     }  # fmt: skip
-    load = functools.cache(vgg.load)
+    load = functools.cache(lambda weights: params if weights == settings.vgg else vgg.load(weights))
     ours = []
     for name, start in starts.items():
         own = vgg.recorded(start.bundle.config.vgg)

@@ -65,7 +65,7 @@ def features(weights: dict[str, Flat], x: Tensor, last: str = vgg.TAPS[-1]) -> F
     mean, std = (weights["input"][k][:, None, None] for k in ("mean", "std"))
     x, out = (x - mean) / std, {}
     for layer in vgg.LAYERS:
-        if layer.endswith("_1") and layer != vgg.LAYERS[0]:
+        if layer in vgg.POOLED:
             x = F.max_pool2d(x, 2)
         x = F.relu(F.conv2d(x, weights[layer]["kernel"], weights[layer]["bias"], padding=1))
         tap = f"relu{layer[4:]}"

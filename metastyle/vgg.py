@@ -29,6 +29,7 @@ Params = dict[str, dict[str, jax.Array]]
 
 TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3", "conv4_1", "conv4_2", "conv4_3")
+POOLED = ("conv2_1", "conv3_1", "conv4_1")  # what these see is pooled first
 FORMAT_VERSION = 1
 CAFFE = {"channels": "bgr", "mean": [103.939 / 255, 116.779 / 255, 123.68 / 255], "std": [1 / 255] * 3}
 TORCHVISION = {"channels": "rgb", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -55,7 +56,7 @@ def features(
     x = ((images - params["input"]["mean"]) / params["input"]["std"]).astype(dtype)
     out = {}
     for layer, tap in zip(LAYERS, relus, strict=True):
-        if tap.endswith("_1") and tap != "relu1_1":
+        if layer in POOLED:
             x = max_pool(x)
         x = jax.nn.relu(response(params[layer], x, dtype))
         if tap in taps:
