@@ -29,8 +29,8 @@ def over(
         raise InputError(f"`bundle`: expected one with an encoder, got {bundle}; without one, any will do")
     width = start.config.encoder.hidden if hidden is None else hidden
     encoder.check_hidden(start.meta["encoder"], width)  # now, since the codes take minutes
-    before, after = vgg.load(vgg_before), vgg.load(vgg_after)
-    encoder.check(start.config, before)
+    before, after = vgg.load(vgg_before, "vgg_before"), vgg.load(vgg_after)
+    encoder.check(start.config, before, "vgg_before")
     if styles < 2 * encoder.size(after):
         raise InputError(
             f"`styles`: expected at least {2 * encoder.size(after)}, twice the numbers of a code, got {styles}"

@@ -61,13 +61,14 @@ class Generator:
 
 @dataclass(frozen=True)
 class Loss:
-    """See losses.py. `tv` is never part of a reported J."""
+    """See losses.py. `tv` and `grid` are never part of a reported J."""
 
     kind: str = field(default="relative", metadata=_one_of("relative", "paper"))
     statistic: str = field(default="gram", metadata=_one_of("gram", "mean_std"))
     content: float = field(default=1.0, metadata=_at_least(0))
     style: float = field(default=5.0, metadata=_at_least(0))
     tv: float = field(default=0.0, metadata=_at_least(0))
+    grid: float = field(default=0.0, metadata=_at_least(0))
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
     if stop.requested:
         print(f"stopped after step {int(state['step'])} of {times.steps}; the same line continues", flush=True)
         return False
+    export(distill.network(state["slim"], teacher), workdir / FILE_NAME)  # of a run without a step, the pruned one
     print(f"wrote {workdir / FILE_NAME}", flush=True)
     return True
 
@@ -111,6 +112,6 @@ def _grid(shown: dict) -> np.ndarray:
 
 def export(slim: vgg.Params, path: str | os.PathLike) -> None:
     """Writes the slim network as vgg.load reads it, in float16."""
-    tensors = {f"{layer}/{part}": np.asarray(x, np.float16) for layer in vgg.LAYERS for part, x in slim[layer].items()}
+    tensors = {key: x.astype(np.float16) for key, x in vgg.tensors(slim).items()}
     convention = {k: np.asarray(x).tolist() for k, x in slim["input"].items()}
     vgg.save(path, tensors, convention | {"channels": "rgb"})

@@ -101,11 +101,11 @@ def _fit(seen: np.ndarray, goal: np.ndarray) -> np.ndarray:
     return least_squares.ridge(seen.T @ seen, seen.T @ goal)
 
 
-def check(settings: config.Config, params: Any) -> None:
-    """Raises InputError when the encoder of these settings doesn't read codes of this loss network."""
+def check(settings: config.Config, params: Any, name: str = "vgg") -> None:
+    """Raises InputError, naming that argument, when the encoder of these settings doesn't read this loss network."""
     if settings.encoder.hidden and settings.encoder.code != size(params):
         raise InputError(
-            f"`vgg`: expected the loss network that the encoder is for, whose codes have {settings.encoder.code} "
+            f"`{name}`: expected the loss network that the encoder is for, whose codes have {settings.encoder.code} "
             f"numbers (`encoder.code`), got one whose codes have {size(params)}"
         )
 

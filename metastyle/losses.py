@@ -8,6 +8,8 @@ The default is relative, hence scale-free: styles are comparable, and one set of
 
 `kind="paper"` is MetaStyle's loss (Zhang et al. 2019): mean squared errors of features at relu2_2 and of Gram / C at
 all four taps, on features in the units of torchvision's normalisation. Its weights are `content=1, style=1e5`.
+
+Two terms on the picture itself may be added, `tv` and `grid`: of weight 0 by default, and never part of a reported J.
 """
 
 from typing import NamedTuple
@@ -15,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metastyle import vgg
+from metastyle import metrics, vgg
 from metastyle.config import Loss
 
 _EPS = 1e-8  # keeps a ratio finite for a picture without any features; far below any real denominator
@@ -31,6 +33,7 @@ class Parts(NamedTuple):
     content: jax.Array
     style: jax.Array
     tv: jax.Array
+    grid: jax.Array
     total: jax.Array
 
 
@@ -51,6 +54,15 @@ def moments(features: jax.Array) -> tuple[jax.Array, jax.Array]:
 def total_variation(images: jax.Array) -> jax.Array:
     """Mean absolute difference of horizontal plus of vertical neighbours: f32[N, H, W, 3] -> f32[N]."""
     return jnp.abs(jnp.diff(images, axis=1)).mean((1, 2, 3)) + jnp.abs(jnp.diff(images, axis=2)).mean((1, 2, 3))
+
+
+def grid(images: jax.Array) -> jax.Array:
+    """How far a grid of period 2 or 4 px stands out: f32[N, H, W, 3] in [0, 1], sides of at least 16 px -> f32[N].
+
+    The mean, over both periods and directions, of the logarithm of what `metrics.grid_artefact` is the largest of,
+    where it is above 0: photographs have about 0.1, pictures in which the grid can be seen 0.4 and more.
+    """
+    return jnp.maximum(metrics.log_prominence(images, jnp), 0).mean(-1)
 
 
 def style_target(params: vgg.Params, pictures: jax.Array, loss: Loss, dtype=jnp.float32) -> Target:
@@ -88,8 +100,10 @@ def perceptual(
     else:
         content_loss = jnp.square(kept - content).mean((1, 2, 3))
         style_loss = sum(_style_error(statistics[tap], style[tap], features[tap].shape[-1]) for tap in vgg.TAPS)
-    tv = total_variation(outputs)
-    return Parts(content_loss, style_loss, tv, loss.content * content_loss + loss.style * style_loss + loss.tv * tv)
+    tv, grid_ = total_variation(outputs), grid(outputs)
+    total = loss.content * content_loss + loss.style * style_loss
+    total += (loss.tv * tv if loss.tv else 0) + (loss.grid * grid_ if loss.grid else 0)
+    return Parts(content_loss, style_loss, tv, grid_, total)
 
 
 def _features(params, pictures, taps, loss, dtype):

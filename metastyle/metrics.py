@@ -4,6 +4,8 @@ The style distance by means and standard deviations is `losses.perceptual` with 
 with networks of their own are in artfid.py.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,19 +45,26 @@ def grid_artefact(image: np.ndarray) -> float:
         raise InputError(
             f"`image`: expected sides of at least {_MIN_SIDE} px, got {width} x {height}; use a larger one"
         )
-    luma = np.asarray(image[: height // 4 * 4, : width // 4 * 4], np.float64) @ LUMA
-    return max(*_prominence(luma), *_prominence(luma.T))
+    return float(np.exp(log_prominence(np.asarray(image, np.float64)).max()))
 
 
-def _prominence(lines: np.ndarray) -> list[float]:
-    """How far 1/4 and 1/2 cycle per px stand out along the rows of [lines, pixels], both multiples of 4."""
-    pixels = lines.shape[1]
+def log_prominence(images: Any, xp: Any = np) -> Any:
+    """The logarithms of the four: floats [..., H, W, 3] -> [..., 4]; `xp` is numpy, or jax.numpy for a gradient."""
+    height, width = images.shape[-3:-1]
+    luma = images[..., : height // 4 * 4, : width // 4 * 4, :] @ xp.asarray(LUMA, images.dtype)
+    return xp.concatenate([_along_rows(lines, xp) for lines in (luma, xp.swapaxes(luma, -1, -2))], -1)
+
+
+def _along_rows(lines: Any, xp: Any) -> Any:
+    """How far 1/4 and 1/2 cycle per px stand out along the rows of [..., lines, pixels], both multiples of 4."""
+    pixels = lines.shape[-1]
     window = np.sin(np.pi * (np.arange(pixels) + 0.5) / pixels) ** 2
-    power = np.square(np.abs(np.fft.fft(lines * window))) / np.square(window).sum() + _ROUNDING
-    strips = power.reshape(-1, _STRIP, pixels).mean(1)
+    spectrum = xp.fft.fft(lines * window.astype(lines.dtype))
+    power = (xp.square(spectrum.real) + xp.square(spectrum.imag)) / np.square(window).sum() + _ROUNDING
+    strips = power.reshape(*lines.shape[:-2], -1, _STRIP, pixels).mean(-2)
     bins = np.array([pixels // 4, pixels // 2])
-    near = strips[:, (bins[:, None] + _NEAR) % pixels].mean(2)
-    return np.exp(np.log(strips[:, bins] / near).mean(0)).tolist()
+    near = strips[..., (bins[:, None] + _NEAR) % pixels].mean(-1)
+    return xp.log(strips[..., bins] / near).mean(-2)
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:

@@ -95,25 +95,25 @@ def random_params(seed: int = 0, widths: tuple[int, ...] = _SLIM_WIDTHS, ranks: 
     return params
 
 
-def load(weights: str | os.PathLike = "slim") -> Params:
-    """The params tree of `weights`: one of NAMES, or the path of a file.
+def load(weights: str | os.PathLike = "slim", name: str = "vgg") -> Params:
+    """The params tree of `weights`: one of NAMES, or the path of a file. `name` is the argument that errors name.
 
     Raises FileNotFoundError when they are not there, InputError when the file is not one of ours.
     """
     if weights == "random":
         return random_params()
-    path = locate(weights)
-    return from_tensors(*read(path), path)
+    path = locate(weights, name)
+    return from_tensors(*read(path, name), path, name)
 
 
-def locate(weights: str | os.PathLike) -> Path:
+def locate(weights: str | os.PathLike, name: str = "vgg") -> Path:
     """Where weights are. VGG-16's are looked for in METASTYLE_VGG16, the user's cache, and the sample data."""
     if weights == "slim":
         return SLIM
     if weights != "vgg16":
-        return _existing(weights, "`vgg`")
+        return _existing(weights, name)
     if named := os.environ.get("METASTYLE_VGG16"):
-        return _existing(named, "`METASTYLE_VGG16`")
+        return _existing(named, "METASTYLE_VGG16")
     sample = sample_data()
     for path in [cache_dir() / FILE_NAME, *([sample / _SAMPLE_FILE] if sample else [])]:
         if path.is_file():
@@ -123,7 +123,7 @@ def locate(weights: str | os.PathLike) -> Path:
 
 def _existing(path: str | os.PathLike, name: str) -> Path:
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{name}: expected {', '.join(NAMES)} or a safetensors file, got {str(path)!r}")
+        raise FileNotFoundError(f"`{name}`: expected {', '.join(NAMES)} or a safetensors file, got {str(path)!r}")
     return Path(path)
 
 
@@ -170,12 +170,14 @@ def _three_numbers(text: str) -> list[float] | None:
     return values.tolist() if values.shape == (3,) and np.isfinite(values).all() else None
 
 
-def from_tensors(tensors: dict[str, np.ndarray], convention: dict, source: object = "tensors") -> Params:
+def from_tensors(
+    tensors: dict[str, np.ndarray], convention: dict, source: object = "tensors", name: str = "vgg"
+) -> Params:
     """A params tree from on-disk tensors and their input convention; checks names and shapes.
 
-    `source` says in errors where the tensors are from.
+    In errors, `source` says where the tensors are from, `name` by which argument.
     """
-    check_tensors(tensors, source)
+    check_tensors(tensors, source, name)
     flip = slice(None, None, -1) if convention["channels"] == "bgr" else slice(None)
     params = {"input": {k: np.float32(convention[k])[flip] for k in ("mean", "std")}}
     for key in keys(tensors):
@@ -183,6 +185,11 @@ def from_tensors(tensors: dict[str, np.ndarray], convention: dict, source: objec
         params.setdefault(layer, {})[part] = np.float32(tensors[key])
     params[LAYERS[0]]["kernel"] = params[LAYERS[0]]["kernel"][:, :, flip]
     return jax.device_put(params)
+
+
+def tensors(params: Params) -> dict[str, np.ndarray]:
+    """What `save` takes of a params tree, but for its input, in the tree's own dtypes."""
+    return {f"{layer}/{part}": np.asarray(x) for layer in LAYERS for part, x in params[layer].items()}
 
 
 def keys(tensors: dict[str, np.ndarray]) -> list[str]:

@@ -26,8 +26,7 @@ def given(tmp_path):
     settings = config.from_dict(dataclasses.asdict(settings) | {"data": data})
     bundles.save_bundle(tmp_path / "b", bundles.Bundle(settings, with_weights(settings), 1e-3))
     for name, params in {"before": PARAMS, "after": OTHER}.items():
-        tensors = {f"{layer}/{part}": np.asarray(x) for layer in vgg.LAYERS for part, x in params[layer].items()}
-        vgg.save(tmp_path / f"{name}.safetensors", tensors, vgg.TORCHVISION)
+        vgg.save(tmp_path / f"{name}.safetensors", vgg.tensors(params), vgg.TORCHVISION)
     return tmp_path
 
 
@@ -67,7 +66,10 @@ def test_what_does_not_fit_is_one_line_and_nothing_is_written(given, changes, me
 
 def test_networks_the_wrong_way_round_are_refused(given):
     names = [given / "b", str(given / "after.safetensors"), str(given / "before.safetensors"), given / "out"]
-    with pytest.raises(InputError, match="`vgg`: expected the loss network that the encoder is for"):
+    with pytest.raises(InputError, match="`vgg_before`: expected the loss network that the encoder is for"):
+        carry.over(*names)
+    names[1] = str(given / "gone.safetensors")
+    with pytest.raises(FileNotFoundError, match="`vgg_before`: expected .*gone"):
         carry.over(*names)
 
 

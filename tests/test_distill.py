@@ -272,6 +272,13 @@ def test_a_run_that_is_killed_and_stopped_goes_on_as_if_it_had_been_left_alone(t
     assert tuple(loaded[layer]["bias"].shape[-1] for layer in vgg.LAYERS) == SLIM
 
 
+def test_a_run_without_a_step_writes_the_pruned_network(tmp_path):
+    assert distill_run.run(settings(run={"steps": 0}), tmp_path) is True
+    loaded = vgg.load(tmp_path / distill_run.FILE_NAME)
+    assert tuple(loaded[layer]["bias"].shape[-1] for layer in vgg.LAYERS) == SLIM
+    assert np.asarray(vgg.features(loaded, PICTURES)["relu4_3"]).std() > 0
+
+
 def test_what_is_exported_is_the_network(tmp_path):
     slim, _ = distill.prune(TEACHER, PICTURES, SLIM, RANKS)
     network = distill.network(slim, TEACHER)

@@ -106,9 +106,7 @@ def network_settings(code=LENGTH):
 
 
 def test_zero_steps_depend_on_the_style(tmp_path):
-    vgg.save(tmp_path / "vgg.safetensors", {
-        f"{layer}/{part}": np.asarray(PARAMS[layer][part]) for layer in vgg.LAYERS for part in ("kernel", "bias")
-    }, vgg.TORCHVISION)  # fmt: skip
+    vgg.save(tmp_path / "vgg.safetensors", vgg.tensors(PARAMS), vgg.TORCHVISION)
     start = bundles.Bundle(network_settings(), with_weights(network_settings()), 1e-3)
     styles = [
         stylizer.Stylizer(start).adapt(uniform(32, 32, 3, seed=i), steps=0, weights=tmp_path / "vgg.safetensors")

@@ -212,9 +212,7 @@ def test_metastyles_deployment_is_adam_on_everything_from_the_same_start(whole, 
 
 
 def test_a_bundle_learns_with_its_own_network_whatever_judges(whole, start, tmp_path):
-    other = vgg.random_params(seed=1)
-    tensors = {f"{layer}/{part}": other[layer][part] for layer in vgg.LAYERS for part in ("kernel", "bias")}
-    vgg.save(tmp_path / "vgg.safetensors", tensors, vgg.TORCHVISION)
+    vgg.save(tmp_path / "vgg.safetensors", vgg.tensors(vgg.random_params(seed=1)), vgg.TORCHVISION)
     bundles.save_bundle(tmp_path / "b", start)
     starts = evaluate.load([f"ours={tmp_path}/b"], learn_with=[f"ours={tmp_path}/vgg.safetensors"])
     found = evaluate.run(protocol(methods=("identity",)), starts, tmp_path / "out")

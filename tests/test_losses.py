@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from toy import relative_error
 
-from metastyle import losses, vgg
+from metastyle import losses, metrics, vgg
 from metastyle.config import Loss
 
 WEIGHTS = "weights/vgg16_imagenet_conv1-conv4.safetensors"
@@ -84,6 +84,19 @@ def test_total_variation_of_known_pictures():
     constant = np.full((8, 4, 3), 0.3)
     images = jnp.asarray([ramp, checkerboard, constant], jnp.float32)
     np.testing.assert_allclose(losses.total_variation(images), [0.1, 2, 0], rtol=1e-6)
+
+
+def test_the_grid_term_is_of_what_the_grid_score_is_the_largest_of():
+    board = 0.05 * (-1.0) ** (np.indices((32, 32)) // 2).sum(0)[..., None]  # squares of 2 px: period 4 both ways
+    smooth = np.random.default_rng(0).uniform(0.3, 0.7, size=(32, 32, 3))
+    plain, gridded = (np.asarray(x, np.float32) for x in (smooth, smooth + board))
+    logs = np.maximum(metrics.log_prominence(np.stack([plain, gridded]).astype(np.float64)), 0)
+    np.testing.assert_allclose(np.exp(logs[1].max()), metrics.grid_artefact(gridded), rtol=1e-6)
+    found = losses.grid(jnp.stack([plain, gridded]))
+    np.testing.assert_allclose(found, logs.mean(-1), rtol=1e-3)
+    assert found[1] > found[0] + 0.5
+    slope = jax.grad(lambda x: losses.grid(x[None])[0])(jnp.asarray(gridded))
+    assert np.vdot(slope, np.broadcast_to(board, slope.shape)) > 0  # downhill is less of the board
 
 
 def test_gram_target_of_shots_is_the_unweighted_mean():
@@ -167,18 +180,18 @@ def numpy_loss(out, photo, style, kind, unit):
 @pytest.mark.parametrize("loss", [GRAM, PAPER], ids=["relative", "paper"])
 @pytest.mark.parametrize("network", ["torchvision", "caffe"])
 def test_the_loss_is_numpy_s(loss, network):
-    loss = dataclasses.replace(loss, content=2.0, tv=0.3)
+    loss = dataclasses.replace(loss, content=2.0, tv=0.3, grid=0.2)
     unit, std = {"torchvision": (1.0, vgg.TORCHVISION["std"]), "caffe": (57.63, vgg.CAFFE["std"])}[network]
     params = PARAMS | {"input": PARAMS["input"] | {"std": jnp.asarray(std)}}
     triple = [pictures(1, seed) for seed in range(3)]
     features = [{tap: np.asarray(x, np.float64) for tap, x in vgg.features(params, y).items()} for y in triple]
     content, style = numpy_loss(*features, loss.kind, unit)
     ours = parts(*triple, loss, params)
-    tv = losses.total_variation(triple[0])
+    tv, grid = losses.total_variation(triple[0]), losses.grid(triple[0])
     assert relative_error(ours.content, content) < 1e-3
     assert relative_error(ours.style, style) < 1e-3
-    assert relative_error(ours.tv, tv) < 1e-6
-    assert relative_error(ours.total, 2 * ours.content + loss.style * ours.style + 0.3 * tv) < 1e-6
+    assert relative_error(ours.tv, tv) < 1e-6 and relative_error(ours.grid, grid) < 1e-6
+    assert relative_error(ours.total, 2 * ours.content + loss.style * ours.style + 0.3 * tv + 0.2 * grid) < 1e-6
 
 
 @partial(jax.jit, static_argnums=4)

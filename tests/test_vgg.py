@@ -23,8 +23,7 @@ OURS = {"format_version": "1", "channels": "rgb", "mean": "[0.5, 0.5, 0.5]", "st
 
 
 def tensors(widths=WIDTHS, ranks=(0,) * 10):
-    params = vgg.random_params(0, widths, ranks)
-    return {f"{layer}/{part}": np.asarray(x) for layer in vgg.LAYERS for part, x in params[layer].items()}
+    return vgg.tensors(vgg.random_params(0, widths, ranks))
 
 
 def pictures(*shape, seed=0):
