@@ -56,7 +56,7 @@ def _curves(path: Path, histories: dict[str, tuple[float, ...]]) -> None:
     for name, history in histories.items():
         axes.plot(range(len(history)), history, "o-", label=name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="gradient steps", ylabel="J = C + 5 S on the support photographs")
+    axes.set(xlabel="gradient steps", ylabel="loss on the support photographs")
     axes.legend()
     with images.atomic(path) as temporary:
         figure.savefig(temporary, dpi=120)
