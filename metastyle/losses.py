@@ -60,7 +60,7 @@ def grid(images: jax.Array) -> jax.Array:
     """How far a grid of period 2 or 4 px stands out: f32[N, H, W, 3] in [0, 1], sides of at least 16 px -> f32[N].
 
     The mean, over both periods and directions, of the logarithm of what `metrics.grid_artefact` is the largest of,
-    where it is above 0: photographs have about 0.1, pictures in which the grid can be seen 0.4 and more.
+    where that is above 0.
     """
     return jnp.maximum(metrics.log_prominence(images, jnp), 0).mean(-1)
 
