@@ -19,7 +19,7 @@ def main(_: list[str]) -> None:
     from metastyle import agreement, vgg
 
     data = config.from_dict({"data": {"size": _SIZE.value}}).data
-    print(agreement.describe(vgg.load(_SLIM.value), vgg.load(_VGG.value), data, _REPORT.value))
+    print(agreement.describe(vgg.load(_SLIM.value, "slim"), vgg.load(_VGG.value), data, _REPORT.value))
 
 
 if __name__ == "__main__":

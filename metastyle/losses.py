@@ -28,7 +28,10 @@ Target = dict[str, dict[str, jax.Array]]
 
 
 class Parts(NamedTuple):
-    """The parts of the loss and their weighted sum, each f32[N], one value per output picture."""
+    """The parts of the loss and their weighted sum, each f32[N], one value per output picture.
+
+    `grid` is 0 where its weight is: nobody waits for spectra that don't count.
+    """
 
     content: jax.Array
     style: jax.Array
@@ -100,9 +103,9 @@ def perceptual(
     else:
         content_loss = jnp.square(kept - content).mean((1, 2, 3))
         style_loss = sum(_style_error(statistics[tap], style[tap], features[tap].shape[-1]) for tap in vgg.TAPS)
-    tv, grid_ = total_variation(outputs), grid(outputs)
-    total = loss.content * content_loss + loss.style * style_loss
-    total += (loss.tv * tv if loss.tv else 0) + (loss.grid * grid_ if loss.grid else 0)
+    tv = total_variation(outputs)
+    grid_ = grid(outputs) if loss.grid else jnp.zeros_like(tv)
+    total = loss.content * content_loss + loss.style * style_loss + loss.tv * tv + loss.grid * grid_
     return Parts(content_loss, style_loss, tv, grid_, total)
 
 

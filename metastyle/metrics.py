@@ -49,7 +49,10 @@ def grid_artefact(image: np.ndarray) -> float:
 
 
 def log_prominence(images: Any, xp: Any = np) -> Any:
-    """The logarithms of the four: floats [..., H, W, 3] -> [..., 4]; `xp` is numpy, or jax.numpy for a gradient."""
+    """The logarithms of the four numbers whose largest is `grid_artefact`: floats [..., H, W, 3] -> [..., 4].
+
+    xp: numpy, or jax.numpy for a gradient.
+    """
     height, width = images.shape[-3:-1]
     luma = images[..., : height // 4 * 4, : width // 4 * 4, :] @ xp.asarray(LUMA, images.dtype)
     return xp.concatenate([_along_rows(lines, xp) for lines in (luma, xp.swapaxes(luma, -1, -2))], -1)

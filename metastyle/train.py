@@ -106,7 +106,7 @@ def networks(settings: config.Config) -> Any:
     """The loss networks, as adapt.style_problem takes them."""
     inner = vgg.load(settings.vgg)
     encoder.check(settings, inner)
-    return {"inner": inner, "outer": vgg.load(settings.outer.vgg)} if settings.outer.vgg else inner
+    return {"inner": inner, "outer": vgg.load(settings.outer.vgg, "outer.vgg")} if settings.outer.vgg else inner
 
 
 def begin(settings: config.Config) -> meta.Meta:

@@ -110,6 +110,10 @@ def test_a_folder_that_is_no_report(tmp_path):
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"error: `report`: expected the folder of a finished evaluation, got {tmp_path}\n"
+    line[3] = "--slim=nowhere"
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: `slim`: expected slim, vgg16, random or a safetensors file, got 'nowhere'\n"
 
 
 def test_steering(tmp_path, monkeypatch):

@@ -355,6 +355,10 @@ def test_the_query_loss_of_another_network_is_trained_from_files(tmp_path, quick
     settings = dataclasses.replace(settings, vgg="random")
     assert train.train(settings, tmp_path / "run")
     assert bundles.load_bundle(tmp_path / "run/bundle").config.outer.vgg == "random"
+    gone = dataclasses.replace(settings, outer=dataclasses.replace(settings.outer, vgg="nowhere"))
+    with pytest.raises(FileNotFoundError, match="`outer.vgg`: expected .*'nowhere'"):
+        train.train(gone, tmp_path / "gone")
+    assert not (tmp_path / "gone").exists()
 
 
 def test_a_workdir_that_cannot_be_made_is_refused(tmp_path):
