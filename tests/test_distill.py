@@ -248,7 +248,7 @@ def files(workdir):
 
 
 def test_a_run_that_is_killed_and_stopped_goes_on_as_if_it_had_been_left_alone(tmp_path, monkeypatch, capsys):
-    chosen = settings(run={"steps": 24, "log_every": 1, "checkpoint_every": 2, "picture_every": 24})
+    chosen = settings(run={"steps": 12, "log_every": 1, "checkpoint_every": 2, "picture_every": 12})
     assert distill_run.run(chosen, tmp_path / "a") is True
     assert killed(chosen, tmp_path / "b", 3) == -signal.SIGKILL
     at, following = toy_train.last_row(tmp_path / "b") + 1, Prefetcher.__next__
@@ -262,12 +262,12 @@ def test_a_run_that_is_killed_and_stopped_goes_on_as_if_it_had_been_left_alone(t
     with monkeypatch.context() as patch:
         patch.setattr(Prefetcher, "__next__", stopping)
         assert distill_run.run(chosen, tmp_path / "b") is False
-    assert f"stopped after step {at + 1} of 24" in capsys.readouterr().out
+    assert f"stopped after step {at + 1} of 12" in capsys.readouterr().out
     assert distill_run.run(chosen, tmp_path / "b") is True
     rows, network = files(tmp_path / "a")
     assert (rows, network) == files(tmp_path / "b")
-    assert [row[0] for row in rows] == ["step", *map(str, range(1, 25))] and rows[0][1:] == list(distill.METRICS)
-    assert (tmp_path / "a/pictures/step_0000024.png").exists()
+    assert [row[0] for row in rows] == ["step", *map(str, range(1, 13))] and rows[0][1:] == list(distill.METRICS)
+    assert (tmp_path / "a/pictures/step_0000012.png").exists()
     loaded = vgg.load(tmp_path / "a" / distill_run.FILE_NAME)
     assert tuple(loaded[layer]["bias"].shape[-1] for layer in vgg.LAYERS) == SLIM
 
