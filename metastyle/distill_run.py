@@ -30,12 +30,12 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
     mesh.enable_compile_cache()
     times, workdir = settings.run, Path(workdir)
     teacher, task = vgg.load(settings.vgg), pictures(settings)
+    some = [x for i in range(_PRUNED_ON) for x in task(i * settings.hold, 0).values()]
+    state = distill.initial_state(settings, teacher, np.concatenate(some))
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     with checkpoint.Checkpoints(workdir / "checkpoints", times.keep_checkpoints) as saved, StopSignal() as stop:
         checkpoint.claim(workdir, settings, saved.latest() or 0)
-        count = _PRUNED_ON if saved.latest() is None else 1  # where a run goes on, only the shapes of the start count
-        some = [x for i in range(count) for x in task(i * settings.hold, 0).values()]
-        start, state = saved.resume(distill.initial_state(settings, teacher, np.concatenate(some)), place)
+        start, state = saved.resume(state, place)
         step, pending, shown = None, [], {}
         with (
             RunLog(workdir, start, times.steps, distill.METRICS, "loss") as log,
