@@ -15,7 +15,7 @@ def get_config():
         generator={"arch": "s4,c3s1-64,R64x5a,u32,p2-3,skip"},
         inner={"steps": 5, "scope": "norm,adapter,out", "lr": 0.03, "first_order": True},
         loss={"grid": 0.2},
-        encoder={"hidden": 192},
+        encoder={"hidden": 168},
         outer={"tasks": 2, "multi_step": 3000, "vgg": "vgg16"},
         start="runs/joint/bundle",
     )

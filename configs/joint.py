@@ -12,6 +12,6 @@ def get_config():
         data={"size": 128, "zoom": 2.0, "procedural_styles": 0.05},
         generator={"arch": "s4,c3s1-64,R64x5a,u32,p2-3,skip"},
         inner={"steps": 0, "scope": "norm"},
-        encoder={"hidden": 192},
+        encoder={"hidden": 168},
         outer={"tasks": 4},
     )

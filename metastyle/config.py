@@ -91,7 +91,7 @@ class Encoder:
     """The warm start: see encoder.py."""
 
     hidden: int = field(default=0, metadata=_at_least(0))  # width of its hidden layer; 0: there is none
-    code: int = field(default=480, metadata=_at_least(1))  # what it reads: see encoder.size
+    code: int = field(default=1504, metadata=_at_least(1))  # what it reads: see encoder.size
 
 
 @dataclass(frozen=True)
