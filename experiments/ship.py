@@ -2,7 +2,7 @@
 
 python -m experiments.ship --bundle=runs/few_shot/bundle
 
-The model card beside them, and what RESULTS.md says of plain parameters, strength and strokes, are to be brought up to date.
+The model card, and all that the docs print of the bundle in the package, are then to be brought up to date.
 """
 
 import dataclasses
