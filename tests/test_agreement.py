@@ -15,8 +15,6 @@ from metastyle.errors import InputError
 from metastyle.judge import Judge
 from metastyle.pairs import Pairs
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 ROOT = Path(__file__).resolve().parents[1]
 TEACHER = vgg.random_params(widths=(4, 4, 6, 6, 8, 8, 8, 8, 8, 8))
 OTHER = vgg.random_params(seed=5, widths=(2,) * 10)

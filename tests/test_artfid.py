@@ -13,8 +13,6 @@ from safetensors.numpy import load_file, save_file
 from metastyle import artfid
 from metastyle.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 def pictures(*shape, seed=0):
     return np.random.default_rng(seed).uniform(size=(*shape, 3)).astype(np.float32)

@@ -234,7 +234,7 @@ def test_without_torch_the_twin_says_so(monkeypatch):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
-def test_the_torch_twin_computes_the_same(quick_compile):
+def test_the_torch_twin_computes_the_same():
     settings = stages.twin_settings("c9s1-3,d4,d4,R4x1,u4,u3,c9s1-3", 16, 1)
     ours, theirs = (stage.call() for stage in stages.twins(settings, vgg.random_params(widths=(4,) * 10)))
     assert max(stages.twin_differences(ours, theirs).values()) < 1e-4

@@ -1,5 +1,9 @@
 """The generator in the package: what a newcomer gets with no argument."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -33,6 +37,19 @@ def test_a_style_is_a_small_file_that_finds_its_bundle(style, tmp_path):
     stylised = loaded.stylize(photograph)
     np.testing.assert_array_equal(stylised, style.stylize(photograph))
     assert np.abs(stylised / 255 - photograph).mean() > 0.05
+
+
+def test_the_command_compiled_as_for_users_makes_the_same_picture(style, tmp_path, as_users_compile):
+    command, file, out = Path(sys.executable).with_name("metastyle"), tmp_path / "x.safetensors", tmp_path / "x.png"
+    painting, photograph = paths.demo_pictures("styles")[0], paths.demo_pictures("photos")[0]
+    for line in (
+        ["adapt", f"--style={painting}", "--steps=1", f"--out={file}"],
+        ["stylize", f"--style_file={file}", f"--content={photograph}", "--content_size=128", f"--out={out}"],
+    ):
+        subprocess.run([command, *line], check=True, timeout=300)
+    here = style.stylize(photograph, content_size=128)
+    difference = np.abs(images.load(out)[0] * 255 - here)
+    assert difference.max() <= 3 and difference.mean() < 0.1, (difference.max(), difference.mean())
 
 
 def test_it_closes_on_unseen_pairs(sample_data, tmp_path):

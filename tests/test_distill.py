@@ -20,8 +20,6 @@ from metastyle.config import Distillation
 from metastyle.errors import InputError
 from metastyle.tasks import Prefetcher
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 ROOT = Path(__file__).resolve().parents[1]
 TEACHER = vgg.random_params(widths=(4, 6, 6, 8, 8, 8, 8, 8, 8, 8))
 RANKS = (0, 0, 0, 0, 0, 3, 0, 0, 4, 4)
@@ -233,7 +231,7 @@ def killed(chosen, workdir, step):
     """A run of `chosen` in a process of its own, killed once that step is in metrics.csv."""
     code = "from metastyle import config, distill_run; import sys; distill_run.run(config.from_dict("
     code += f"{dataclasses.asdict(chosen)!r}, config.Distillation), sys.argv[1])"
-    like_here = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_NUM_CPU_DEVICES": str(jax.device_count())}
+    like_here = os.environ | {"JAX_NUM_CPU_DEVICES": str(jax.device_count())}
     with subprocess.Popen([sys.executable, "-c", code, str(workdir)], cwd=ROOT, env=like_here) as process:
         while process.poll() is None and toy_train.last_row(workdir) < step:
             time.sleep(0.02)

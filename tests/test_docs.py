@@ -61,8 +61,7 @@ def test_the_api_page_is_up_to_date():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
-def test_the_notebook_runs(tmp_path, monkeypatch):
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # it compiles more than it computes
+def test_the_notebook_runs(tmp_path):
     book = nbformat.read(DOCS / "tour.ipynb", as_version=4)
     assert sum(cell.cell_type == "code" for cell in book.cells) >= 10
     nbclient.NotebookClient(

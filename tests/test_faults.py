@@ -28,7 +28,7 @@ class Started:
     """`toy_train` on `hosts` processes of `devices` devices each; what it prints goes into the folder `logs`."""
 
     def __init__(self, logs, workdir, *arguments, hosts=1, devices=1):
-        environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONPATH": f"{ROOT}/tests"}
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}/tests"}
         program = ["tests/toy_train.py", str(workdir), *arguments]
         if hosts > 1:
             environment |= {"PROGRAM": program[0], "PYTHON": sys.executable, "GRACE": "5"}

@@ -11,8 +11,6 @@ from metastyle import meta, train
 from metastyle.errors import InputError
 from metastyle.mesh import Parallel, traffic
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 SETTINGS = toy.settings(inner={"steps": 2}, outer={"optimizer": "sgd", "lr": 1.0, "lrs_lr": 1.0, "decay": "inverse"})
 TASKS = toy.tasks(8, 2)
 

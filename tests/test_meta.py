@@ -11,8 +11,6 @@ import toy
 from metastyle import adapt, config, meta, vgg
 from metastyle.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 def wide_meta(settings):
     """Meta-parameters in float64, moved off their start so that no gradient is zero by symmetry."""

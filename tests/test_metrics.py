@@ -190,7 +190,7 @@ def test_cfsd_of_any_units_of_the_network():
     assert metrics.cfsd(caffe, content * factor, output * factor) == pytest.approx(expected, rel=1e-4)
 
 
-def test_cfsd_of_vgg_features_grows_with_the_change(quick_compile):
+def test_cfsd_of_vgg_features_grows_with_the_change():
     params = vgg.random_params()
     features = jax.jit(lambda x: vgg.features(params, x[None], ("relu3_3",))["relu3_3"][0])
     first, second = (photograph(path, 64) for path in PHOTOS[:2])

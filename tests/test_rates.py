@@ -9,8 +9,6 @@ import toy
 
 from metastyle import adapt, meta, rates
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 @pytest.fixture(scope="module")
 def learned():

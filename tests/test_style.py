@@ -176,7 +176,7 @@ def test_similarity_is_that_of_scikit_image():
     np.testing.assert_allclose(plain.similarity(luma[0], luma[0]), 1, atol=1e-6)
 
 
-def test_plain_parameters_are_made_and_kept(tmp_path, quick_compile):
+def test_plain_parameters_are_made_and_kept(tmp_path):
     """A few steps on synthetic photographs bring the outputs of a fresh network nearer to the photographs."""
     shutil.copytree(BUNDLE, tmp_path / "b")
     before = bundles.load_bundle(tmp_path / "b")

@@ -37,12 +37,12 @@ def check(settings, height, width, *tiles):
 
 @pytest.mark.parametrize("arch", NETS)
 @pytest.mark.parametrize("height, width, tiles", [(16, 16, [16]), (39, 70, [16, 40]), (80, 18, [31])])
-def test_tiles_change_nothing(arch, height, width, tiles, quick_compile):
+def test_tiles_change_nothing(arch, height, width, tiles):
     check(Generator(arch), height, width, *tiles)
 
 
 @pytest.mark.parametrize("arch", generator.ARCHITECTURES)
-def test_tiles_change_nothing_of_the_nets_that_are_used(arch, quick_compile):
+def test_tiles_change_nothing_of_the_nets_that_are_used(arch):
     check(Generator(arch), 50, 37, 20)
 
 
@@ -138,7 +138,7 @@ def test_what_memory_has_no_room_for_is_on_disk(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("arch", [*SMALL, "c9s1-8,d16,R16x2,u8,c9s1-3", "compact_half"])
-def test_untiled_memory_is_estimated_from_above(arch, quick_compile):
+def test_untiled_memory_is_estimated_from_above(arch):
     settings, side = Generator(arch), 128
     picture = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
     found = generator.stylize.lower(settings, generator.shapes(settings), picture).compile().memory_analysis()
