@@ -5,9 +5,6 @@ python -m experiments.ship --bundle=runs/few_shot/bundle
 The model card, and all that the docs print of the bundle in the package, are then to be brought up to date.
 """
 
-import dataclasses
-import shutil
-
 from absl import flags
 
 from metastyle.launch import run
@@ -16,16 +13,9 @@ _BUNDLE = flags.DEFINE_string("bundle", None, "the bundle", required=True)
 
 
 def main(_: list[str]) -> None:
-    from metastyle import bundles, config, encoder, vgg
+    from metastyle import bundles
 
-    out, bundle = bundles.locate(config.DEFAULT_BUNDLE), bundles.load_bundle(_BUNDLE.value)
-    network = bundle.config.vgg
-    encoder.check(bundle.config, vgg.load(network))
-    if network not in vgg.NAMES:
-        shutil.copyfile(network, vgg.SLIM)
-        bundle = dataclasses.replace(bundle, config=dataclasses.replace(bundle.config, vgg="slim"))
-    bundles.save_bundle(out, bundle, "float16")
-    for path in (*sorted(out.iterdir()), vgg.SLIM):
+    for path in bundles.ship(_BUNDLE.value):
         print(f"{path} ({path.stat().st_size / 2**20:.2f} MiB)")
 
 

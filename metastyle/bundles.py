@@ -13,6 +13,7 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ import jax
 import numpy as np
 from safetensors.numpy import save
 
-from metastyle import generator
+from metastyle import encoder, generator, vgg
 from metastyle.config import DEFAULT_BUNDLE, Config, from_dict
 from metastyle.errors import InputError
 from metastyle.images import atomic
@@ -132,6 +133,23 @@ def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32
 def locate(folder: str | os.PathLike) -> Path:
     """The folder of a bundle: itself, or for "default" that of the bundle in the package."""
     return ASSETS / "bundle" if folder == DEFAULT_BUNDLE else Path(folder)
+
+
+def ship(folder: str | os.PathLike) -> list[Path]:
+    """Makes a bundle the one in the package, in float16, and its loss network `slim`; returns the files.
+
+    Raises InputError or FileNotFoundError, before anything is written, for what is no bundle, or one whose encoder does
+    not read its loss network.
+    """
+    out, bundle = locate(DEFAULT_BUNDLE), load_bundle(folder)
+    network = bundle.config.vgg
+    encoder.check(bundle.config, vgg.load(network))
+    if network not in vgg.NAMES:
+        with atomic(vgg.SLIM) as temporary:  # not straight: it may be that very file
+            shutil.copyfile(network, temporary)
+        bundle = dataclasses.replace(bundle, config=dataclasses.replace(bundle.config, vgg="slim"))
+    save_bundle(out, bundle, "float16")
+    return [*sorted(out.iterdir()), vgg.SLIM]
 
 
 def load_bundle(folder: str | os.PathLike) -> Bundle:

@@ -14,7 +14,7 @@ import toy
 from PIL import Image
 from safetensors import safe_open
 
-from metastyle import bundles, mesh, meta
+from metastyle import bundles, mesh, meta, vgg
 from metastyle.errors import InputError
 from metastyle.stylizer import Stylizer, load_style
 
@@ -401,3 +401,34 @@ def test_description_of_a_style(tmp_path):
     assert (described["bundle"], described["self-contained"]) == ("none recorded", "no")
     bundles.save_style(tmp_path / "a.safetensors", toy_style(bundle, steps=0, history=()))
     assert bundles.describe_style(tmp_path / "a.safetensors")["steps"] == "0"
+
+
+def test_a_bundle_is_shipped_in_half_precision_with_the_loss_network_it_learns_with(tmp_path, monkeypatch):
+    assets, network = tmp_path / "assets", tmp_path / "network.safetensors"
+    assets.mkdir()
+    params = vgg.random_params(seed=3)
+    vgg.save(network, vgg.tensors(params), vgg.TORCHVISION)
+    monkeypatch.setattr(bundles, "ASSETS", assets)
+    monkeypatch.setattr(vgg, "SLIM", assets / "slim_vgg.safetensors")
+    trained = toy_bundle()
+    trained = dataclasses.replace(trained, config=dataclasses.replace(trained.config, vgg=str(network)))
+    bundles.save_bundle(tmp_path / "bundle", trained)
+
+    for source in (tmp_path / "bundle", assets / "bundle"):  # what is in the package already can be shipped, too
+        files = bundles.ship(source)
+        shipped = bundles.load_bundle("default")
+        assert shipped.config.vgg == "slim"
+        halves = jax.tree.map(lambda x: np.float32(np.float16(x)), trained.meta)
+        assert_trees_equal(shipped.meta, halves)
+        assert_trees_equal(vgg.load("slim"), params)
+        assert files == [assets / "bundle/config.json", assets / "bundle/params.safetensors", vgg.SLIM]
+
+
+def test_shipping_what_does_not_read_its_loss_network_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundles, "ASSETS", tmp_path / "assets")
+    settings = toy.settings(hidden=2)
+    start = jax.tree.map(np.asarray, meta.initial_meta(settings))
+    bundles.save_bundle(tmp_path / "bundle", bundles.Bundle(settings, start, 0.003))
+    with pytest.raises(InputError, match="`vgg`: expected the loss network"):
+        bundles.ship(tmp_path / "bundle")
+    assert not (tmp_path / "assets").exists()
