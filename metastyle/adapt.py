@@ -65,7 +65,7 @@ class InnerResult(NamedTuple):
 
 
 @functools.cache
-def style_problem(net: config.Generator, loss: config.Loss, judged: bool = False, embed: float = 0.0) -> Problem:
+def style_problem(net: config.Generator, loss: config.Loss, judged: bool = False) -> Problem:
     """Stylise photographs in one style. A task is {"style", "support", "query"}, as in tasks.py.
 
     judged: the query loss is that of another network than the inner loop's. `vgg` then is {"inner", "outer"}, and so
@@ -87,16 +87,9 @@ def style_problem(net: config.Generator, loss: config.Loss, judged: bool = False
         outputs = generator.apply(net, fast | slow, batch["images"])
         return losses.perceptual(params, outputs, batch["content"], target, loss, dtype).total.mean()
 
-    def judged_loss(fast, slow, batch, target, params):
-        outputs, middle = generator.apply_with_middle(net, fast | slow, batch["images"])
-        total = losses.perceptual(params["outer"], outputs, batch["content"], target["outer"], loss, dtype).total
-        return (total + embed * losses.unexplained(middle, batch["content"])).mean()
-
     def of(place):
         return lambda fast, slow, batch, target, params: style_loss(fast, slow, batch, target[place], params[place])
 
-    if embed:
-        return Problem(prepare, of("inner"), judged_loss)
     return Problem(prepare, of("inner"), of("outer")) if judged else Problem(prepare, style_loss)
 
 

@@ -110,7 +110,6 @@ class Outer:
     clip: float = field(default=10.0, metadata=_at_least(0))  # global gradient norm; 0 is off
     second_order_from: int = field(default=0, metadata=_at_least(0))  # first order before this step
     multi_step: int = field(default=0, metadata=_at_least(0))  # steps over which the multi-step loss anneals; 0 is off
-    embed: float = field(default=0.0, metadata=_at_least(0))  # weight of losses.unexplained in the query loss
     vgg: str = ""  # the loss network of the query loss, where it is not that of the inner loop
 
 

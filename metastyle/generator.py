@@ -331,16 +331,6 @@ def apply(settings: config.Generator, params: Flat, images: jax.Array, border: b
     return network(settings, border).apply({"params": unflatten(params)}, padded)[:, :height, :width]
 
 
-def apply_with_middle(settings: config.Generator, params: Flat, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """`apply`, sides multiples of 4, and what comes out of the middle one of its blocks: f32[N, H / 4, W / 4, C]."""
-    blocks = sum(int(token["blocks"]) for token in parse(settings.arch) if token["res"])
-    middle = f"block{(blocks + 1) // 2}"
-    wanted = lambda module, method: module.name == middle
-    variables = {"params": unflatten(params)}
-    out, kept = network(settings).apply(variables, images, capture_intermediates=wanted, mutable="intermediates")
-    return out, kept["intermediates"][middle]["__call__"][0]
-
-
 def check_size(height: int, width: int) -> None:
     """Raises InputError unless a photograph is large enough for a network."""
     if min(height, width) < MIN_SIDE:

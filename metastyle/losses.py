@@ -22,7 +22,6 @@ from metastyle.config import Loss
 
 _EPS = 1e-8  # keeps a ratio finite for a picture without any features; far below any real denominator
 _TINY = 1e-20  # the same for an angle between gradients, which are small numbers
-_RIDGE = 1e-4  # of the mean eigenvalue
 _CONTENT_TAP = {"relative": "relu3_3", "paper": "relu2_2"}
 
 Target = dict[str, dict[str, jax.Array]]
@@ -143,24 +142,6 @@ def ratio(value: jax.Array, target: jax.Array) -> jax.Array:
     """|value - target|^2 / |target|^2: two [N, ...] -> [N]."""
     axes = tuple(range(1, value.ndim))
     return jnp.square(value - target).sum(axes) / (jnp.square(target).sum(axes) + _EPS)
-
-
-def unexplained(features: jax.Array, goal: jax.Array) -> jax.Array:
-    """|f W - F|^2 / |F|^2 for the best linear map W with a constant, per picture: f32[N, h, w, C] and [N, h, w, D] -> [N].
-
-    Linear embedding (Collaborative Distillation, Wang et al. 2020) with the map solved for, not trained. Its gradient is
-    that at a fixed W, since W is the best.
-    """
-
-    def one(f, goal):
-        f, goal = (x.reshape(-1, x.shape[-1]) for x in (f, goal))
-        f = jnp.concatenate([f, jnp.ones((len(f), 1))], 1)
-        own = jax.lax.stop_gradient(f.T @ f)
-        own = own + _RIDGE * jnp.trace(own) / len(own) * jnp.eye(len(own))
-        best = jax.scipy.linalg.solve(own, jax.lax.stop_gradient(f.T @ goal), assume_a="pos")
-        return jnp.square(f @ best - goal).sum() / (jnp.square(goal).sum() + _EPS)
-
-    return jnp.stack([one(f, g) for f, g in zip(features, goal, strict=True)])
 
 
 def cosine(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -45,7 +45,7 @@ def train(
     parallel = mesh.Parallel(run.parallel, outer.tasks)
     params = networks(settings) if params is None else params
     if problem is None:
-        problem = adapt.style_problem(settings.generator, settings.loss, bool(outer.vgg), outer.embed)
+        problem = adapt.style_problem(settings.generator, settings.loss, bool(outer.vgg))
     problem = problem._replace(prepare=jax.jit(problem.prepare))  # one program outside the step too, for pictures
     sampler, val = TaskSampler(settings), val_tasks(settings)
     state = meta.initial_state(settings, begin(settings) if settings.start else None)
