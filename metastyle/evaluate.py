@@ -27,6 +27,7 @@ from metastyle import (
     bundles,
     checkpoint,
     config,
+    generator,
     images,
     johnson,
     losses,
@@ -179,6 +180,7 @@ def _make(out: Path) -> None:
 def _methods(settings: Evaluation, starts: dict[str, Start], params: vgg.Params, out: Path) -> list[Method]:
     """In the order of the table: bounds, ours, the others."""
     first = next(iter(starts.values())).bundle.config if starts else config.Config()
+    generator.parse(settings.johnson_arch, "johnson_arch")  # now: its turn comes after hours of others
     make = {
         "identity": lambda: [methods.identity()],
         "style": lambda: [methods.style_picture()],

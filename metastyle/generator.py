@@ -220,33 +220,34 @@ def depth_to_space(x: jax.Array, factor: int) -> jax.Array:
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h * factor, w * factor, c // factor**2)
 
 
-def parse(arch: str) -> list[dict[str, str | None]]:
-    """The tokens of an architecture name or string. Raises InputError for what is not in the language."""
+def parse(arch: str, name: str = "generator.arch") -> list[dict[str, str | None]]:
+    """The tokens of an architecture name or string. Raises InputError, naming `name`, for what is none."""
     tokens, scale, channels = [], 1.0, 3
+    refuse = functools.partial(_refuse, name, arch)
     for text in ARCHITECTURES.get(arch, arch).split(","):
         match = _TOKEN.fullmatch(text)
         if not match:
-            _refuse(arch, text, f"{', '.join(ARCHITECTURES)} or tokens such as c9s1-32, d64, R128x5, u64, s4, p4-3")
+            refuse(text, f"{', '.join(ARCHITECTURES)} or tokens such as c9s1-32, d64, R128x5, u64, s4, p4-3")
         token = match.groupdict()
         if token["res"] and int(token["res"]) != channels:
-            _refuse(arch, text, f"as many channels as come in, R{channels}x{token['blocks']}")
+            refuse(text, f"as many channels as come in, R{channels}x{token['blocks']}")
         if token["pack"]:
             channels *= int(token["pack"]) ** 2
         elif not (token["res"] or token["skip"]):
             channels = int(token["conv"] or token["down"] or token["up"] or token["out"])
         scale *= 2.0 if token["up"] else 0.5 if token["down"] else int(token["unpack"] or 1) / int(token["pack"] or 1)
         if scale < 1 / MULTIPLE:
-            _refuse(arch, text, f"a net that goes down to 1/{MULTIPLE} of its input's size at most")
+            refuse(text, f"a net that goes down to 1/{MULTIPLE} of its input's size at most")
         tokens.append(token)
     *body, last = (tokens[:-1] if tokens[-1]["skip"] else tokens) or tokens
     misplaced = any(token["unpack"] or token["skip"] for token in body)
     if scale != 1 or channels != 3 or not (last["conv"] or last["unpack"]) or misplaced:
-        _refuse(arch, text, "a net that ends in c9s1-3 or p4-3, its only p, at its input's size, and then skip at most")
+        refuse(text, "a net that ends in c9s1-3 or p4-3, its only p, at its input's size, and then skip at most")
     return tokens
 
 
-def _refuse(arch: str, token: str, expected: str) -> NoReturn:
-    raise InputError(f'`generator.arch`: expected {expected}, got "{token}" in "{arch}"')
+def _refuse(name: str, arch: str, token: str, expected: str) -> NoReturn:
+    raise InputError(f'`{name}`: expected {expected}, got "{token}" in "{arch}"')
 
 
 def walk(arch: str, params: Flat, layers: Any, picture: X) -> X:

@@ -363,6 +363,12 @@ def test_settings_that_make_no_sense(changes, message):
         protocol(**changes)
 
 
+def test_a_net_that_is_none_is_refused_before_anything_is_done(start, tmp_path):
+    with pytest.raises(InputError, match='`johnson_arch`: expected .*, got "R3x" in "c3s1-4,R3x"'):
+        evaluate.run(protocol(johnson_arch="c3s1-4,R3x"), {"ours": Start(start)}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_command_line_mistakes(start, tmp_path):
     for text in ("1/1", "2", "a/b", "-1/2"):
         with pytest.raises(InputError, match="`part`: expected i/n"):
