@@ -413,8 +413,10 @@ def test_a_bundle_is_shipped_in_half_precision_with_the_loss_network_it_learns_w
     trained = toy_bundle()
     trained = dataclasses.replace(trained, config=dataclasses.replace(trained.config, vgg=str(network)))
     bundles.save_bundle(tmp_path / "bundle", trained)
+    by_path = dataclasses.replace(trained, config=dataclasses.replace(trained.config, vgg=str(vgg.SLIM)))
+    bundles.save_bundle(tmp_path / "by_path", by_path)
 
-    for source in (tmp_path / "bundle", assets / "bundle"):  # what is in the package already can be shipped, too
+    for source in (tmp_path / "bundle", tmp_path / "by_path", assets / "bundle"):  # the last two: as it is already
         files = bundles.ship(source)
         shipped = bundles.load_bundle("default")
         assert shipped.config.vgg == "slim"
