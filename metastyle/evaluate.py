@@ -44,6 +44,7 @@ from metastyle.methods import Method, Start
 from metastyle.pairs import Pair, Pairs
 from metastyle.pairs import of as pairs_of
 from metastyle.results import Results, assemble
+from metastyle.sources import open_source
 
 _UNTUNED_ADAM_LR = 1e-3  # of a checkpoint, for steps beyond K; a bundle has chosen its own
 _METASTYLE_ADAM_LR = 1e-3
@@ -177,23 +178,25 @@ def _make(out: Path) -> None:
         raise InputError(f"`out`: cannot make {out} ({error.strerror}); use another") from None
 
 
+def _johnson(settings: Evaluation, params: vgg.Params, folder: Path) -> Method:
+    """Its mistakes are found now: its turn comes after hours of others."""
+    generator.parse(settings.johnson_arch, "johnson_arch")
+    open_source(settings.train_contents, "content", size=settings.size, seed=0, name="train_contents")
+    recipe = johnson.settings(
+        settings.train_contents, size=settings.size, steps=settings.johnson_steps, batch=settings.johnson_batch,
+        arch=settings.johnson_arch,
+    )  # fmt: skip
+    return methods.johnson(recipe, params, folder, settings.baseline_pairs)
+
+
 def _methods(settings: Evaluation, starts: dict[str, Start], params: vgg.Params, out: Path) -> list[Method]:
     """In the order of the table: bounds, ours, the others."""
     first = next(iter(starts.values())).bundle.config if starts else config.Config()
-    generator.parse(settings.johnson_arch, "johnson_arch")  # now: its turn comes after hours of others
     make = {
         "identity": lambda: [methods.identity()],
         "style": lambda: [methods.style_picture()],
         "gatys": lambda: [methods.gatys(params, settings.gatys_iterations, settings.gatys_pairs or None)],
-        "johnson": lambda: [
-            methods.johnson(
-                johnson.settings(
-                    settings.train_contents, size=settings.size, steps=settings.johnson_steps,
-                    batch=settings.johnson_batch, arch=settings.johnson_arch,
-                ),
-                params, out / "johnson", settings.baseline_pairs,
-            )
-        ],
+        "johnson": lambda: [_johnson(settings, params, out / "johnson")],
         "random": lambda: [methods.random_start(first, params, settings.steps, lr) for lr in methods.RANDOM_LRS],
         "lite": lambda: [methods.lite()],
     }  # fmt: skip

@@ -363,9 +363,18 @@ def test_settings_that_make_no_sense(changes, message):
         protocol(**changes)
 
 
-def test_a_net_that_is_none_is_refused_before_anything_is_done(start, tmp_path):
-    with pytest.raises(InputError, match='`johnson_arch`: expected .*, got "R3x" in "c3s1-4,R3x"'):
-        evaluate.run(protocol(johnson_arch="c3s1-4,R3x"), {"ours": Start(start)}, tmp_path / "out")
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"johnson_arch": "c3s1-4,R3x"}, InputError, '`johnson_arch`: expected .*, got "R3x" in "c3s1-4,R3x"'),
+        ({"train_contents": "folder:nowhere"}, FileNotFoundError, "`train_contents`: no such folder: 'nowhere'"),
+    ],
+)
+def test_what_per_style_training_cannot_use_is_refused_before_anything_is_done(
+    start, tmp_path, changes, error, message
+):
+    with pytest.raises(error, match=message):
+        evaluate.run(protocol(**changes), {"ours": Start(start)}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
