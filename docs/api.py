@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import metastyle
-from metastyle import images, style
+from metastyle import images
 
 PAGE = Path(__file__).with_name("api.md")
 NAMES = (
@@ -33,7 +33,7 @@ def page() -> str:
         inspect.getdoc(metastyle),
     ]
     for name in NAMES:
-        thing = getattr(style if name == "Knobs" else metastyle, name)
+        thing = getattr(metastyle, name)
         parts += [f"## `{name}`", *_described(thing)]
         if inspect.isclass(thing) and dataclasses.is_dataclass(thing) and name != "Knobs":
             methods = {key: value for key, value in vars(thing).items() if not key.startswith("_") and callable(value)}

@@ -16,6 +16,7 @@ _HOMES = {
     "load_style": "stylizer",
     "Stylizer": "stylizer",
     "Style": "style",
+    "Knobs": "style",
     "blend": "style",
     "compose": "style",
     "stylize_batch": "style",

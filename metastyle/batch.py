@@ -1,6 +1,8 @@
 """Files of photographs in, files of stylised ones out: one, or folders of them in many styles."""
 
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,11 +11,12 @@ import numpy as np
 from tqdm import tqdm
 
 from metastyle import images, sheets, stylizer
-from metastyle.errors import InputError, one_line
+from metastyle.errors import Adjusted, InputError, one_line
 from metastyle.images import Picture
 from metastyle.style import Knobs, Style, blend, record, stylized
 
 STANDARD = "-"  # standard input, or standard output
+_MADE = "_stylized_"  # in the names of files that `many` writes
 
 
 class Look(NamedTuple):
@@ -101,7 +104,7 @@ def sheet(
         picture = read(content)
         made = [stylized(picture, [(style, None)], knobs)[0] for _, style, knobs in columns]
         shown = [images.load(picture, max_pixels=columns[0][2].max_pixels)[0], *(np.float32(x) / 255 for x in made)]
-        rows.append(shown)
+        rows.append([images.resize(x, sheets.fitted(x.shape[:2], cell)) for x in shown])  # large ones aren't kept
     return sheets.contact_sheet(rows, column_labels=["photograph", *(name for name, *_ in columns)], cell=cell)
 
 
@@ -122,10 +125,12 @@ def one(photograph: Picture, look: Look, out: str, knobs: Knobs, output: Output)
 def many(contents: Sequence[str], looks: Sequence[Look], folder: str, knobs: Knobs, output: Output) -> str:
     """Stylises every photograph in every look, into files `PHOTO_stylized_STYLE.png` of `folder`, which is made.
 
-    Files that are there already are skipped, so the same line continues stopped work. A photograph that can't be read
-    or stylised is named on standard error and skipped. Returns a line of what was done; raises InputError with that
-    line if photographs were bad, and at once where two files would have one name.
+    Files that are there already are skipped, so the same line continues stopped work; what it made itself in that
+    folder is no photograph to it, which is said (errors.Adjusted). A photograph that can't be read or stylised is named
+    on standard error and skipped. Returns a line of what was done; raises InputError with that line if photographs were
+    bad, and at once where two files would have one name.
     """
+    contents = _not_made(contents, folder)
     targets = names(contents, looks, Path(folder), output.suffix)
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -145,7 +150,7 @@ def many(contents: Sequence[str], looks: Sequence[Look], folder: str, knobs: Kno
                         made += 1
                         tqdm.write(f"wrote {target}", file=sys.stdout)
                     shown.update()
-            except (InputError, FileNotFoundError) as error:
+            except (InputError, OSError) as error:  # such as a name that is too long
                 tqdm.write(f"skipped {content}: {one_line(error)}", file=sys.stderr)
                 bad += 1
     done = f"wrote {made} pictures into {folder}"
@@ -155,13 +160,25 @@ def many(contents: Sequence[str], looks: Sequence[Look], folder: str, knobs: Kno
     return done
 
 
+def _not_made(contents: Sequence[str], folder: str) -> list[str]:
+    """Those that are no pictures of `many` in `folder`, by their names."""
+    there = os.path.realpath(folder)
+    made = [x for x in contents if _MADE in Path(x).stem and os.path.realpath(Path(x).parent) == there]
+    if len(made) == len(contents):
+        raise InputError(f"`content`: expected photographs, got only what is named as stylised ones in {folder!r}")
+    if made:
+        told = f"`content`: left out {len(made)} of {len(contents)} pictures, which are stylised ones of {folder!r}"
+        warnings.warn(told, Adjusted, stacklevel=2)
+    return [x for x in contents if x not in made]
+
+
 def names(contents: Sequence[str], looks: Sequence[Look], folder: Path, suffix: str) -> dict[tuple[str, str], Path]:
     """The file of each photograph in each look. Raises InputError where two are one."""
     targets, taken = {}, {}
     for content in contents:
         stem = "stdin" if content == STANDARD else Path(content).stem
         for look in looks:
-            target = folder / f"{stem}_stylized_{look.name}{suffix}"
+            target = folder / f"{stem}{_MADE}{look.name}{suffix}"
             if target in taken:
                 raise InputError(
                     f"`content`: {taken[target]} and {content} in {look.name} would both be written to {target}; "

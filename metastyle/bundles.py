@@ -25,7 +25,7 @@ from safetensors.numpy import save
 
 from metastyle import encoder, generator, vgg
 from metastyle.config import DEFAULT_BUNDLE, Config, from_dict
-from metastyle.errors import InputError
+from metastyle.errors import InputError, one_line
 from metastyle.images import atomic
 from metastyle.meta import initial_meta
 from metastyle.paths import ASSETS
@@ -277,7 +277,7 @@ def _parsing(name: str, path: Any) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, KeyError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        reason = f"no {error}" if isinstance(error, KeyError) else one_line(error)
         raise InputError(f"`{name}`: {path} is damaged or not metastyle's ({reason}); copy or make it again") from None
 
 

@@ -11,7 +11,7 @@ from absl import flags
 from metastyle.config import BACKENDS, DEFAULT_BUNDLE, PRECISIONS
 from metastyle.errors import Adjusted, InputError, one_line
 from metastyle.images import MAX_PIXELS
-from metastyle.launch import guard
+from metastyle.launch import expand_home, guard
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,10 @@ def _adapt_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_float("until", 0.0, "end once 10 steps gain less than this share: 0.01", flag_values=values)
     flags.DEFINE_string("preview", None, "photograph to watch: an animation of it over the steps", flag_values=values)
     flags.DEFINE_string(
-        "preview_out", None, "animation to write, .webp or .gif; by default beside --out", flag_values=values
+        "preview_out",
+        None,
+        "animation to write, .webp or .gif; by default beside --out",
+        flag_values=values,
     )
     _max_pixels_flag(values)
 
@@ -88,7 +91,10 @@ def _style_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("bundle", None, "bundle of the styles; by default those they record", flag_values=values)
     flags.DEFINE_string("color", "style", "style, content (keep the photograph's) or histogram", flag_values=values)
     flags.DEFINE_integer(
-        "content_size", None, "px of the photograph's shorter side, smaller for larger strokes", flag_values=values
+        "content_size",
+        None,
+        "px of the photograph's shorter side, smaller for larger strokes; in a sheet by default twice a cell",
+        flag_values=values,
     )
     _max_pixels_flag(values)
 
@@ -167,10 +173,10 @@ def _sheet(values: flags.FlagValues, _: list[str]) -> None:
     images.check_output(values.out, name="out")
     contents = images.expand(values.content, images.IMAGE_SUFFIXES, "content")
     styles = batch.styles(values.style_file, values.bundle)
-    knobs = {"color": values.color, "content_size": values.content_size or 2 * values.cell}
     picture = batch.sheet(
-        contents, styles, strengths=values.strength, blend_steps=values.blend, cell=values.cell,
-        max_pixels=values.max_pixels, **knobs,
+        contents, styles, strengths=values.strength, blend_steps=values.blend, cell=values.cell, color=values.color,
+        content_size=2 * values.cell if values.content_size is None else values.content_size,
+        max_pixels=values.max_pixels,
     )  # fmt: skip
     images.save(values.out, picture, name="out")
     print(f"wrote {values.out}")
@@ -303,6 +309,7 @@ def _run(argv: list[str]) -> None:
         return
     try:
         names = values([f"metastyle {name}", *rest])[1:]
+        expand_home(values)
     except flags.Error as error:
         raise InputError(f"`{name}`: {one_line(error)}; see `metastyle {name} --help`") from None
     if names and not command.takes_names:

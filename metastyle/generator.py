@@ -332,11 +332,11 @@ def apply(settings: config.Generator, params: Flat, images: jax.Array, border: b
     return network(settings, border).apply({"params": unflatten(params)}, padded)[:, :height, :width]
 
 
-def check_size(height: int, width: int) -> None:
-    """Raises InputError unless a photograph is large enough for a network."""
+def check_size(height: int, width: int, name: str = "content") -> None:
+    """Raises InputError, naming that argument, unless a photograph is large enough for a network."""
     if min(height, width) < MIN_SIDE:
         raise InputError(
-            f"`content`: expected sides of at least {MIN_SIDE} px, got {width} x {height}; use a larger picture"
+            f"`{name}`: expected sides of at least {MIN_SIDE} px, got {width} x {height}; use a larger picture"
         )
 
 

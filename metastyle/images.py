@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from metastyle.errors import InputError
+from metastyle.errors import InputError, one_line
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _FORMAT_OF = {".jpg": "JPEG", ".tif": "TIFF"} | {f".{name.lower()}": name for name in _FORMATS}
@@ -237,8 +237,7 @@ def _stat_mode(path: str, name: str) -> int | None:
 
 
 def _line(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(text.split())
+    return one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

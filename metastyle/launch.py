@@ -1,5 +1,6 @@
 """How a main runs: flags are parsed, and a user's mistake becomes one line and a non-zero exit."""
 
+import io
 import logging as stdlib_logging
 import os
 import sys
@@ -50,6 +51,8 @@ def guard(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
     logging.use_absl_handler()
     logging.get_absl_logger().addFilter(_not_of_orbax)
     stdlib_logging.getLogger("asyncio").setLevel(stdlib_logging.CRITICAL)  # its, too
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
     try:
         return main(argv) or 0
     except Stopped as stopped:
@@ -63,6 +66,15 @@ def guard(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
         return 130
 
 
+def expand_home(values: flags.FlagValues) -> None:
+    """Expands ~ where a flag, or one of its list, begins with it: a shell leaves --flag=~/file as it is."""
+    expanded = lambda text: os.path.expanduser(text) if isinstance(text, str) else text
+    for name in values:
+        value = values[name].value
+        if isinstance(value, str | list):
+            values[name].value = [expanded(x) for x in value] if isinstance(value, list) else expanded(value)
+
+
 def _not_of_orbax(record: stdlib_logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
 
@@ -71,6 +83,7 @@ def _parse(argv: list[str]) -> list[str]:
     """Sets the flags. A mistake in them is told in one line (exit 1), a defect in a config file by its traceback."""
     try:
         rest = flags.FLAGS(argv)
+        expand_home(flags.FLAGS)
         for name in flags.FLAGS:
             getattr(flags.FLAGS[name].value, "items", None)  # a config that wasn't found says so only when it is used
     except flags.Error as error:

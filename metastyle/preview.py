@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from metastyle import images
-from metastyle.errors import InputError
+from metastyle import generator, images
+from metastyle.errors import InputError, one_line
 
 SUFFIXES = frozenset({".gif", ".webp"})
 MOST = 60  # frames, unless asked otherwise
@@ -47,11 +47,12 @@ class Preview:
     ):
         """photograph: shown at the size of `shrink`; see `images.load`. steps: the most that there may be.
 
-        Raises FileNotFoundError or InputError as `check` and `images.load` do.
+        Raises FileNotFoundError or InputError as `check` and `images.load` do, and where it is too small, so shown.
         """
         check(out)
         self.out = Path(out)
         self._photograph = shrink(images.load(photograph, name="preview", max_pixels=max_pixels)[0])
+        generator.check_size(*self._photograph.shape[:2], name="preview")
         self._chosen, self._frames = chosen(steps), {}
 
     def add(self, style: _Style) -> None:
@@ -73,7 +74,7 @@ class _Panel(NamedTuple):
 
 def beside(out: str | os.PathLike) -> Path:
     """Where the animation of the adaptation to the style file `out` goes, unless asked otherwise."""
-    return Path(out).with_suffix(".webp")
+    return Path(out).with_suffix(".preview.webp")  # church.webp may be the painting that church.safetensors is of
 
 
 def chosen(steps: int, most: int = MOST) -> set[int]:
@@ -168,7 +169,7 @@ def write(
             drawn[0].save(temporary, duration=[*[pace] * (len(drawn) - 1), _HELD], **options)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"`{name}`: cannot write {os.fspath(path)!r} ({' '.join(str(error).split())}); the disk may be full"
+            f"`{name}`: cannot write {os.fspath(path)!r} ({one_line(error)}); the disk may be full"
         ) from error
 
 

@@ -70,11 +70,11 @@ def contact_sheet(
 
     Cells are white, and as high as the highest picture and as wide as the widest. Raises ValueError as `grid` does.
     """
-    sizes = [_fitted(picture.shape[:2], cell) for row in rows for picture in row if picture is not None]
+    sizes = [fitted(picture.shape[:2], cell) for row in rows for picture in row if picture is not None]
     height, width = (max(lengths) for lengths in zip(*sizes, strict=True)) if sizes else (0, 0)
 
     def centred(picture):
-        inner = _fitted(picture.shape[:2], cell)
+        inner = fitted(picture.shape[:2], cell)
         canvas, (top, left) = (
             np.ones((height, width, 3), np.float32),
             ((height - inner[0]) // 2, (width - inner[1]) // 2),
@@ -86,7 +86,7 @@ def contact_sheet(
     return grid(cells, row_labels=row_labels, column_labels=column_labels)
 
 
-def _fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
+def fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
     """A height and width in the same proportion, the longer of which is `side`."""
     height, width = (max(round(length * side / max(size)), 1) for length in size)
     return height, width

@@ -38,7 +38,7 @@ _TOLERANCE = 1e-6  # within which weights sum to 1
 class Knobs:
     """How styles are applied to a photograph; InputError for a value that is out of range.
 
-    strength: 0 is the photograph, 1 the style, up to 1.5; what it does is in this module's docstring.
+    strength: 0 is the photograph, 1 the style, up to 1.5; between, parameters are interpolated (docs/control.md).
     feather: px, the standard deviation by which the edges of masks are blurred; by default a hundredth of the shorter
       side.
     color: "style"; "content" keeps the photograph's colours, "histogram" its palette (color.transfer).
@@ -68,8 +68,10 @@ class Knobs:
                 raise InputError(f"`{name}`: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if self.feather is not None and not 0 <= self.feather < math.inf:
             raise InputError(f"`feather`: expected px of at least 0, got {self.feather:g}")
-        if self.content_size is not None and self.content_size < generator.MIN_SIDE:
-            raise InputError(f"`content_size`: expected at least {generator.MIN_SIDE} px, got {self.content_size}")
+        size = self.content_size
+        if size is not None and not (isinstance(size, int | np.integer) and size >= generator.MIN_SIDE):
+            raise InputError(f"`content_size`: expected whole px, at least {generator.MIN_SIDE}, got {size!r}")
+        tiling.check_tile(self.tile)
         if self.tile and self.backend != "jax":
             raise InputError(f"`tile`: expected none, for {self.backend} takes whole pictures; use --backend=jax")
 
@@ -121,6 +123,7 @@ class Style:
         quality: 1 to 100, of JPEG and WebP. knobs: as `stylize` takes. The file records style and knobs (`record`).
         """
         images.check_output(out, name="out")
+        images.check_quality(quality)
         chosen = Knobs(**knobs)
         pixels, alpha = stylized(photograph, [(self, mask)], chosen)
         images.save(out, pixels, alpha=alpha, quality=quality, metadata=record([self], chosen), name="out")
@@ -176,8 +179,11 @@ class Style:
         """Writes the style as an ONNX file: input `photograph`, output `stylised`, both uint8 [N, height, width, 3]."""
         images.check_output(out, suffixes={".onnx"}, name="out")
         contents = self.onnx(int8=int8).SerializeToString()
-        with images.atomic(out) as temporary:
-            temporary.write_bytes(contents)
+        try:
+            with images.atomic(out) as temporary:
+                temporary.write_bytes(contents)
+        except OSError as error:
+            raise InputError(f"`out`: cannot write {out} ({error.strerror or error}); the disk may be full") from error
 
     def save(self, path: str | os.PathLike, *, self_contained: bool = False) -> None:
         """Writes the style file: the fast parameters, or with `self_contained` all that `stylize` needs."""
@@ -247,6 +253,7 @@ def stylized(
     size = content.shape[:2]
     regions = [None if mask is None else masks.load(mask, *size, max_pixels=knobs.max_pixels) for _, mask in parts]
     if knobs.content_size is not None:
+        _check_scaled(size, knobs)
         scaled = lambda x: None if x is None else images.resize_short(x, knobs.content_size)
         content, alpha, regions = scaled(content), scaled(alpha), [scaled(mask) for mask in regions]
     generator.check_size(*content.shape[:2])
@@ -258,6 +265,16 @@ def stylized(
     for output, share in zip(outputs, shares, strict=True):
         mixed += share[..., None] * (output - content)  # what no mask takes stays the photograph
     return images.to_uint8(mixed), alpha
+
+
+def _check_scaled(size: tuple[int, int], knobs: Knobs) -> None:
+    pixels = math.prod(size) * (knobs.content_size / min(size)) ** 2
+    if pixels > knobs.max_pixels:
+        height, width = size
+        raise InputError(
+            f"`content_size`: expected at most {knobs.max_pixels} pixels, got {pixels:.0f} for a photograph of "
+            f"{width} x {height} px; use a smaller one, or pass a larger max_pixels"
+        )
 
 
 def _shares(

@@ -57,7 +57,8 @@ class Stylizer:
           seed: of the crops of the support photographs. The same seed and input give the same style.
           style_size: px, the side of the square that each style picture is brought to; by default what the bundle was
             trained with. It hardly changes the size of strokes (docs/control.md).
-          weights: the loss network (vgg.load); by default the one that the bundle was trained with.
+          weights: the loss network to learn with (vgg.load); by default the one that the bundle was trained with. An
+            encoder reads the style by that one in any case.
           max_pixels: larger pictures are refused.
           until: ends before `steps` once the mean loss of 10 steps is less than this share below that of the 10 before,
             such as 0.01; 0: never.
@@ -91,9 +92,13 @@ class Stylizer:
         start, fast, history = self.bundle.meta, self.bundle.meta["fast"], []
         if steps or "encoder" in start:
             measure = adapt.measure(settings.generator, settings.loss)
-            params = vgg.load(weights or vgg.recorded(settings.vgg))
-            encoder.check(settings, params)
+            own = vgg.recorded(settings.vgg)
+            params = vgg.load(weights or own)
+            reads = vgg.load(own) if weights and "encoder" in start else params
+            encoder.check(settings, reads)
             targets, codes = zip(*(measure.style(params, picture[None]) for picture in paintings), strict=True)
+            if reads is not params:
+                codes = [measure.style(reads, picture[None])[1] for picture in paintings]
             start = encoder.start(start, jnp.mean(jnp.stack(codes), 0))
             fast = start["fast"]
 
@@ -101,7 +106,7 @@ class Stylizer:
             with np.errstate(over="ignore"):
                 fast = {path: np.float32(np.float16(x)) for path, x in fast.items()}  # as the style file holds them
             if not all(np.isfinite(x).all() for x in (*fast.values(), history)):
-                raise InputError(f"`steps`: the adaptation left the finite numbers within {steps} steps; use fewer")
+                raise _diverged(steps)
             file = StyleFile(
                 fast=fast,
                 slow_sha256=self.bundle.slow_sha256,
@@ -114,8 +119,13 @@ class Stylizer:
             )
             return Style(settings, self.bundle.meta["slow"], file, self.bundle.plain)
 
-        told = on_style and (lambda state: on_style(made(state.fast, state.history)))
-        if not steps and told:
+        def told(state: adapt.State) -> None:
+            if not all(np.isfinite(x).all() for x in (*state.fast.values(), state.history)):
+                raise _diverged(steps)
+            if on_style:
+                on_style(made(state.fast, state.history))
+
+        if not steps:
             told(adapt.State(fast, (), None))
         if steps:
             batches = [measure.content(params, picture[None]) for picture in pool]
@@ -199,10 +209,12 @@ def support_crops(
 
 
 def _kept(
-    learn: Callable, path: Path, identity: dict, steps: int, fast: dict, adam_lr: float, told: Callable | None
+    learn: Callable, path: Path, identity: dict, steps: int, fast: dict, adam_lr: float, told: Callable
 ) -> tuple[dict, list]:
     """`learn(on_state=told)`, which goes on from the state in the file `path` if there is one, and keeps its own there.
-    """  # fmt: skip
+
+    A state for which `told` raises is not kept: it would raise for ever.
+    """
     moments, structure = jax.tree.flatten(adapt.moment_shapes(fast, adam_lr))
 
     def tensors(state):
@@ -224,12 +236,15 @@ def _kept(
 
     begin, last = statefile.read(path, identity, build), time.monotonic()
     if begin and len(begin.history) > steps:
-        raise InputError(f"`steps`: the work that {path} continues has done {len(begin.history)}, got {steps}")
+        done = len(begin.history)
+        raise InputError(
+            f"`steps`: the work that {path} continues has done {done}, got {steps}; ask for at least {done}, use "
+            "another --out, or delete that file to start afresh"
+        )
 
     def keep(state):
         nonlocal last
-        if told:
-            told(state)
+        told(state)
         if stop.requested or time.monotonic() - last > _KEEP_EVERY:
             statefile.write(path, identity, tensors(state))
             last = time.monotonic()
@@ -238,6 +253,10 @@ def _kept(
 
     with StopSignal() as stop:
         return learn(begin=begin, on_state=keep)
+
+
+def _diverged(steps: int) -> InputError:
+    return InputError(f"`steps`: the adaptation left the finite numbers within {steps} steps; use fewer")
 
 
 def _shapes(tensors: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:

@@ -5,7 +5,7 @@ import os
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from metastyle.errors import InputError
+from metastyle.errors import InputError, one_line
 
 
 def read(path: str | os.PathLike, what: str, remedy: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -18,4 +18,4 @@ def read(path: str | os.PathLike, what: str, remedy: str) -> tuple[dict[str, np.
             tensors = {key: np.asarray(file.get_tensor(key), np.float32) for key in file.keys()}  # noqa: SIM118
             return tensors, file.metadata() or {}
     except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the last two: a type that numpy lacks
-        raise InputError(f"{what} ({' '.join(str(error).split())}); {remedy}") from None
+        raise InputError(f"{what} ({one_line(error)}); {remedy}") from None

@@ -68,8 +68,7 @@ def plan(
 ) -> Plan:
     """That of `stylize` with these arguments, of a picture of this size. Raises InputError as it does."""
     generator.check_size(height, width)
-    if tile is not None and (not isinstance(tile, int | np.integer) or (tile < MIN_SIDE and tile != 0)):
-        raise InputError(f"`tile`: expected at least {MIN_SIDE} px, or 0 for no tiles, got {tile!r}")
+    check_tile(tile)
     most = free() if memory is None else memory
     usual = most // 2 if memory is None else memory
     if tile is None:
@@ -95,6 +94,12 @@ def plan(
             f"got {_gib(left)} in {folder()}; make room, or name another folder in TMPDIR"
         )
     return Plan(tile, planes, disk, tiles.work)
+
+
+def check_tile(tile: int | None) -> None:
+    """Raises InputError for any other tile than `stylize` takes."""
+    if tile is not None and (not isinstance(tile, int | np.integer) or (tile < MIN_SIDE and tile != 0)):
+        raise InputError(f"`tile`: expected whole px, at least {MIN_SIDE}, or 0 for no tiles, got {tile!r}")
 
 
 def _walk(

@@ -80,6 +80,26 @@ def test_a_bad_photograph_is_named_and_skipped_and_the_exit_status_says_so(capsy
     assert "Traceback" not in err
 
 
+def test_what_it_made_itself_is_no_photograph(capsys):
+    for style in "aab":
+        status, _, err = many(capsys, out="photos", style_file=f"{style}.safetensors")
+        assert status == 0
+    assert listed("photos") == sorted([*ALL, "one.jpg", "two.png", "three.webp"])
+    assert "note: `content`: left out 3 of 6 pictures, which are stylised ones of 'photos'" in err
+    assert many(capsys, content="photos/one_stylized_a.png", style_file="a.safetensors")[0] == 0
+    assert listed() == ["one_stylized_a_stylized_a.png"]  # of another folder, it is one
+    status, _, err = many(capsys, content="photos/*_stylized_*", out="photos", style_file="a.safetensors")
+    assert status == 1 and "`content`: expected photographs, got only what is named as stylised ones" in err
+
+
+def test_a_name_that_is_too_long_is_skipped(capsys):
+    name = "a" * 245 + ".png"
+    shutil.copy("photos/two.png", Path("photos", name))
+    status, out, err = many(capsys, style_file="a.safetensors")
+    assert status == 1 and listed() == [f"{photo}_stylized_a.png" for photo in ("one", "three", "two")]
+    assert f"skipped photos/{name}: [Errno 36] File name too long" in err and "Traceback" not in err
+
+
 def test_formats_and_quality(capsys):
     for suffix, magic in {"jpg": b"\xff\xd8", "webp": b"RIFF", "tiff": b"II", "bmp": b"BM", "png": b"\x89PNG"}.items():
         assert many(capsys, format=suffix, content="photos/one.jpg", style_file="a.safetensors")[0] == 0
@@ -224,6 +244,7 @@ def test_bad_line(refused, changes, message):  # noqa: F811
         (["--strength=0,x"], "`strength`: expected numbers"),
         (["--out=sheet.psd"], "`out`: expected a name that ends in"),
         (["--cell=0"], "`sheet`: flag --cell=0"),
+        (["--content_size=0"], "`content_size`: expected whole px, at least 16, got 0"),
     ],
 )
 def test_bad_sheet(refused, flags, message):  # noqa: F811

@@ -125,8 +125,8 @@ def test_a_stopped_adapt_goes_on_by_the_same_line(run, capsys, monkeypatch):
 
 def test_adapt_shows_a_photograph_over_the_steps(run):
     out = run(*adapt(steps=3, preview="photo.png"))
-    assert out.endswith("\nwrote new.webp\n")
-    with Image.open("new.webp") as animation:
+    assert out.endswith("\nwrote new.preview.webp\n")
+    with Image.open("new.preview.webp") as animation:
         assert animation.n_frames == 4
     run(*adapt(steps=1, preview="photo.png", preview_out="view.gif"))
     with Image.open("view.gif") as animation:

@@ -1,10 +1,12 @@
 """A user's mistake is one line and a non-zero exit; a defect keeps its traceback."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from absl import flags
 
 from metastyle import launch
 from metastyle.errors import RETRY, InputError
@@ -45,6 +47,26 @@ def test_what_a_user_can_mend_is_told_in_one_line(capsys, error, status, line):
 def test_a_defect_keeps_its_traceback(error):
     with pytest.raises(type(error)):
         launch.guard(raising(error), [])
+
+
+def test_home_is_expanded_where_the_shell_left_it(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    values = flags.FlagValues()
+    flags.DEFINE_string("out", None, "", flag_values=values)
+    flags.DEFINE_string("none", None, "", flag_values=values)
+    flags.DEFINE_integer("steps", 3, "", flag_values=values)
+    flags.DEFINE_list("style", None, "", flag_values=values)
+    values(["x", "--out=~/out", "--style=~/a.jpg,b~.jpg"])
+    launch.expand_home(values)
+    assert (values.out, values.none, values.steps) == ("/home/ada/out", None, 3)
+    assert values.style == ["/home/ada/a.jpg", "b~.jpg"]
+
+
+def test_a_name_that_is_no_text_can_be_told():
+    line = "from metastyle import launch; launch.guard(lambda _: print('wrote caf\\udce9.png'), [])"
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([sys.executable, "-c", line], cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (0, "wrote caf\\udce9.png\n")
 
 
 def meta_train(*flags):

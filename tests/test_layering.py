@@ -13,8 +13,8 @@ MODULES = {path.stem: path for path in (ROOT / "metastyle").glob("*.py") if path
 CHAIN = [
     {"errors", "paths", "memory"},
     {"color", "config", "images", "procedural", "stopping"},
-    {"vgg", "generator", "sources", "preview"},
-    {"metrics", "tasks", "pairs", "planes"},
+    {"vgg", "generator", "sources"},
+    {"metrics", "tasks", "pairs", "planes", "preview"},
     {"losses"},
     {"adapt", "gatys", "tiling"},
     {"meta"},

@@ -204,4 +204,6 @@ def test_a_preview_refuses_at_once(tmp_path):
         preview.Preview(tmp_path / "none.jpg", tmp_path / "a.gif", 10)
     with pytest.raises(InputError, match="`preview`.*at most 100 pixels"):
         preview.Preview(_smooth(20, 20), tmp_path / "a.gif", 10, max_pixels=100)
-    assert preview.beside(tmp_path / "van.gogh.safetensors") == tmp_path / "van.gogh.webp"
+    with pytest.raises(InputError, match="`preview`: expected sides of at least 16 px, got 512 x 10"):
+        preview.Preview(_smooth(20, 1000), tmp_path / "a.gif", 10)  # a panorama, as it would be shown
+    assert preview.beside(tmp_path / "van.gogh.safetensors") == tmp_path / "van.gogh.preview.webp"

@@ -304,7 +304,12 @@ def test_regions_may_be_of_different_bundles(start, styles):
         ({"feather": -1}, "`feather`: expected px of at least 0, got -1"),
         ({"mask": "gone.png"}, "`mask`: no such file: 'gone.png'"),
         ({"color": "sepia"}, "`color`: expected one of style, content, histogram, got 'sepia'"),
-        ({"content_size": 8}, "`content_size`: expected at least 16 px, got 8"),
+        ({"content_size": 8}, "`content_size`: expected whole px, at least 16, got 8"),
+        ({"content_size": 64.0}, "`content_size`: expected whole px, at least 16, got 64.0"),
+        (
+            {"content_size": 10**6, "max_pixels": 10**6},
+            "`content_size`: expected at most 1000000 pixels, got 1363636363636 for a photograph of 30 x 22 px",
+        ),
         ({"tile": 32, "backend": "onnx"}, "`tile`: expected none, for onnx takes whole pictures"),
         ({"backend": "torch"}, "`backend`: expected one of jax, onnx, onnx-int8, got 'torch'"),
         ({"tile": -1}, "`tile`: expected"),

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
 
 import metastyle
-from metastyle import adapt, bundles, generator, images, mesh, stylizer, vgg
+from metastyle import adapt, bundles, config, encoder, generator, images, mesh, stylizer, vgg
 from metastyle.errors import InputError, Stopped
 
 BUNDLE = Path(__file__).parent / "data" / "format_1" / "bundle"
@@ -226,9 +227,32 @@ def test_weights_are_the_argument_else_those_of_training_else_vgg16(start, tmp_p
     assert loaded == ["random", "slim", trained_with[2], "vgg16", "mine.safetensors"]
 
 
-def test_divergence_is_told_and_gives_no_style(start):
-    bundle = dataclasses.replace(start.bundle, adam_lr=np.inf)
-    refused("`steps`: the adaptation left the finite numbers within 4 steps", fit, stylizer.Stylizer(bundle), steps=4)
+def test_an_encoder_reads_by_its_own_network_whatever_is_learned_with(start, tmp_path):
+    settings, meta, own = start.bundle.config, start.bundle.meta, vgg.random_params()
+    settings = dataclasses.replace(settings, encoder=config.Encoder(hidden=3, code=encoder.size(own)))
+    weights = encoder.initial(settings.encoder, meta["fast"], 0)
+    weights["out/kernel"] = 0.1 * jnp.ones_like(weights["out/kernel"])
+    bundle = dataclasses.replace(start.bundle, config=settings, meta=meta | {"encoder": weights})
+    wider = tmp_path / "wider.safetensors"
+    vgg.save(wider, vgg.tensors(vgg.random_params(widths=(4,) * 10)), vgg.TORCHVISION)
+    plain, ours, theirs = (
+        [fit(stylizer.Stylizer(b), steps=k, weights=w) for k in (0, 1)]
+        for b, w in ((start.bundle, None), (bundle, None), (bundle, wider))
+    )
+    assert differ(plain[0], ours[0])
+    assert_same(ours[0], theirs[0])
+    assert differ(ours[1], theirs[1]) and ours[1].history != theirs[1].history
+
+
+def test_divergence_is_told_at_once_and_gives_no_style(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(stylizer, "_KEEP_EVERY", -1)  # seconds: always
+    diverging, told = stylizer.Stylizer(dataclasses.replace(start.bundle, adam_lr=np.inf)), []
+    message = "`steps`: the adaptation left the finite numbers within 9 steps; use fewer"
+    for options in ({}, {"state_file": tmp_path / "x.state"}):
+        refused(message, fit, diverging, steps=9, on_step=told.append, **options)
+    assert [s.step for s in told] == [0, 1, 2] * 2
+    with safe_open(tmp_path / "x.state", "numpy") as kept:
+        assert len(kept.get_tensor("history")) == 2  # the last good one
 
 
 @pytest.mark.parametrize(
@@ -490,6 +514,7 @@ def test_a_state_file_of_other_work_is_refused(start, tmp_path):
     with pytest.raises(Stopped):
         fit(start, steps=9, state_file=state_file, on_step=stopping(4))
     refused("`style`: the run that .*x.state continues has", fit, start, OTHER, steps=9, state_file=state_file)
-    refused("`steps`: the work that .*x.state continues has done 5, got 3", fit, start, steps=3, state_file=state_file)
+    message = "`steps`: the work that .*x.state continues has done 5, got 3; ask for at least 5, use another"
+    refused(message, fit, start, steps=3, state_file=state_file)
     state_file.write_bytes(state_file.read_bytes()[:100])
     refused("`out`: cannot continue .*x.state, which is damaged", fit, start, steps=9, state_file=state_file)

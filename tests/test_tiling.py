@@ -210,7 +210,7 @@ def refused(match, *arguments, settings=NET, picture=None, **options):
 
 @pytest.mark.parametrize("tile", [15, 1, -16, 64.0, "64", True])
 def test_other_tiles_are_refused(tile):
-    refused(f"^`tile`: expected at least 16 px, or 0 for no tiles, got {tile!r}$", tile)
+    refused(f"^`tile`: expected whole px, at least 16, or 0 for no tiles, got {tile!r}$", tile)
 
 
 def test_too_small_a_picture_is_refused():
