@@ -7,13 +7,13 @@ from metastyle.launch import run
 _BUNDLE = flags.DEFINE_string("bundle", None, "folder of the bundle, to which they are added", required=True)
 _CONTENTS = flags.DEFINE_string("contents", "", "source of photographs; by default that of the bundle's meta-training")
 _VAL = flags.DEFINE_string("val_contents", "", "source of photographs to judge by; by default the bundle's")
-_STEPS = flags.DEFINE_integer("steps", 400, "of Adam", lower_bound=0)
+_STEPS = flags.DEFINE_integer("steps", None, "of Adam; by default 400", lower_bound=1)
 
 
 def main(_: list[str]) -> None:
     from metastyle import plain
 
-    found = plain.add(_BUNDLE.value, _CONTENTS.value, _VAL.value, steps=_STEPS.value)
+    found = plain.add(_BUNDLE.value, _CONTENTS.value, _VAL.value, steps=_STEPS.value or plain.STEPS)
     print(f"wrote {_BUNDLE.value}; mean SSIM with photographs that it has not seen, at {plain.SIZE} px: {found:.3f}")
 
 

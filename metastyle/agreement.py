@@ -1,5 +1,6 @@
 """How well a loss network stands in for VGG-16: the same features, the same ranks, the same way downhill?"""
 
+import dataclasses
 import functools
 import json
 import os
@@ -101,13 +102,15 @@ def steering(
     """The same cosine where it steers: of dJ / d(fast parameters) of a bundle, each leaf brought to rms 1.
 
     Those are the gradients that the inner loop descends, on val photographs of `data`, squares of `data.size` px, after
-    0 and `steps` steps of adaptation with the bundle's own loss network: {steps: mean over pairs}.
+    0 and `steps` steps of adaptation with the bundle's own loss network: {steps: mean over pairs}. What a loss has
+    besides (`tv`, `grid`) is the same by any network, and not compared.
     """
     start = bundles.load_bundle(bundle)
     settings, own = start.config, vgg.load(vgg.recorded(start.config.vgg))
     encoder.check(settings, own)
     judged = pairs.Pairs(data.val_content, data.val_style, _STEERED, data.size)
     problem = adapt.style_problem(settings.generator, settings.loss)
+    compared = adapt.style_problem(settings.generator, dataclasses.replace(settings.loss, tv=0.0, grid=0.0))
     measure = adapt.measure(settings.generator, settings.loss)
     found: dict[int, list[float]] = {0: [], steps: []}
     for i in tqdm(range(len(judged)), desc="steering"):
@@ -123,7 +126,7 @@ def steering(
             (measure.content(p, pair.content[None]), measure.style(p, pair.style[None])[0], p) for p in (slim, teacher)
         ]
         for k, fast in ((0, learned["fast"]), (steps, adapted)):
-            ours, theirs = (_steer(problem.loss, fast, learned["slow"], *fixed) for fixed in judging)
+            ours, theirs = (_steer(compared.loss, fast, learned["slow"], *fixed) for fixed in judging)
             found[k].append(float(losses.cosine(ours, theirs)[0]))
     return {k: float(np.mean(cosines)) for k, cosines in found.items()}
 

@@ -29,6 +29,7 @@ Params = dict[str, jax.Array]
 
 FORMAT_VERSION = 1
 LPIPS, INCEPTION = "lpips", "art_inception"  # kinds of files
+MIN_SIDE = 75  # px, of what the Inception takes
 
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of pictures in [-1, 1]; the authors' digits
 _ALEXNET = {"conv1": 11, "conv2": 5, "conv3": 3, "conv4": 3, "conv5": 3}  # kernel sizes
@@ -113,9 +114,10 @@ def inception(params: Params, images: jax.Array) -> jax.Array:
     """The features that FID compares, Inception v3's before its classifiers: f32[N, H, W, 3] in [0, 1] -> f32[N, 2048].
 
     As in ArtFID's code, pictures enter as they are: not normalised, and not resized, so compare pictures of one size
-    (papers: the shorter side at 512 px). `params`: as from `load_inception`. Raises InputError for sides under 75 px.
+    (papers: the shorter side at 512 px). `params`: as from `load_inception`. Raises InputError for sides under 75 px,
+    MIN_SIDE.
     """
-    _check_sides(images, 75, "images")
+    _check_sides(images, MIN_SIDE, "images")
     x = images
     for prefix, branches in _BLOCKS.items():
         x = jnp.concatenate([_branch(params, prefix, branch, x) for branch in branches], -1)

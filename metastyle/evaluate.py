@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,14 +148,15 @@ def run(
     out, params = Path(out), vgg.load(settings.vgg)
     pairs = pairs_of(settings)
     chosen = _methods(settings, starts, params, out)
+    _check_names(starts)
     left, skipped = pairs.readable()
+    inception = _inception(settings)
     judge = Judge(params, artfid.load_lpips(settings.lpips) if settings.lpips else None)
-    inception = artfid.load_inception(settings.inception) if settings.inception else None
     _make(out)
     for skip in skipped:
         print(f"skipped {skip.file}: {skip.reason}", flush=True)
     digest = f"{methods.network(params)} {settings.lpips}"
-    cells = [Cell(out, method, i, digest) for method in chosen for i in _pairs_of(method, left)]
+    cells = [Cell(out, method, i, digest) for method in chosen for i in _pairs_of(method, left, pairs)]
     mine = [cell for cell in cells if cell.pair % part[1] == part[0]]
     _evaluate([cell for cell in mine if not cell.load(pairs)["complete"]], pairs, judge)
     loaded = [cell.load(pairs) for cell in cells]
@@ -165,10 +166,33 @@ def run(
         return None
     rows = [row for cell in loaded for row in cell["rows"]]
     results = assemble(settings, chosen, rows, [pairs[i] for i in left], skipped)
-    if settings.lpips and inception is not None:
+    if inception is not None:
         _add_artfid(results, pairs, inception, out)
     _write(results, out)
     return results
+
+
+def _check_names(starts: Collection[str]) -> None:
+    """Each method has a folder of its own, and no bundle goes by the name of a method, chosen or not."""
+    taken = {_slug(name): name for name in (*config.METHODS, *methods.BOUNDS)}
+    for name in starts:
+        if _slug(name) in taken:
+            raise InputError(f"`bundle`: expected another name than {taken[_slug(name)]}, got {name}; pass NAME=PATH")
+        taken[_slug(name)] = name
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_.@" else "_" for c in name)
+
+
+def _inception(settings: Evaluation) -> artfid.Params | None:
+    if not settings.inception:
+        return None
+    if not settings.lpips:
+        raise InputError("`inception`: expected --lpips as well, ArtFID's other half, got none")
+    if settings.size < artfid.MIN_SIDE:
+        raise InputError(f"`size`: expected at least {artfid.MIN_SIDE} px for ArtFID, got {settings.size}")
+    return artfid.load_inception(settings.inception)
 
 
 def _make(out: Path) -> None:
@@ -211,10 +235,18 @@ def _methods(settings: Evaluation, starts: dict[str, Start], params: vgg.Params,
     return found
 
 
-def _pairs_of(method: Method, left: list[int]) -> list[int]:
-    """The pairs that a method is run on: all that are left, or as many of them as it says, evenly spread."""
-    count = min(method.pairs or len(left), len(left))
-    return [left[i * len(left) // count] for i in range(count)]
+def _pairs_of(method: Method, left: list[int], pairs: Pairs) -> list[int]:
+    """The pairs that a method is run on: all that are left, or as many of them as it says, evenly spread.
+
+    Where one's style is taken already, it is the next one with another, as long as there is one.
+    """
+    count, chosen = min(method.pairs or len(left), len(left)), []
+    for k in range(count):
+        at = k * len(left) // count
+        rest = [i for i in left[at:] + left[:at] if i not in chosen]
+        taken = {pairs.style(i) for i in chosen}
+        chosen.append(next((i for i in rest if pairs.style(i) not in taken), rest[0]))
+    return sorted(chosen)
 
 
 class Cell:
@@ -222,7 +254,7 @@ class Cell:
 
     def __init__(self, out: Path, method: Method, pair: int, digest: str):
         """digest: of everything that scores depend on besides the method and the pair."""
-        slug = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in method.name)
+        slug = _slug(method.name)
         self.method, self.pair, self._out, self._digest = method, pair, out, digest
         self._path = out / "cells" / slug / f"{pair:03d}.json"
         self._pictures = Path("pictures", slug)
@@ -378,6 +410,7 @@ def _settings_of(checkpoints: Path) -> config.Config:
 def _keep(folder: Path, starts: Path) -> None:
     """Makes bundles of the checkpoints that are there and have none yet."""
     settings = _settings_of(folder)
+    seen_before = bundles.seen_before(settings)
     with checkpoint.Checkpoints(folder) as saved:
         for step in saved.steps():
             target = starts / _step_name(step)
@@ -388,7 +421,6 @@ def _keep(folder: Path, starts: Path) -> None:
             except InputError:
                 print(f"skipped step {step}: its run has deleted it meanwhile, or it is damaged", flush=True)
                 continue
-            learned = jax.tree.map(np.asarray, state["meta"])
-            bundles.save_bundle(
-                target, bundles.Bundle(settings, learned, _UNTUNED_ADAM_LR, bundles.seen_before(settings))
-            )
+            learned = meta.deployed(settings.outer, jax.tree.map(np.asarray, state["meta"]), step)
+            until_then = dataclasses.replace(settings, run=dataclasses.replace(settings.run, steps=step))
+            bundles.save_bundle(target, bundles.Bundle(until_then, learned, _UNTUNED_ADAM_LR, seen_before))

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from metastyle import adapt, config, encoder, generator
@@ -123,6 +124,12 @@ def reptile_gradient(problem: Problem, settings: config.Config, meta: Meta, task
 def lr_scale(outer: config.Outer, step: jax.Array) -> jax.Array | float:
     """What the inner rates are multiplied by at this outer step."""
     return 1 / (1 + _INVERSE_DECAY * step) if outer.decay == "inverse" else 1.0
+
+
+def deployed(outer: config.Outer, meta: Meta, step: int) -> Meta:
+    """`meta`, numpy arrays, as it is deployed after `step` outer steps: with the rates by which it learned then."""
+    shift = np.float32(np.log(lr_scale(outer, step)))
+    return meta | {"log_lr": {path: x + shift for path, x in meta["log_lr"].items()}}
 
 
 def meta_gradient(

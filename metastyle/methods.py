@@ -1,5 +1,6 @@
 """The methods of an evaluation: each takes a pair and shows its output after growing numbers of steps."""
 
+import contextlib
 import dataclasses
 import hashlib
 import time
@@ -22,6 +23,7 @@ _GATYS_LOOKS = (0, 1, 2, 5, 10, 20, 50, 100)  # iterations, besides the last
 _GATYS_FORMAT = 1  # of what is kept; a change of the method changes it
 _JOHNSON_LOOKS = (0, 10, 20, 50, 100, 200, 500, 1000, 2000)  # training steps, besides the last
 _JOHNSON_COST = 4.0  # of one photograph: its generator costs more than the VGG
+BOUNDS = ("photograph", "style picture")
 
 
 class View(NamedTuple):
@@ -58,13 +60,13 @@ class Method:
 
 def identity() -> Method:
     """The photograph itself as the output: closed = 0."""
-    return Method("photograph", "bound", "", 0.0, lambda pair: iter([View(0, pair.content)]), "the photograph itself")
+    return Method(BOUNDS[0], "bound", "", 0.0, lambda pair: iter([View(0, pair.content)]), "the photograph itself")
 
 
 def style_picture() -> Method:
     """The style picture itself as the output: the style is met, and the content gone."""
     note = "the style picture itself as the output"
-    return Method("style picture", "bound", "", 0.0, lambda pair: iter([View(0, pair.style)]), note)
+    return Method(BOUNDS[1], "bound", "", 0.0, lambda pair: iter([View(0, pair.style)]), note)
 
 
 class Start(NamedTuple):
@@ -111,7 +113,8 @@ def random_start(settings: config.Config, params: vgg.Params, steps: Sequence[in
     settings = dataclasses.replace(settings, inner=inner, encoder=config.Encoder())
     views = _Adaptation(settings, meta.initial_meta(settings), params, steps, 0, lr)
     return Method(
-        f"random, Adam {lr:g}", "random", f"{settings.generator} {settings.loss} {settings.run.seed} {lr:g} {steps}",
+        f"random, Adam {lr:g}", "random",
+        f"{settings.generator} {settings.loss} {inner.support} {settings.run.seed} {lr:g} {steps}",
         _adaptation_cost(settings, steps), views,
         f"{settings.generator.arch} from a random initialisation, everything adapts", 0,
         last=max(steps), warm_up=views.warm_up,
@@ -146,8 +149,8 @@ class _Adaptation:
     reads: vgg.Params | None = None
 
     def warm_up(self, pair: Pair) -> None:
-        """Compiles everything, so that it is not taken for learning."""
-        self._learn(pair, 1)
+        """Compiles everything, so that it is not taken for learning: a learned step, and one of Adam."""
+        self._learn(pair, min(max(self.steps), self.learned_steps + 1))
         self._network(self.learned["fast"])(pair.content)
 
     def __call__(self, pair: Pair) -> Iterator[View]:
@@ -157,13 +160,16 @@ class _Adaptation:
             yield View(k, picture, seconds, 1000 * (time.perf_counter() - began))
 
     def _learn(self, pair, last):
-        """The fast parameters after those of `steps` up to `last`, with the seconds until then."""
+        """The fast parameters after those of `steps` up to `last`, with the seconds until then.
+
+        The support is that of all steps in any case: programs are compiled for its shape.
+        """
         settings, each, found = self.settings, self.settings.inner.support, {}
         problem = adapt.style_problem(settings.generator, settings.loss)
         measure = adapt.measure(settings.generator, settings.loss)
         began = time.perf_counter()
         photographs = [pair.content] if self.judged else pair.support
-        count = min(len(photographs), max(last, 1) * each)
+        count = min(len(photographs), max(*self.steps, 1) * each)
         target, code = jax.block_until_ready(measure.style(self.params, pair.style[None]))
         if self.reads is not self.params and "encoder" in self.learned:
             code = jax.block_until_ready(measure.style(self.reads, pair.style[None])[1])
@@ -219,22 +225,43 @@ def lite() -> Method:
 
 
 def johnson(settings: config.Config, params: vgg.Params, folder: Path, pairs: int) -> Method:
-    """Per-style training from scratch on each of the first `pairs` pairs; states are kept in `folder`."""
-    batch = settings.outer.query
+    """Per-style training from scratch on each of `pairs` pairs; `folder` keeps its state and what it showed by then."""
+    batch, identity = settings.outer.query, f"{settings} {network(params)}"
+
+    def stylize(learned, content):
+        return np.asarray(generator.stylize(settings.generator, learned, content[None])[0])
 
     def views(pair):
         looks = {k for k in _JOHNSON_LOOKS if k < settings.run.steps} | {settings.run.steps}
-        digest = hashlib.sha256(f"{settings}".encode() + pair.style.tobytes()).hexdigest()
-        state = folder / f"{digest[:16]}.safetensors"
-        for trained in per_style.train(settings, pair.style, params, state, looks, digest):
+        digest = hashlib.sha256(identity.encode() + pair.style.tobytes() + pair.content.tobytes()).hexdigest()
+        state, left = folder / f"{digest[:16]}.safetensors", set(looks)
+        kept = lambda k: folder / f"{digest[:16]}_{k}.npz"
+        for k in sorted(looks):
+            with contextlib.suppress(FileNotFoundError), np.load(kept(k)) as found:
+                yield View(k, found["picture"], float(found["adapt_s"]), float(found["stylize_ms"]))
+                left.remove(k)
+        for trained in per_style.train(settings, pair.style, params, state, set(left), digest) if left else ():
             began = time.perf_counter()
-            picture = np.asarray(generator.stylize(settings.generator, trained.params, pair.content[None])[0])
-            yield View(trained.steps, picture, trained.seconds, 1000 * (time.perf_counter() - began))
+            picture = stylize(trained.params, pair.content)
+            view = View(trained.steps, picture, trained.seconds, 1000 * (time.perf_counter() - began))
+            folder.mkdir(parents=True, exist_ok=True)
+            with images.atomic(kept(view.steps)) as temporary:
+                np.savez(temporary, picture=view.picture, adapt_s=view.adapt_s, stylize_ms=view.stylize_ms)
+            left.remove(view.steps)
+            yield view
+        if left:
+            raise InputError(
+                f"`out`: {state} is past step {min(left)}, whose picture is gone; delete it to start again"
+            )
+
+    def warm_up(pair):
+        learned = meta.initial_meta(settings)
+        stylize(learned["fast"] | learned["slow"], pair.content)
 
     return Method(
-        "johnson", "per style", f"{settings}", settings.run.steps * batch * _JOHNSON_COST, views,
+        "johnson", "per style", identity, settings.run.steps * batch * _JOHNSON_COST, views,
         f"{settings.generator.arch} trained from scratch on each style, {settings.run.steps} steps of {batch}",
-        settings.run.steps * batch, pairs, settings.run.steps,
+        settings.run.steps * batch, pairs, settings.run.steps, warm_up,
     )  # fmt: skip
 
 

@@ -82,6 +82,10 @@ class Pairs:
     def __len__(self) -> int:
         return len(self._order)
 
+    def style(self, index: int) -> int:
+        """The number of a pair's style, which pairs may share."""
+        return self._order[index][1]
+
     def __getitem__(self, index: int) -> Pair:
         """Raises InputError or OSError when its photograph or its style can't be read."""
         judged, style = self._order[index]

@@ -95,5 +95,6 @@ def add(folder: str, contents: str = "", val_contents: str = "", *, steps: int =
     contents, val_contents = contents or start.config.data.content, val_contents or start.config.data.val_content
     open_source(val_contents, "content", size=size, name="val_contents")  # a mistake in it is told before the work
     start = dataclasses.replace(start, plain=fit(start, contents, steps))
+    found = judge(start, val_contents, size)
     bundles.save_bundle(start.path, start)
-    return judge(start, val_contents, size)
+    return found

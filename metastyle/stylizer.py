@@ -58,7 +58,7 @@ class Stylizer:
           style_size: px, the side of the square that each style picture is brought to; by default what the bundle was
             trained with. It hardly changes the size of strokes (docs/control.md).
           weights: the loss network to learn with (vgg.load); by default the one that the bundle was trained with. An
-            encoder reads the style by that one in any case.
+            encoder reads the style by that one in any case, unless its file is gone.
           max_pixels: larger pictures are refused.
           until: ends before `steps` once the mean loss of 10 steps is less than this share below that of the 10 before,
             such as 0.01; 0: never.
@@ -94,7 +94,8 @@ class Stylizer:
             measure = adapt.measure(settings.generator, settings.loss)
             own = vgg.recorded(settings.vgg)
             params = vgg.load(weights or own)
-            reads = vgg.load(own) if weights and "encoder" in start else params
+            elsewhere = weights and "encoder" in start and own == settings.vgg
+            reads = vgg.load(own) if elsewhere else params
             encoder.check(settings, reads)
             targets, codes = zip(*(measure.style(params, picture[None]) for picture in paintings), strict=True)
             if reads is not params:

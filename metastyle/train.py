@@ -88,7 +88,7 @@ def train(
                 if saving:
                     saved.save(done, parallel.for_checkpoint(state), settings)
                 if main and (done == run.steps or done % run.picture_every == 0):
-                    learned = jax.tree.map(np.asarray, state["meta"])
+                    learned = meta.deployed(outer, jax.tree.map(np.asarray, state["meta"]), done)
                     log.picture(pictures(settings, learned, val, problem, params), done)
                 if stopping:
                     break
@@ -98,7 +98,8 @@ def train(
             print(f"stopped after step {int(state['step'])} of {run.steps}; the same line continues", flush=True)
         return False
     if main:
-        finish(workdir, settings, jax.tree.map(np.asarray, state["meta"]), problem, params)
+        learned = meta.deployed(outer, jax.tree.map(np.asarray, state["meta"]), run.steps)
+        finish(workdir, settings, learned, problem, params)
     return True
 
 
@@ -116,7 +117,7 @@ def begin(settings: config.Config) -> meta.Meta:
     fit. Raises FileNotFoundError or InputError for what is no bundle or has another generator.
     """
     learned, found = meta.initial_meta(settings), bundles.load_bundle(settings.start)
-    if found.config.generator.arch != settings.generator.arch:
+    if generator.parse(found.config.generator.arch) != generator.parse(settings.generator.arch):
         raise InputError(
             f"`start`: expected a bundle of {settings.generator.arch}, got {found.config.generator.arch} "
             f"in {settings.start}; set `generator.arch` to that"
@@ -125,7 +126,9 @@ def begin(settings: config.Config) -> meta.Meta:
     learned["fast"], learned["slow"] = generator.split(params, settings.inner.scope)
     for part in learned.keys() & {"encoder", "log_lr"}:
         theirs = found.meta.get(part, {})
-        fits = [path for path, x in learned[part].items() if path in theirs and theirs[path].shape == x.shape]
+        fits = {path for path, x in learned[part].items() if path in theirs and theirs[path].shape == x.shape}
+        if part == "encoder" and not fits >= {"hidden/kernel", "hidden/bias"}:
+            fits = set()  # a last layer that was trained on other hidden units is worse than one of zeros
         learned[part] |= {path: theirs[path] for path in fits}
     return jax.tree.map(jax.numpy.asarray, learned)
 

@@ -118,7 +118,13 @@ def test_steering(tmp_path, monkeypatch):
     """1 for the same network in any order and scale; for another, the angle taken by hand at the start."""
     monkeypatch.setattr(agreement, "_STEERED", 2)
     settings = config.from_dict(
-        {"generator": {"arch": "s4,p4-3,skip"}, "inner": {"steps": 1}, "data": vars(DATA), "vgg": "random"}
+        {
+            "generator": {"arch": "s4,p4-3,skip"},
+            "inner": {"steps": 1},
+            "data": vars(DATA),
+            "vgg": "random",
+            "loss": {"grid": 3.0, "tv": 1.0},  # which no network knows of
+        }
     )
     learned = meta.initial_meta(settings)
     bundles.save_bundle(tmp_path / "b", bundles.Bundle(settings, learned, 1e-3))

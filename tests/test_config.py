@@ -66,6 +66,12 @@ def test_all_config_files_are_there_and_differ():
     assert len({config.to_json(config.from_dict(load(f).get_config().to_dict())) for f in FILES}) == len(FILES)
 
 
+def test_metastyles_inner_step_is_plain_sgd():
+    (file,) = [f for f in FILES if f.stem == "metastyle_paper"]
+    inner = config.from_dict(load(file).get_config().to_dict()).inner
+    assert (inner.steps, inner.normalize, inner.lrs, inner.first_order) == (1, False, "fixed", False)
+
+
 def test_json_holds_every_field():
     values = json.loads(config.to_json(config.Config()))
     assert values == dataclasses.asdict(config.Config())

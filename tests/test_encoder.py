@@ -1,5 +1,7 @@
 """The warm start: what it reads, what it changes, that it begins at nothing and learns."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -107,24 +109,27 @@ def network_settings(code=LENGTH):
 
 def test_zero_steps_depend_on_the_style(tmp_path):
     vgg.save(tmp_path / "vgg.safetensors", vgg.tensors(PARAMS), vgg.TORCHVISION)
-    start = bundles.Bundle(network_settings(), with_weights(network_settings()), 1e-3)
+    settings = dataclasses.replace(network_settings(), vgg=str(tmp_path / "vgg.safetensors"))
+    start = bundles.Bundle(settings, with_weights(settings), 1e-3)
+    moved = dataclasses.replace(start, config=dataclasses.replace(settings, vgg="gone.safetensors"))
     styles = [
-        stylizer.Stylizer(start).adapt(uniform(32, 32, 3, seed=i), steps=0, weights=tmp_path / "vgg.safetensors")
-        for i in (1, 1, 2)
+        stylizer.Stylizer(bundle).adapt(uniform(32, 32, 3, seed=i), steps=0, weights=weights)
+        for i, bundle, weights in ((1, start, None), (1, start, "slim"), (1, moved, settings.vgg), (2, start, None))
     ]
-    a, same, other = (style.file.fast for style in styles)
-    jax.tree.map(np.testing.assert_array_equal, a, same)
+    a, *same, other = (style.file.fast for style in styles)
+    for one in same:
+        jax.tree.map(np.testing.assert_array_equal, a, one)
     assert toy.relative_error(a, other) > 1e-3
 
 
 def test_another_loss_network_is_refused():
-    settings = network_settings(code=480)
+    settings = dataclasses.replace(network_settings(code=480), vgg="random")
     start = bundles.Bundle(settings, meta.initial_meta(settings), 1e-3)
     message = r"`vgg`: expected the loss network .* codes have 480 numbers .*, got one whose codes have 36"
     with pytest.raises(InputError, match=message):
         methods.bundle("ours", methods.Start(start), PARAMS, (0,))
     with pytest.raises(InputError, match="`vgg`: expected the loss network that the encoder is for"):
-        stylizer.Stylizer(start).adapt(uniform(32, 32, 3), steps=0, weights="random")
+        stylizer.Stylizer(start).adapt(uniform(32, 32, 3), steps=0, weights="slim")
 
 
 def test_it_reads_by_its_own_network_whatever_the_bundle_learns_with():

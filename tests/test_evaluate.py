@@ -278,6 +278,9 @@ def test_checkpoints_are_followed_and_kept(tmp_path):
     names = [m["name"] for m in found["methods"]]
     assert names == ["photograph", "step_0000002", "step_0000004"], "the run has deleted step 2, the evaluation has not"
     assert line(found, "step_0000002", 0)["J"] != line(found, "step_0000004", 0)["J"]
+    told = {m["name"]: (m["note"].split(" (")[0], m["pictures_seen"]) for m in found["methods"]}
+    assert told["step_0000002"] == ("2 meta-training steps", 2 * 8 * 2)  # 8 tasks of 2 photographs
+    assert told["step_0000004"] == ("4 meta-training steps", 4 * 8 * 2)
     with pytest.raises(FileNotFoundError, match="`checkpoints`: expected the folder `checkpoints` of a run"):
         evaluate.follow(judged, tmp_path / "nobody", out)
 
@@ -301,6 +304,58 @@ def test_johnson_goes_on_as_if_it_had_not_been_stopped(tmp_path):
     (tmp_path / "parts").write_bytes(b"no safetensors")
     with pytest.raises(InputError, match="`state_file`: .* is damaged"):
         next(johnson.train(settings, style, params, tmp_path / "parts", looks))
+
+
+def test_johnson_shows_every_pair_again_and_trains_anew_for_another_judge(tmp_path, monkeypatch):
+    """Also where pairs share a style, and where what was shown is asked for again."""
+    pair, train = Pairs("procedural", "procedural", 1, 32)[0], johnson.train
+    other, trained = pair._replace(content=pair.content[::-1]), []
+    monkeypatch.setattr(johnson, "train", lambda *given: trained.append(given[4]) or train(*given))
+    settings = johnson.settings("procedural", size=32, steps=12, arch=toy.ARCH)
+    first, second = (methods.johnson(settings, vgg.random_params(seed), tmp_path, 2) for seed in (0, 1))
+    shown = {name: list(method.views(given)) for name, method, given in (
+        ("one", first, pair), ("other", first, other), ("again", first, pair), ("judged", second, pair)
+    )}  # fmt: skip
+    assert {name: [view.steps for view in views] for name, views in shown.items()} == dict.fromkeys(shown, [0, 10, 12])
+    assert trained == [{0, 10, 12}] * 3
+    for one, again in zip(shown["one"], shown["again"], strict=True):
+        np.testing.assert_array_equal(one.picture, again.picture)
+        assert (one.adapt_s, one.stylize_ms) == (again.adapt_s, again.stylize_ms)
+    for name in ("other", "judged"):
+        assert (shown[name][2].picture != shown["one"][2].picture).any()
+    (kept,) = [
+        file for file in tmp_path.glob("*_10.npz") if np.array_equal(np.load(file)["picture"], shown["one"][1].picture)
+    ]
+    kept.unlink()
+    with pytest.raises(InputError, match="`out`: .* is past step 10, whose picture is gone; delete it to start again"):
+        list(first.views(pair))
+
+
+def test_few_pairs_are_evenly_spread_and_of_different_styles():
+    class Shared:
+        style = staticmethod(lambda index: index % 10)
+
+    chosen = lambda count, left: evaluate._pairs_of(Method("x", "", "", 0, None, pairs=count), left, Shared)
+    assert chosen(None, list(range(40))) == list(range(40))
+    assert chosen(3, list(range(40))) == [0, 13, 26]
+    assert chosen(4, list(range(40))) == [0, 11, 22, 33], "0, 10, 20 and 30 have one style"
+    assert chosen(3, [0, 10, 20, 30]) == [0, 10, 20], "there is no other"
+
+
+def test_learning_is_not_taken_for_compiling(start):
+    compiled, pair = [], Pairs("procedural", "procedural", 1, 32)[0]
+    note = lambda event, _, **__: compiled.append(event) if event.endswith("backend_compile_duration") else None
+    net = dataclasses.replace(start.config, generator=config.Generator("c3s1-5,c3s1-3"))  # of no other test
+    bundle = dataclasses.replace(start, config=net, meta=meta.initial_meta(net))
+    ours = methods.bundle("ours", Start(bundle), vgg.random_params(), (0, 1, 3))
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        ours.warm_up(pair)
+        before = len(compiled)
+        assert [view.steps for view in ours.views(pair)] == [0, 1, 3]
+    finally:
+        jax.monitoring.clear_event_listeners()
+    assert len(compiled) == before > 0
 
 
 def rows_of(method, table):
@@ -391,6 +446,16 @@ def test_command_line_mistakes(start, tmp_path):
     assert both["ours"].bundle.pictures_seen == start.pictures_seen > 0, "its training is what it was"
     with pytest.raises(InputError, match="`bundle`: expected different names, got ours twice"):
         evaluate.load([f"ours={tmp_path}/b", f"ours={tmp_path}/b"])
+    for names in (["lite"], ["photograph"], ["a_1", "a/1"]):
+        with pytest.raises(InputError, match=f"`bundle`: expected another name than {names[0]}, got {names[-1]}; pass"):
+            evaluate.run(protocol(), dict.fromkeys(names, Start(start)), tmp_path / "none")
+    for changes, message in (
+        ({"inception": "x"}, "`inception`: expected --lpips as well"),
+        ({"inception": "x", "lpips": "y"}, "`size`: expected at least 75 px for ArtFID, got 32"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluate.run(protocol(**changes), {}, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
     with pytest.raises(InputError, match="`adam_all`: expected the name of a bundle, ours, got yours"):
         evaluate.load([f"ours={tmp_path}/b"], ["yours"])
     with pytest.raises(InputError, match="`learn_with`: expected the name of a bundle, ours, got yours"):

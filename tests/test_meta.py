@@ -149,6 +149,21 @@ def test_deployment_runs_exactly_what_was_meta_trained_then_adam():
     assert adapt.adapt(problem.loss, params, support, fixed, steps=0, **arguments) == (params["fast"], [])
 
 
+def test_rates_are_deployed_as_they_had_decayed():
+    settings = toy.settings(inner={"support": 2}, outer={"decay": "inverse"})
+    params, task, problem = jax.tree.map(np.asarray, meta.initial_meta(settings)), one_task(), toy.problem()
+    prepared = problem.prepare(task, toy.VGG)
+    fixed, scale = (prepared.target, toy.VGG), meta.lr_scale(settings.outer, 40_000)
+    assert scale == 0.5
+    trained = adapt.inner_loop(problem.loss, params, prepared.support, fixed, settings.inner, lr_scale=scale)
+    support = {"images": prepared.support["images"].reshape(-1, toy.SIZE, toy.SIZE, 3)}
+    deployed = meta.deployed(settings.outer, params, 40_000)
+    fast, _ = adapt.adapt(problem.loss, deployed, support, fixed, steps=3, inner=settings.inner, adam_lr=0.0)
+    assert toy.relative_error(fast, trained.fast) < 1e-6 < toy.relative_error(fast, params["fast"])
+    same = meta.deployed(toy.settings().outer, params, 40_000)
+    assert jax.tree.all(jax.tree.map(np.array_equal, same, params))
+
+
 def test_normalised_steps_have_the_size_of_their_rate_whatever_the_loss_is_scaled_by():
     gradient = {"a": jnp.array([3.0, -4.0]), "b": jnp.array([0.0])}
     fast, log_lr = jax.tree.map(jnp.zeros_like, gradient), {"a": jnp.log(0.1), "b": jnp.log(0.1)}

@@ -42,6 +42,7 @@ def test_few_photographs_are_all_learned_on_but_the_judged_one(folders):
 def test_the_product_holds_every_photograph_in_every_style(folders):
     pairs = Pairs(*folders, 60, 32, product=True)
     assert len({(pair.content_name, pair.style_name) for pair in pairs}) == len(pairs) == 60
+    assert [pairs.style(i) for i in range(4)] == [0, 1, 2, 0]
 
 
 def test_what_is_left_out_is_neither_judged_nor_learned_on(folders):

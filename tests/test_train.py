@@ -341,6 +341,23 @@ def test_a_run_starts_from_a_bundle(copied, tmp_path, quick):
     assert_equal(ours["log_lr"], drawn | theirs["log_lr"])
 
 
+def test_a_start_gives_its_encoder_whole_or_not_its_last_layer(copied, tmp_path):
+    theirs = bundles.load_bundle(copied / "bundle")
+
+    def begun(**changes):
+        wanted = dataclasses.replace(toy_settings(), encoder=config.Encoder(**{"hidden": 4, "code": 3} | changes))
+        drawn = meta.initial_meta(wanted)["encoder"]
+        return drawn, train.begin(dataclasses.replace(wanted, start=str(tmp_path / "start")))["encoder"]
+
+    settings = dataclasses.replace(theirs.config, encoder=config.Encoder(hidden=4, code=3))
+    trained = {path: np.float32(x) + 1 for path, x in meta.initial_meta(settings)["encoder"].items()}
+    start = dataclasses.replace(theirs, config=settings, meta=theirs.meta | {"encoder": trained})
+    bundles.save_bundle(tmp_path / "start", start)
+    for changes, taken in (({}, trained.keys()), ({"code": 5}, set()), ({"hidden": 6}, set())):
+        drawn, found = begun(**changes)
+        assert_equal(found, drawn | {path: trained[path] for path in taken})
+
+
 def test_a_start_with_another_generator_is_refused(copied, tmp_path):
     settings = dataclasses.replace(
         toy_settings(), generator=config.Generator("c3s1-8,c3s1-3"), start=str(copied / "bundle")
