@@ -150,6 +150,8 @@ def many(contents: Sequence[str], looks: Sequence[Look], folder: str, knobs: Kno
                         made += 1
                         tqdm.write(f"wrote {target}", file=sys.stdout)
                     shown.update()
+            except BrokenPipeError:  # nobody reads what is told
+                raise
             except (InputError, OSError) as error:  # such as a name that is too long
                 tqdm.write(f"skipped {content}: {one_line(error)}", file=sys.stderr)
                 bad += 1
@@ -163,7 +165,7 @@ def many(contents: Sequence[str], looks: Sequence[Look], folder: str, knobs: Kno
 def _not_made(contents: Sequence[str], folder: str) -> list[str]:
     """Those that are no pictures of `many` in `folder`, by their names."""
     there = os.path.realpath(folder)
-    made = [x for x in contents if _MADE in Path(x).stem and os.path.realpath(Path(x).parent) == there]
+    made = {x for x in contents if _MADE in Path(x).stem and os.path.realpath(Path(x).parent) == there}
     if len(made) == len(contents):
         raise InputError(f"`content`: expected photographs, got only what is named as stylised ones in {folder!r}")
     if made:

@@ -44,10 +44,7 @@ def _adapt_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_float("until", 0.0, "end once 10 steps gain less than this share: 0.01", flag_values=values)
     flags.DEFINE_string("preview", None, "photograph to watch: an animation of it over the steps", flag_values=values)
     flags.DEFINE_string(
-        "preview_out",
-        None,
-        "animation to write, .webp or .gif; by default beside --out",
-        flag_values=values,
+        "preview_out", None, "animation to write, .webp or .gif; by default beside --out", flag_values=values
     )
     _max_pixels_flag(values)
 

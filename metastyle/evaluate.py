@@ -240,7 +240,9 @@ def _pairs_of(method: Method, left: list[int], pairs: Pairs) -> list[int]:
 
     Where one's style is taken already, it is the next one with another, as long as there is one.
     """
-    count, chosen = min(method.pairs or len(left), len(left)), []
+    count, chosen = method.pairs or len(left), []
+    if count >= len(left):
+        return left
     for k in range(count):
         at = k * len(left) // count
         rest = [i for i in left[at:] + left[:at] if i not in chosen]
