@@ -13,7 +13,7 @@ from test_cli import adapt, folder, no_compile_cache, pixels, refused, run, styl
 from test_style import made, picture, start  # noqa: F401
 
 import metastyle
-from metastyle import cli, images
+from metastyle import cli, images, onnx_export
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +142,15 @@ def test_strength_color_and_metadata(run):  # noqa: F811
     assert f"metastyle {metastyle.__version__}\n" in told
     assert f"style {style.file.sha256[:12]}, strength 0.5, color content\n" in told
     assert run("info", "--picture=photo.png") == "photo.png does not say how it was made\n"
+
+
+def test_the_backend_is_the_one_that_is_asked_for(run, monkeypatch):  # noqa: F811
+    pytest.importorskip("onnxruntime")
+    session, seen = onnx_export.session, []
+    monkeypatch.setattr(onnx_export, "session", lambda model: seen.append(1) or session(model))
+    for backend, count in (("jax", 0), ("onnx", 1)):
+        run(*stylize(style_file="a.safetensors", backend=backend))
+        assert len(seen) == count
 
 
 def test_weights_blend(run, capsys):  # noqa: F811

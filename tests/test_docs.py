@@ -24,6 +24,7 @@ def lines(page):
 
 
 COMMANDS = [line for line in lines(DOCS / "control.md") if "metastyle " in line]
+COMMANDS += [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("metastyle ")]
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -31,8 +32,29 @@ def test_commands_of_the_page_are_accepted(line):
     words = shlex.split(line.partition("metastyle ")[2].partition(" > ")[0])
     command, values = cli.COMMANDS[words[0]], flags.FlagValues()
     command.define(values)
-    assert values(words) == words[:1]
+    names = values(words)[1:]
+    assert not names or command.takes_names
     assert all(values[name].value for name in command.needs)
+
+
+def flags_of(main):
+    text = (ROOT / "experiments" / f"{main}.py").read_text()
+    found = set(re.findall(r'DEFINE_\w+\(\s*f?"([\w{}]+)"', text)) | ({"config"} if "config_flag()" in text else set())
+    return found | ({f"{x}_weight" for x in ("content", "style", "tv")} if "{name}_weight" in found else set())
+
+
+def test_every_documented_experiment_has_the_flags_that_are_used():
+    sources = (path for folder in ("experiments", "configs") for path in (ROOT / folder).iterdir())
+    pages = [ROOT / "README.md", *DOCS.glob("*.md"), *(path for path in sources if path.suffix in (".md", ".py"))]
+    found = [
+        (page.name, *match)
+        for page in pages
+        for match in re.findall(r"python -m experiments\.(\w+)([^`\n]*)", page.read_text().replace("\\\n", " "))
+    ]
+    assert len(found) > 60
+    for page, main, rest in found:
+        used = set(re.findall(r"(?<!\S)--(?:no)?(\w+)", rest))
+        assert used <= flags_of(main), f"{page}: {main}{rest}"
 
 
 def test_every_knob_of_the_page_has_its_picture():

@@ -120,6 +120,11 @@ def test_zero_steps_depend_on_the_style(tmp_path):
     for one in same:
         jax.tree.map(np.testing.assert_array_equal, a, one)
     assert toy.relative_error(a, other) > 1e-3
+    paintings = [uniform(32, 32, 3, seed=i) for i in (1, 2)]
+    code = np.mean([encoder.code(PARAMS, x[None]) for x in paintings], 0)
+    both = stylizer.Stylizer(start).adapt(paintings, steps=0).file.fast
+    for path, x in encoder.start(start.meta, code)["fast"].items():
+        np.testing.assert_allclose(both[path], x, rtol=2e-3, atol=1e-3)  # half precision
 
 
 def test_another_loss_network_is_refused():

@@ -27,7 +27,7 @@ def end(process):
     return process.returncode, out, err
 
 
-def test_meta_train_is_stopped_continued_completed_and_then_does_nothing(tmp_path):
+def test_meta_train_is_stopped_continued_and_completed(tmp_path):
     workdir = tmp_path / "runs" / "tiny"
     process = start(workdir, "--config.run.steps=100000")
     for line in process.stdout:
@@ -47,6 +47,21 @@ def test_meta_train_is_stopped_continued_completed_and_then_does_nothing(tmp_pat
     steps = [int(line.split(",")[0]) for line in (workdir / "metrics.csv").read_text().splitlines()[1:]]
     assert steps == list(range(1, done + 3))
 
-    status, out, err = end(start(workdir, short))
-    assert (status, err) == (0, "")
-    assert out == f"{workdir} is complete after {done + 2} steps; raise run.steps to continue it\n"
+
+def test_every_flag_of_the_evaluation_goes_where_it_belongs():
+    code = (
+        "from experiments import evaluate as main; from metastyle import evaluate\n"
+        "evaluate.load = lambda *given: print(*given) or {}\n"
+        "evaluate.run = lambda s, starts, out, part: print(out, part, s.pairs, s.size, s.steps, s.methods, s.vgg,"
+        " s.baseline_pairs, s.lpips, s.inception)\n"
+        "main.run(main.main)"
+    )
+    line = (
+        "--bundle=x=y --adam_all=a --learn_with=b=c --dtype=d=e --judged=f --backend=g=h --out=o --part=1/3 --vgg=slim "
+        "--contents=procedural --styles=procedural --pairs=7 --size=64 --steps=3,0 --methods=style --baseline_pairs=2 "
+        "--lpips=l --inception=i"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *line.split()], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [
+        "['x=y'] ['a'] ['b=c'] ['d=e'] ['f'] ['g=h']", "o (1, 3) 7 64 (0, 3) ('style',) slim 2 l i"
+    ], done.stderr  # fmt: skip

@@ -71,7 +71,9 @@ def md5(server):
 
 
 def fetch_from(server, fault, **changes):
-    arguments = {"url": f"{server.address}/{fault}/vgg.h5", "checksum": md5(server), "timeout": 0.5, "progress": False}
+    timeout = 0.5 if fault in ("silent", "stuck") else 30
+    arguments = {"url": f"{server.address}/{fault}/vgg.h5", "checksum": md5(server), "timeout": timeout}
+    arguments["progress"] = False
     return fetch(**arguments | changes)
 
 

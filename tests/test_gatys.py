@@ -281,7 +281,10 @@ def test_stopped_and_continued_is_uninterrupted(files, settings, monkeypatch, ca
         assert not gatys_run.stylize_file(**files)
     assert "stopped after iteration 3 of 6; the same line continues" in capsys.readouterr().out
     assert names(files) == ["out.png.state", "out_0002.png"]
+    step, done = gatys.step, []
+    monkeypatch.setattr(gatys, "step", lambda *given: done.append(given[2].iteration) or step(*given))
     assert gatys_run.stylize_file(**files)
+    assert done == [3, 4, 5]
     assert {path.name: path.read_bytes() for path in files["out"].parent.iterdir()} == whole
 
 

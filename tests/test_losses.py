@@ -194,6 +194,16 @@ def test_the_loss_is_numpy_s(loss, network):
     assert relative_error(ours.total, 2 * ours.content + loss.style * ours.style + 0.3 * tv + 0.2 * grid) < 1e-6
 
 
+def test_the_style_loss_of_means_and_deviations_is_numpy_s():
+    out, style = pictures(1), pictures(1, 2)
+    expected = []
+    for both in zip(*(vgg.features(PARAMS, x).values() for x in (out, style)), strict=True):
+        wide = [np.asarray(x, np.float64) for x in both]
+        a, b = (np.concatenate([x.mean((0, 1, 2)), x.std((0, 1, 2))]) for x in wide)
+        expected.append(np.square(a - b).sum() / np.square(b).sum())
+    assert relative_error(parts(out, out, style, MEAN_STD).style[0], np.mean(expected)) < 1e-3
+
+
 @partial(jax.jit, static_argnums=4)
 def value_and_gradient(outputs, params, content, target, loss):
     return jax.value_and_grad(lambda x: losses.perceptual(params, x, content, target, loss).total.sum())(outputs)

@@ -1,13 +1,14 @@
 """N devices = 1 device, for both ways of spreading the outer step."""
 
 import functools
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 import toy
 
-from metastyle import meta, train
+from metastyle import adapt, meta, peers, train
 from metastyle.errors import InputError
 from metastyle.mesh import Parallel, traffic
 
@@ -28,8 +29,9 @@ def moved(before, after):
     return jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), before["meta"], after["meta"])
 
 
-@pytest.mark.parametrize("mode", ["shard_map", "pmap"])
-@pytest.mark.parametrize("count", [1, 2, 4, 8])
+@pytest.mark.parametrize(
+    ("mode", "count"), [("shard_map", 1), ("shard_map", 2), ("shard_map", 8), ("pmap", 2), ("pmap", 8)]
+)
 def test_n_devices_are_one_device(mode, count):
     metrics, gradient = single_device()
     parallel = Parallel(mode, 8, jax.devices()[:count])
@@ -39,6 +41,41 @@ def test_n_devices_are_one_device(mode, count):
     assert toy.relative_error(moved(before, after), gradient) < 1e-5
     for name in ("loss", "query", "support_first", "gradient_norm"):
         np.testing.assert_allclose(spread[name], metrics[name], rtol=1e-5)
+
+
+def test_where_loops_are_loops_the_numbers_are_the_same(monkeypatch):
+    """On accelerators nothing is unrolled."""
+    metrics, gradient = single_device()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    xs = np.arange(12.0).reshape(3, 2, 2)
+    np.testing.assert_array_equal(adapt._map(lambda x: {"a": 2 * x}, xs)["a"], 2 * xs)
+    parallel, before = Parallel("shard_map", 8, jax.devices()[:2]), meta.initial_state(SETTINGS)
+    step = parallel.compile(functools.partial(meta.outer_step, toy.problem(), SETTINGS, False))
+    arguments = parallel.replicate(before), parallel.split(TASKS), parallel.replicate(toy.VGG)
+    assert "while" in step.lower(*arguments).as_text()
+    after, spread = step(*arguments)
+    assert toy.relative_error(moved(before, after), gradient) < 1e-5
+    np.testing.assert_allclose(spread["query"], metrics["query"], rtol=1e-5)
+
+
+def test_each_process_feeds_its_own_devices(monkeypatch):
+    parallel = object.__new__(Parallel)
+    parallel.devices = [SimpleNamespace(process_index=i // 2) for i in range(8)]
+    for process in range(4):
+        monkeypatch.setattr(jax, "process_index", lambda process=process: process)
+        assert parallel.local_indices(16) == [4 * process + j for j in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"), [({}, "JAX_NUM_PROCESSES"), ({"JAX_NUM_PROCESSES": "2"}, "JAX_PROCESS_ID")]
+)
+def test_a_process_that_is_told_half_is_refused(monkeypatch, given, missing):
+    for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"JAX_COORDINATOR_ADDRESS": "127.0.0.1:1"} | given).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=f"`{missing}`: expected a number beside JAX_COORDINATOR_ADDRESS"):
+        peers.join()
 
 
 def test_devices_talk_once_a_step_of_the_meta_gradient_and_the_metrics():

@@ -30,17 +30,22 @@ def loss_and_gradient(settings, params, task, dtype, first_order=False, step=0):
     return jax.jit(loss), jax.jit(jax.grad(loss))(params)
 
 
-@pytest.mark.parametrize("mode", ["forward_over_reverse", "plain"])
 @pytest.mark.parametrize(
     ("scope", "lrs", "multi_step", "hidden"),
     [("norm", "step", 0, 0), ("norm", "step", 10, 4), ("all", "step", 10, 0), ("all", "parameter", 0, 4)],
 )
-def test_meta_gradient_is_the_finite_difference(scope, lrs, multi_step, hidden, mode):
-    inner = {"scope": scope, "lrs": lrs, "gradient": mode, "remat": multi_step > 0}
-    settings = toy.settings(inner=inner, outer={"multi_step": multi_step}, hidden=hidden)
+def test_meta_gradient_is_the_finite_difference_in_both_modes(scope, lrs, multi_step, hidden):
+    """And forward over reverse is plain autodiff."""
+    inner = {"scope": scope, "lrs": lrs, "remat": multi_step > 0}
     with jax.enable_x64(True):
-        params, task = wide_meta(settings), one_task(np.float64)
-        loss, gradient = loss_and_gradient(settings, params, task, jnp.float64)
+        found = []
+        for mode in ("plain", "forward_over_reverse"):
+            outer = {"multi_step": multi_step}
+            settings = toy.settings(inner=inner | {"gradient": mode}, outer=outer, hidden=hidden)
+            params, task = wide_meta(settings), one_task(np.float64)
+            loss, gradient = loss_and_gradient(settings, params, task, jnp.float64)
+            found.append(gradient)
+        assert toy.relative_error(*found) < 1e-11
         rng, epsilon = np.random.default_rng(2), 1e-6
         for name in [name for name in params if params[name]]:
             direction = jax.tree.map(jnp.zeros_like, params)
@@ -49,16 +54,6 @@ def test_meta_gradient_is_the_finite_difference(scope, lrs, multi_step, hidden, 
             numeric = (loss(ahead) - loss(behind)) / (2 * epsilon)
             analytic = sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
             assert abs(numeric - analytic) <= 1e-6 * abs(numeric), name
-
-
-@pytest.mark.parametrize("scope", ["norm", "all"])
-def test_forward_over_reverse_is_plain_autodiff(scope):
-    with jax.enable_x64(True):
-        gradients = []
-        for mode in ("forward_over_reverse", "plain"):
-            settings = toy.settings(inner={"scope": scope, "gradient": mode})
-            gradients.append(loss_and_gradient(settings, wide_meta(settings), one_task(np.float64), jnp.float64)[1])
-        assert toy.relative_error(*gradients) < 1e-12
 
 
 def test_second_order_differs_from_first_order():
@@ -140,10 +135,14 @@ def test_deployment_runs_exactly_what_was_meta_trained_then_adam():
     fast, history = adapt.adapt(problem.loss, params, support, fixed, steps=3, **arguments)
     assert toy.relative_error(fast, trained.fast) < 1e-6
     np.testing.assert_allclose(history, trained.support, rtol=1e-5)
-    told = []
+    told, states = [], []
     longer, longer_history = adapt.adapt(
-        problem.loss, params, support, fixed, steps=8, on_step=told.append, **arguments
+        problem.loss, params, support, fixed, steps=8, on_step=told.append, on_state=states.append, **arguments
     )
+    for k in range(3, 8):  # round and round the support
+        batch = {"images": support["images"][np.arange(2 * k, 2 * k + 2) % 6]}
+        loss = problem.loss(states[k].fast, params["slow"], batch, *fixed)
+        assert longer_history[k] == pytest.approx(float(loss), rel=1e-4)
     assert longer_history[:3] == history and [s.step for s in told] == list(range(8))
     assert toy.relative_error(longer, fast) > 1e-3  # Adam went on from there
     assert adapt.adapt(problem.loss, params, support, fixed, steps=0, **arguments) == (params["fast"], [])
@@ -265,6 +264,19 @@ def test_meta_training_lowers_the_loss_after_adaptation():
         state, metrics = step(state, toy.tasks(4, seed=i))
         losses.append(float(metrics["query"]))
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_each_part_has_its_rate_after_clipping_and_both_decay():
+    outer = {"optimizer": "sgd", "lr": 0.5, "lrs_lr": 2.0, "decay": "inverse", "clip": 5.0}
+    tx, zero = meta.optimizer(toy.settings(outer=outer)), jnp.zeros(1)
+    params = {"fast": {"w": zero}, "slow": {}, "log_lr": {"w": zero}}
+    gradient = params | {"fast": {"w": zero + 6}, "log_lr": {"w": zero + 8}}  # norm 10: halved
+    state = tx.init(params)
+    later = jax.tree.map(lambda count: jnp.full_like(count, 40_000), state)
+    for at, scale in ((state, 1.0), (later, 0.5)):
+        moves, _ = tx.update(gradient, at, params)
+        assert float(moves["fast"]["w"][0]) == pytest.approx(-0.5 * 3 * scale)
+        assert float(moves["log_lr"]["w"][0]) == pytest.approx(-2.0 * 4 * scale)
 
 
 def test_the_schedule_warms_up_and_decays():

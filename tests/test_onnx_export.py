@@ -70,6 +70,8 @@ def test_the_command_writes_what_onnxruntime_runs(style_file, tmp_path, capsys):
             cli.main(["export", f"--style_file={style_file}", f"--out={out}", f"--precision={precision}"])
         assert capsys.readouterr().out == f"wrote {out}\n"
         onnx.checker.check_model(out)
+        kinds = {node.op_type for node in onnx.load(out).graph.node}
+        assert ("QuantizeLinear" in kinds) == (precision == "int8")
         session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
         (stylised,) = session.run(None, {"photograph": photograph})
         assert stylised.shape == photograph.shape and stylised.dtype == np.uint8

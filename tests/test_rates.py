@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy
@@ -60,3 +61,13 @@ def test_a_rate_that_makes_things_worse_at_first_is_not_chosen(learned, monkeypa
     assert rates.choose_adam_lr(start, settings, tasks, toy.VGG, toy.problem()) == 1e-3
     monkeypatch.setattr(rates, "ADAM_LRS", (3.0, 10.0))
     assert rates.choose_adam_lr(start, settings, tasks, toy.VGG, toy.problem()) == 3.0, "none is good: the smallest"
+
+
+def test_of_the_steady_rates_the_one_that_gets_lowest_is_chosen(monkeypatch):
+    """|w - 1|^2 from 0: ten steps of Adam move by about 8 rates; 30 overshoots in the first."""
+    loss = lambda fast, slow, batch, target, vgg: jnp.square(fast["w"] - 1).sum() + 0 * batch["images"].sum()
+    prepare = lambda task, vgg: adapt.Prepared(jnp.zeros(()), {"images": task["support"]}, {"images": task["query"]})
+    start = {"fast": {"w": jnp.zeros(1)}, "slow": {}, "log_lr": {"w": jnp.full((1, 1), np.log(1e-6), jnp.float32)}}
+    monkeypatch.setattr(rates, "ADAM_LRS", (1e-3, 1e-2, 30.0))
+    settings, problem = toy.settings(inner={"steps": 1}), adapt.Problem(prepare, loss)
+    assert rates.choose_adam_lr(start, settings, some_tasks(2, seed=0), toy.VGG, problem) == 1e-2
