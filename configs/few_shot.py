@@ -12,7 +12,7 @@ def get_config():
     return config_dict(
         run={"steps": 1200, "checkpoint_every": 100, "picture_every": 500},
         data={"size": 128, "zoom": 2.0, "procedural_styles": 0.05},
-        generator={"arch": "s4,c3s1-64,R64x5a,u32,p2-3,skip"},
+        generator={"arch": "compact_half"},
         inner={"steps": 5, "scope": "norm,adapter,out", "lr": 0.03, "first_order": True},
         loss={"grid": 0.2},
         encoder={"hidden": 168},

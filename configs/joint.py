@@ -10,7 +10,7 @@ def get_config():
     return config_dict(
         run={"steps": 3000, "checkpoint_every": 200, "picture_every": 1000},
         data={"size": 128, "zoom": 2.0, "procedural_styles": 0.05},
-        generator={"arch": "s4,c3s1-64,R64x5a,u32,p2-3,skip"},
+        generator={"arch": "compact_half"},
         inner={"steps": 0, "scope": "norm"},
         encoder={"hidden": 168},
         outer={"tasks": 4},
