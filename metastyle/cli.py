@@ -90,7 +90,7 @@ def _style_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "content_size",
         None,
-        "px of the photograph's shorter side, smaller for larger strokes; in a sheet by default twice a cell",
+        "px of the shorter side, smaller for larger strokes; of a sheet's: twice a cell",
         flag_values=values,
     )
     _max_pixels_flag(values)
