@@ -26,7 +26,7 @@ from safetensors.numpy import save
 from metastyle import encoder, generator, vgg
 from metastyle.config import DEFAULT_BUNDLE, Config, from_dict
 from metastyle.errors import InputError, one_line
-from metastyle.images import atomic
+from metastyle.images import atomic, write
 from metastyle.meta import initial_meta
 from metastyle.paths import ASSETS
 from metastyle.tensors import read
@@ -195,11 +195,7 @@ def save_style(path: str | os.PathLike, style: StyleFile) -> None:
         facts["config"] = dataclasses.asdict(style.config)
     metadata = {"format_version": str(FORMAT_VERSION), "kind": _KIND}
     metadata |= {name: json.dumps(value) for name, value in facts.items()}
-    try:
-        with atomic(path) as temporary:
-            temporary.write_bytes(save({path: _compact(x) for path, x in tensors.items()}, metadata))
-    except OSError as error:
-        raise InputError(f"`out`: cannot write {path} ({error.strerror or error}); the disk may be full") from error
+    write(path, save({name: _compact(x) for name, x in tensors.items()}, metadata))
 
 
 def _compact(x: np.ndarray) -> np.ndarray:

@@ -423,6 +423,6 @@ def _keep(folder: Path, starts: Path) -> None:
             except InputError:
                 print(f"skipped step {step}: its run has deleted it meanwhile, or it is damaged", flush=True)
                 continue
-            learned = meta.deployed(settings.outer, jax.tree.map(np.asarray, state["meta"]), step)
+            learned = meta.deployed(settings.outer, state)
             until_then = dataclasses.replace(settings, run=dataclasses.replace(settings.run, steps=step))
             bundles.save_bundle(target, bundles.Bundle(until_then, learned, _UNTUNED_ADAM_LR, seen_before))

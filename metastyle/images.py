@@ -513,6 +513,15 @@ def check_output(path: str | os.PathLike, *, suffixes: Collection[str] = IMAGE_S
         raise InputError(f"`{name}`: cannot write in the folder {folder!r}; choose another or change its permissions")
 
 
+def write(path: str | os.PathLike, data: bytes) -> None:
+    """Writes the file of `--out` whole or not at all. Raises InputError, in one line, where it can't be written."""
+    try:
+        with atomic(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        raise InputError(f"`out`: cannot write {path} ({error.strerror or error}); the disk may be full") from error
+
+
 @contextlib.contextmanager
 def atomic(path: str | os.PathLike) -> Iterator[Path]:
     """`with atomic(path) as temporary:` moves what the block wrote to `temporary` onto `path`, all at once.

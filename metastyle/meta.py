@@ -126,10 +126,11 @@ def lr_scale(outer: config.Outer, step: jax.Array) -> jax.Array | float:
     return 1 / (1 + _INVERSE_DECAY * step) if outer.decay == "inverse" else 1.0
 
 
-def deployed(outer: config.Outer, meta: Meta, step: int) -> Meta:
-    """`meta`, numpy arrays, as it is deployed after `step` outer steps: with the rates by which it learned then."""
-    shift = np.float32(np.log(lr_scale(outer, step)))
-    return meta | {"log_lr": {path: x + shift for path, x in meta["log_lr"].items()}}
+def deployed(outer: config.Outer, state: State) -> Meta:
+    """The meta-parameters of a state as they are deployed, numpy arrays: with the rates by which it learns by then."""
+    learned = jax.tree.map(np.asarray, state["meta"])
+    shift = np.float32(np.log(lr_scale(outer, int(state["step"]))))
+    return learned | {"log_lr": {path: x + shift for path, x in learned["log_lr"].items()}}
 
 
 def meta_gradient(

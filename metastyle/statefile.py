@@ -32,11 +32,7 @@ def digest(*arrays: np.ndarray) -> str:
 
 def write(path: Path, identity: dict[str, Any], tensors: Tensors) -> None:
     """Writes the file whole or not at all; `identity`: what tells this work from others, by the names of the flags."""
-    try:
-        with images.atomic(path) as temporary:
-            temporary.write_bytes(to_bytes(tensors, {"run": json.dumps(identity)}))
-    except OSError as error:
-        raise InputError(f"`out`: cannot write {path} ({error.strerror or error}); the disk may be full") from error
+    images.write(path, to_bytes(tensors, {"run": json.dumps(identity)}))
 
 
 def read(path: Path, identity: dict[str, Any], build: Callable[[Tensors], Any]) -> Any:

@@ -178,12 +178,7 @@ class Style:
     def export(self, out: str | os.PathLike, *, int8: bool = False) -> None:
         """Writes the style as an ONNX file: input `photograph`, output `stylised`, both uint8 [N, height, width, 3]."""
         images.check_output(out, suffixes={".onnx"}, name="out")
-        contents = self.onnx(int8=int8).SerializeToString()
-        try:
-            with images.atomic(out) as temporary:
-                temporary.write_bytes(contents)
-        except OSError as error:
-            raise InputError(f"`out`: cannot write {out} ({error.strerror or error}); the disk may be full") from error
+        images.write(out, self.onnx(int8=int8).SerializeToString())
 
     def save(self, path: str | os.PathLike, *, self_contained: bool = False) -> None:
         """Writes the style file: the fast parameters, or with `self_contained` all that `stylize` needs."""

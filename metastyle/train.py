@@ -88,7 +88,7 @@ def train(
                 if saving:
                     saved.save(done, parallel.for_checkpoint(state), settings)
                 if main and (done == run.steps or done % run.picture_every == 0):
-                    learned = meta.deployed(outer, jax.tree.map(np.asarray, state["meta"]), done)
+                    learned = meta.deployed(outer, state)
                     log.picture(pictures(settings, learned, val, problem, params), done)
                 if stopping:
                     break
@@ -98,8 +98,7 @@ def train(
             print(f"stopped after step {int(state['step'])} of {run.steps}; the same line continues", flush=True)
         return False
     if main:
-        learned = meta.deployed(outer, jax.tree.map(np.asarray, state["meta"]), run.steps)
-        finish(workdir, settings, learned, problem, params)
+        finish(workdir, settings, meta.deployed(outer, state), problem, params)
     return True
 
 

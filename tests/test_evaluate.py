@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import test_train as toy_train
 import toy
 from safetensors import safe_open
 
@@ -368,11 +369,10 @@ def test_few_pairs_are_evenly_spread_and_of_different_styles():
 
 def test_learning_is_not_taken_for_compiling(start):
     compiled, pair = [], Pairs("procedural", "procedural", 1, 32)[0]
-    note = lambda event, _, **__: compiled.append(event) if event.endswith("backend_compile_duration") else None
     net = dataclasses.replace(start.config, generator=config.Generator("c3s1-5,c3s1-3"))  # of no other test
     bundle = dataclasses.replace(start, config=net, meta=meta.initial_meta(net))
     ours = methods.bundle("ours", Start(bundle), vgg.random_params(), (0, 1, 3))
-    jax.monitoring.register_event_duration_secs_listener(note)
+    jax.monitoring.register_event_duration_secs_listener(toy_train.compiled_into(compiled))
     try:
         ours.warm_up(pair)
         before = len(compiled)

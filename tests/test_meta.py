@@ -156,10 +156,11 @@ def test_rates_are_deployed_as_they_had_decayed():
     assert scale == 0.5
     trained = adapt.inner_loop(problem.loss, params, prepared.support, fixed, settings.inner, lr_scale=scale)
     support = {"images": prepared.support["images"].reshape(-1, toy.SIZE, toy.SIZE, 3)}
-    deployed = meta.deployed(settings.outer, params, 40_000)
+    state = {"step": np.int32(40_000), "meta": params}
+    deployed = meta.deployed(settings.outer, state)
     fast, _ = adapt.adapt(problem.loss, deployed, support, fixed, steps=3, inner=settings.inner, adam_lr=0.0)
     assert toy.relative_error(fast, trained.fast) < 1e-6 < toy.relative_error(fast, params["fast"])
-    same = meta.deployed(toy.settings().outer, params, 40_000)
+    same = meta.deployed(toy.settings().outer, state)
     assert jax.tree.all(jax.tree.map(np.array_equal, same, params))
 
 
