@@ -115,4 +115,4 @@ def export(slim: vgg.Params, path: str | os.PathLike) -> None:
     """Writes the slim network as vgg.load reads it, in float16."""
     tensors = {key: x.astype(np.float16) for key, x in vgg.tensors(slim).items()}
     convention = {k: np.asarray(x).tolist() for k, x in slim["input"].items()}
-    vgg.save(path, tensors, convention | {"channels": "rgb"})
+    vgg.save(path, tensors, convention | {"channels": "rgb"}, name="workdir")

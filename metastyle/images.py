@@ -332,12 +332,7 @@ def save(
     check_output(path, name=name)
     options = {"alpha": alpha, "quality": quality, "metadata": metadata}
     what = repr(os.fspath(path))
-    data = _encoded(image, Path(path).suffix, **options, name=name, what=what)
-    try:
-        with atomic(path) as temporary:
-            temporary.write_bytes(data)
-    except OSError as error:
-        raise InputError(f"`{name}`: cannot write {what} ({_line(error)}); the disk may be full") from error
+    write(path, _encoded(image, Path(path).suffix, **options, name=name, what=what), name=name)
 
 
 def encode(
@@ -513,13 +508,14 @@ def check_output(path: str | os.PathLike, *, suffixes: Collection[str] = IMAGE_S
         raise InputError(f"`{name}`: cannot write in the folder {folder!r}; choose another or change its permissions")
 
 
-def write(path: str | os.PathLike, data: bytes) -> None:
-    """Writes the file of `--out` whole or not at all. Raises InputError, in one line, where it can't be written."""
+def write(path: str | os.PathLike, data: bytes, *, name: str = "out") -> None:
+    """Writes the file that the argument `name` asks for, whole or not at all; InputError where it can't be written."""
     try:
         with atomic(path) as temporary:
             temporary.write_bytes(data)
     except OSError as error:
-        raise InputError(f"`out`: cannot write {path} ({error.strerror or error}); the disk may be full") from error
+        what = repr(os.fspath(path))
+        raise InputError(f"`{name}`: cannot write {what} ({_line(error)}); the disk may be full") from error
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from metastyle import generator, images
-from metastyle.errors import InputError, one_line
+from metastyle.errors import InputError
 
 SUFFIXES = frozenset({".gif", ".webp"})
 MOST = 60  # frames, unless asked otherwise
@@ -164,13 +165,9 @@ def write(
         drawn = [frame.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE) for frame in drawn]
     pace = min(max(_PLAYED // len(drawn), _FASTEST), _SLOWEST) // 10 * 10  # GIF counts in 10 ms
     options = {"save_all": True, "append_images": drawn[1:], "loop": 0, **_ENCODING[suffix]}
-    try:
-        with images.atomic(path) as temporary:
-            drawn[0].save(temporary, duration=[*[pace] * (len(drawn) - 1), _HELD], **options)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"`{name}`: cannot write {os.fspath(path)!r} ({one_line(error)}); the disk may be full"
-        ) from error
+    file = io.BytesIO()
+    drawn[0].save(file, suffix[1:], duration=[*[pace] * (len(drawn) - 1), _HELD], **options)
+    images.write(path, file.getvalue(), name=name)
 
 
 def _layout(height: int, width: int) -> tuple[tuple[int, int], ...]:

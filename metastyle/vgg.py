@@ -21,7 +21,7 @@ import safetensors.numpy
 from jax import lax
 
 from metastyle.errors import InputError
-from metastyle.images import atomic
+from metastyle.images import write
 from metastyle.paths import ASSETS, cache_dir, sample_data
 from metastyle.tensors import read as read_tensors
 
@@ -217,11 +217,10 @@ def check_tensors(tensors: dict[str, np.ndarray], source: object, name: str = "v
         fan_in = bias[0]
 
 
-def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], convention: dict) -> None:
-    """Writes the on-disk form, atomically. `convention`: `CAFFE`, `TORCHVISION` or a dict like them."""
+def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], convention: dict, *, name: str = "out") -> None:
+    """Writes the on-disk form, as `images.write` does. `convention`: `CAFFE`, `TORCHVISION` or a dict like them."""
     check_tensors(tensors, path)
     metadata = {k: json.dumps(convention[k]) for k in ("mean", "std")}
     metadata |= {"channels": convention["channels"], "format_version": str(FORMAT_VERSION)}
     contents = safetensors.numpy.save({key: np.ascontiguousarray(tensors[key]) for key in keys(tensors)}, metadata)
-    with atomic(path) as temporary:
-        temporary.write_bytes(contents)  # save_file would leave it readable to nobody else
+    write(path, contents, name=name)  # save_file would leave it readable to nobody else
