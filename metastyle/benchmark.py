@@ -1,5 +1,6 @@
 """What the package does and promises, measured on this machine: a section per subject, each returns plain numbers."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -281,20 +282,30 @@ def tiny() -> Numbers:
 
 
 def adaptation() -> Numbers:
-    """`metastyle adapt`, 10 steps, `compact`, one 256 px photograph per step, with a cold and a warm compile cache."""
-    from metastyle import bundles, config, meta, paths
+    """10 steps from the start in the package at its own size and at 256 px, the style and its support in the package.
 
+    The command, all included, with a cold and a warm compile cache; and the call from Python once it is compiled.
+    """
+    from metastyle import bundles, config, paths, stylizer, timing
+
+    start = bundles.load_bundle(config.DEFAULT_BUNDLE)
+    style, out, calls = paths.demo_pictures("styles")[0], {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        settings = config.from_dict({"data": {"size": 256}, "inner": {"steps": 5}})
-        start = {
-            part: {k: np.asarray(v) for k, v in flat.items()} for part, flat in meta.initial_meta(settings).items()
-        }
-        bundles.save_bundle(f"{folder}/bundle", bundles.Bundle(settings, start, 1e-2))
-        style = paths.demo_pictures("styles")[0]
-        line = (*_ADAPT, f"--bundle={folder}/bundle", f"--style={style}", "--steps=10", f"--out={folder}/x.safetensors")
-        environment = {"METASTYLE_CACHE": f"{folder}/cache"}
-        cold, *warm = (_command(*line, **environment) for _ in range(4))
-    return {"cold cache, s": cold, "warm cache, s": float(np.median(warm))}
+        for size in (start.config.data.size, 256):
+            data = dataclasses.replace(start.config.data, size=size)
+            sized = dataclasses.replace(start, config=dataclasses.replace(start.config, data=data))
+            bundles.save_bundle(f"{folder}/{size}", sized, "float16")
+            line = (
+                *_ADAPT,
+                f"--bundle={folder}/{size}",
+                f"--style={style}",
+                "--steps=10",
+                f"--out={folder}/x.safetensors",
+            )
+            cold, *warm = (_command(*line, METASTYLE_CACHE=f"{folder}/cache_{size}") for _ in range(4))
+            out |= {f"{size} px, cold cache, s": cold, f"{size} px, warm cache, s": float(np.median(warm))}
+            calls[f"{size} px, compiled, s"] = functools.partial(stylizer.Stylizer(sized).adapt, style)
+    return out | timing.in_turns(calls)
 
 
 def quality() -> Numbers:

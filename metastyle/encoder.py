@@ -56,14 +56,19 @@ def start(meta: dict[str, Flat], code: jax.Array) -> dict[str, Flat]:
     """
     if "encoder" not in meta:
         return meta
-    weights, fast = meta["encoder"], dict(meta["fast"])
-    hidden = jax.nn.relu(_normalized(code) @ weights["hidden/kernel"] + weights["hidden/bias"])
-    offsets, place = hidden @ weights["out/kernel"], 0
-    for path, x in sorted(_norms(fast).items()):
-        count = int(np.prod(x.shape))
-        fast[path] = x + offsets[place : place + count].reshape(x.shape)
-        place += count
+    fast = meta["fast"] | _guess(meta["encoder"], _norms(meta["fast"]), code)
     return {part: flat for part, flat in meta.items() if part != "encoder"} | {"fast": fast}
+
+
+@jax.jit  # at deployment it is one program in the compile cache, not one for each operation
+def _guess(weights: Flat, norms: Flat, code: jax.Array) -> Flat:
+    hidden = jax.nn.relu(_normalized(code) @ weights["hidden/kernel"] + weights["hidden/bias"])
+    offsets, place, out = hidden @ weights["out/kernel"], 0, {}
+    for path, x in sorted(norms.items()):
+        count = int(np.prod(x.shape))
+        out[path] = x + offsets[place : place + count].reshape(x.shape)
+        place += count
+    return out
 
 
 def carry_over(weights: Flat, before: np.ndarray, after: np.ndarray, hidden: int) -> Flat:
