@@ -11,9 +11,9 @@ if [ ! -x "$python" ]; then
       break
     fi
   done
-  [ -n "${base:-}" ] || { echo "error: Python 3.11 or newer is needed; install it and run this again" >&2; exit 1; }
+  [ -n "${base:-}" ] || { echo "error: Python 3.11, 3.12 or 3.13 is needed; install one and run this again" >&2; exit 1; }
   echo "making .venv with $("$base" --version)"
-  "$base" -m venv .venv
+  "$base" -m venv .venv || { rm -rf .venv; exit 1; }  # what is left of one would be taken for it the next time
 fi
 if ! cmp -s pyproject.toml "$stamp"; then
   echo "installing (a few minutes the first time)"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from metastyle import images, sheets, stylizer
+from metastyle import images, onnx_export, sheets, stylizer
 from metastyle.errors import Adjusted, InputError, one_line
 from metastyle.images import Picture
 from metastyle.style import Knobs, Style, blend, record, stylized
@@ -61,6 +61,8 @@ def looks(
         )
     for style in found.values():
         style.params(knobs.strength)
+    if knobs.backend != "jax":
+        onnx_export.require("onnx"), onnx_export.require("onnxruntime")
     name = "+".join(found)
     if weights:
         parts = zip(found.values(), _numbers("weights", weights), strict=True)
@@ -75,6 +77,21 @@ def looks(
 def is_folder(out: str) -> bool:
     """Whether `--out` means a folder: one that is there, or a name that ends in "/" or has no suffix."""
     return out != STANDARD and (Path(out).is_dir() or out.endswith("/") or not Path(out).suffix)
+
+
+def photographs(names: Sequence[str], sheet: str) -> list[str]:
+    """The files of photographs and folders (images.expand), without the sheet of an earlier run among them.
+
+    That one is left out, which is said (errors.Adjusted). Raises InputError where it is named itself, or is all.
+    """
+    images.check_output(sheet, name="out", inputs=names)
+    found = images.expand(names, images.IMAGE_SUFFIXES, "content")
+    left = [x for x in found if not images.same_file(x, sheet)]
+    if not left:
+        raise InputError(f"`content`: expected photographs, got only the sheet {sheet!r} itself")
+    if len(left) < len(found):
+        warnings.warn(f"`content`: left out {sheet!r}, which is the sheet itself", Adjusted, stacklevel=2)
+    return left
 
 
 def sheet(
@@ -103,7 +120,7 @@ def sheet(
     for content in tqdm(contents, unit="photograph", disable=len(contents) == 1 or not sys.stderr.isatty()):
         picture = read(content)
         made = [stylized(picture, [(style, None)], knobs)[0] for _, style, knobs in columns]
-        shown = [images.load(picture, max_pixels=columns[0][2].max_pixels)[0], *(np.float32(x) / 255 for x in made)]
+        shown = [images.load(picture, max_pixels=columns[0][2].max_pixels)[0], *made]
         rows.append([images.resize(x, sheets.fitted(x.shape[:2], cell)) for x in shown])  # large ones aren't kept
     return sheets.contact_sheet(rows, column_labels=["photograph", *(name for name, *_ in columns)], cell=cell)
 
@@ -111,7 +128,7 @@ def sheet(
 def one(photograph: Picture, look: Look, out: str, knobs: Knobs, output: Output) -> None:
     """Stylises one photograph into the file `out`; "-" is standard output."""
     if out != STANDARD:
-        images.check_output(out, name="out")
+        images.check_output(out, name="out", inputs=(photograph, *(mask for _, mask in look.parts)))
     pixels, alpha = stylized(photograph, look.parts, knobs)
     made_of = record([style for style, _ in look.parts], knobs)
     options = {"alpha": alpha, "quality": output.quality, "metadata": made_of}

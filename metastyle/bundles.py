@@ -135,6 +135,11 @@ def locate(folder: str | os.PathLike) -> Path:
     return ASSETS / "bundle" if folder == DEFAULT_BUNDLE else Path(folder)
 
 
+def there(folder: str | os.PathLike) -> bool:
+    """Whether a bundle is where `load_bundle` looks for it."""
+    return (locate(folder) / "config.json").is_file()
+
+
 def ship(folder: str | os.PathLike) -> list[Path]:
     """Makes a bundle the one in the package, in float16, and its loss network `slim`; returns the files.
 

@@ -56,9 +56,10 @@ def _adapt(values: flags.FlagValues, _: list[str]) -> None:
     check_style_path(values.out)
     if values.preview_out and not values.preview:
         raise InputError("`preview_out`: expected --preview as well, the photograph to watch")
-    view = values.preview and preview.Preview(
-        values.preview, values.preview_out or preview.beside(values.out), values.steps, max_pixels=values.max_pixels
-    )
+    animation = values.preview_out or preview.beside(values.out)
+    if values.preview:
+        preview.check(animation, inputs=(values.preview, *values.style, *(values.support or ())))
+    view = values.preview and preview.Preview(values.preview, animation, values.steps, max_pixels=values.max_pixels)
     state_file = statefile.beside(values.out)
     began = time.monotonic()
     style = stylizer.load(values.bundle).adapt(
@@ -161,14 +162,13 @@ def _sheet_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("out", None, "picture to write, in the format of its suffix", flag_values=values)
     flags.DEFINE_list("strength", ["1"], "strengths to show side by side: 0,0.5,1,1.5", flag_values=values)
     flags.DEFINE_integer("blend", 0, "steps from the first to the second of two style files", flag_values=values)
-    flags.DEFINE_integer("cell", 256, "px, side of a cell", lower_bound=16, flag_values=values)
+    flags.DEFINE_integer("cell", 256, "px, side of a cell", lower_bound=16, upper_bound=4096, flag_values=values)
 
 
 def _sheet(values: flags.FlagValues, _: list[str]) -> None:
     from metastyle import batch, images
 
-    images.check_output(values.out, name="out")
-    contents = images.expand(values.content, images.IMAGE_SUFFIXES, "content")
+    contents = batch.photographs(values.content, values.out)
     styles = batch.styles(values.style_file, values.bundle)
     picture = batch.sheet(
         contents, styles, strengths=values.strength, blend_steps=values.blend, cell=values.cell, color=values.color,

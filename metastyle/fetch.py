@@ -82,6 +82,10 @@ def fetch(
         raise InputError(f"`source`: expected one of {', '.join(SOURCES[name])}, got {source!r}")
     public = SOURCES[name][source]
     url, checksum = url or public.url, (checksum or public.checksum).lower()
+    try:
+        file_name = Path(urlsplit(url).path).name or name
+    except ValueError as error:
+        raise InputError(f"`url`: expected the address of a file, got {url} ({error})") from None
     if not re.fullmatch("[0-9a-f]{8,64}", checksum):
         raise InputError(f"`checksum`: expected 8 to 64 hexadecimal digits of an md5 or sha256, got {checksum!r}")
     target = Path(out) if out else cache_dir() / vgg.FILE_NAME
@@ -97,7 +101,7 @@ def fetch(
         ) from None
     check_output(target, suffixes=(".safetensors",), name="out")
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as folder:
-        file = Path(folder) / (Path(urlsplit(url).path).name or name)
+        file = Path(folder) / file_name
         _download(url, checksum, file, timeout, progress)
         convert(file, target)
     _say(f"wrote {target}", progress)

@@ -340,21 +340,30 @@ def check_size(height: int, width: int, name: str = "content") -> None:
         )
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def stylize(settings: config.Generator, params: Flat, images: jax.Array) -> jax.Array:
-    """`apply`, compiled in the form that is fastest where no gradient is asked for."""
-    return apply(settings, params, images, border=jax.default_backend() == "cpu")
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def stylize(settings: config.Generator, params: Flat, images: jax.Array, flat: bool = False) -> jax.Array:
+    """`apply`, compiled in the form that is fastest where no gradient is asked for; `flat`: see `is_flat`."""
+    return apply(settings, params, images, border=jax.default_backend() == "cpu" and not flat)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def stylize_each(settings: config.Generator, fast: Flat, slow: Flat, images: jax.Array) -> jax.Array:
+def is_flat(images: np.ndarray) -> bool:
+    """Whether one of [N, H, W, C] is of a single colour: then `border` is not for them.
+
+    The strips of `reflect_conv`'s `border` round otherwise than the inside, and where nothing else varies, one instance
+    norm after the other makes a frame of that.
+    """
+    return bool((images == images[:, :1, :1]).all((1, 2, 3)).any())
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def stylize_each(settings: config.Generator, fast: Flat, slow: Flat, images: jax.Array, flat: bool) -> jax.Array:
     """f32[N, H, W, 3] -> the same, each picture by fast parameters of its own: leaves of `fast` are [N, ...].
 
     On CPUs one after the other in one program: kernels that differ from picture to picture make grouped convolutions,
-    which take two to three times as long there.
+    which take two to three times as long there. flat: see `is_flat`.
     """
     cpu = jax.default_backend() == "cpu"
-    one = lambda fast, image: apply(settings, fast | slow, image[None], border=cpu)[0]
+    one = lambda fast, image: apply(settings, fast | slow, image[None], border=cpu and not flat)[0]
     if not cpu:
         return jax.vmap(one)(fast, images)
     return jnp.stack([one(jax.tree.map(lambda x: x[i], fast), images[i]) for i in range(len(images))])  # noqa: B023

@@ -350,9 +350,10 @@ def encode(
     on-or-off transparency.
 
     Args:
-      image: [H, W, 3], uint8 or floats, which go through `to_uint8`.
+      image: [H, W, 3], uint8 or floats, which go through `to_uint8`; on white where `alpha` is less than 1, as `load`
+        returns it, so that saved and loaded it is the same.
       suffix: one of IMAGE_SUFFIXES, in either case.
-      alpha: [H, W], likewise. JPEG and BMP have no transparency: for them it is left out and `image` written as is.
+      alpha: [H, W], likewise. JPEG and BMP have no transparency: they show the picture on white.
       quality: of JPEG and WebP, 1 to 100, by default 95; the others have none, and ignore it.
       metadata: texts under keys of METADATA, for `read_metadata`: in PNG text chunks, in JPEG and WebP EXIF tags, in
         TIFF tags of its own, as UTF-8 where they are not ASCII. BMP and GIF carry none: it is left out.
@@ -386,7 +387,7 @@ def _encoded(
     if unknown := set(metadata or ()) - METADATA.keys():
         raise ValueError(f"`metadata`: expected the keys {', '.join(METADATA)}, got {', '.join(sorted(unknown))}")
     kind = _FORMAT_OF[suffix.lower()]
-    planes = [image] if alpha is None or kind in _OPAQUE else [image, alpha]
+    planes = [image] if alpha is None or kind in _OPAQUE else [_off_white(_floats(image), _floats(alpha)), alpha]
     pixels = np.dstack([plane if plane.dtype == np.uint8 else to_uint8(plane) for plane in planes])
     stream = io.BytesIO()
     try:
@@ -396,6 +397,16 @@ def _encoded(
             f"`{name}`: cannot write {what} ({_line(error)}); the picture may be too large for the format"
         ) from error
     return stream.getvalue()
+
+
+def _floats(x: np.ndarray) -> np.ndarray:
+    return np.float32(x) / 255 if x.dtype == np.uint8 else x
+
+
+def _off_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Colours that, with this alpha, look like `rgb` on white, as far as there are any; where alpha is 0, `rgb`."""
+    weight = alpha[..., None]
+    return np.divide(rgb - (1 - weight), weight, out=rgb.copy(), where=weight > 0)
 
 
 def _options(kind: str, quality: int, metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -488,14 +499,23 @@ def check_quality(quality: int | None) -> None:
         raise InputError(f"`quality`: expected 1 to 100, got {quality}")
 
 
-def check_output(path: str | os.PathLike, *, suffixes: Collection[str] = IMAGE_SUFFIXES, name: str = "output") -> None:
-    """Raises now, before the work, if a file couldn't be written to `path` after it.
+def check_output(
+    path: str | os.PathLike,
+    *,
+    suffixes: Collection[str] = IMAGE_SUFFIXES,
+    name: str = "output",
+    inputs: Collection[Picture] = (),
+) -> None:
+    """Raises now, before the work, if a file couldn't be written to `path` after it, or would replace one of `inputs`.
 
     Raises:
       FileNotFoundError: the folder that `path` is in doesn't exist.
-      InputError: `path` is a folder, its suffix is not one of `suffixes` (in either case), or its folder is read-only.
+      InputError: `path` is a folder, one of `inputs`, its suffix is not one of `suffixes` (in either case), or its
+        folder is read-only.
     """
     path = os.fspath(path)
+    if any(isinstance(x, (str, os.PathLike)) and same_file(x, path) for x in inputs):
+        raise InputError(f"`{name}`: {path!r} is a picture to work from, which would be lost; choose another name")
     mode = _stat_mode(path, name)
     if mode is not None and stat.S_ISDIR(mode):
         raise InputError(f"`{name}`: expected a file to write, got the folder {path!r}; add a file name")
@@ -506,6 +526,11 @@ def check_output(path: str | os.PathLike, *, suffixes: Collection[str] = IMAGE_S
         raise FileNotFoundError(f"`{name}`: no such folder: {folder!r}, to write {path!r} in; create it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"`{name}`: cannot write in the folder {folder!r}; choose another or change its permissions")
+
+
+def same_file(a: str | os.PathLike, b: str | os.PathLike) -> bool:
+    """Whether both names, of files that may not be there, are of one file."""
+    return os.path.realpath(a) == os.path.realpath(b)
 
 
 def write(path: str | os.PathLike, data: bytes, *, name: str = "out") -> None:

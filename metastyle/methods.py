@@ -198,8 +198,8 @@ class _Adaptation:
         net, params = self.settings.generator, {**fast, **self.learned["slow"]}
         if self.backend == "jax":
             return lambda content: np.asarray(generator.stylize(net, params, content[None])[0])
-        session = onnx_export.session(onnx_export.model(net, params, int8=self.backend == "onnx-int8"))
-        return lambda content: np.float32(session(images.to_uint8(content)[None])[0]) / 255
+        session = onnx_export.session(onnx_export.model(net, params, int8=self.backend == "onnx-int8", floats=True))
+        return lambda content: session(content[None])[0]
 
 
 def lite() -> Method:

@@ -1,8 +1,8 @@
-"""An adapted style as an ONNX graph, for onnxruntime: uint8 [N, height, width, 3] -> the same, of any size.
+"""An adapted style as an ONNX graph, for onnxruntime: [N, height, width, 3] -> the same, of any size.
 
-The graph is what `generator.walk` makes of its layers, padded and cropped as in `generator.apply`. In int8,
-convolutions are quantised: onnxruntime's static quantisation, a scale for each output channel, calibrated on
-photographs.
+An exported one takes and gives uint8; what `style.Style` runs, floats in [0, 1]. The graph is what `generator.walk`
+makes of its layers, padded and cropped as in `generator.apply`. In int8, convolutions are quantised: onnxruntime's
+static quantisation, a scale for each output channel, calibrated on photographs.
 """
 
 import contextlib
@@ -83,33 +83,40 @@ class _Layers:
         return self._graph.add("Sigmoid", x)
 
 
-def model(settings: config.Generator, params: Flat, *, int8: bool = False) -> Any:
+def model(settings: config.Generator, params: Flat, *, int8: bool = False, floats: bool = False) -> Any:
     """`build`, and in int8 `quantise`, calibrated on the packaged photographs."""
-    built = build(settings, params)
+    built = build(settings, params, floats=floats)
     if not int8:
         return built
-    photographs = (images.load(path)[0] for path in paths.demo_pictures("photos"))
-    return quantise(built, [images.to_uint8(images.square(x, _CALIBRATION_SIZE)) for x in photographs])
+    photographs = [images.square(images.load(path)[0], _CALIBRATION_SIZE) for path in paths.demo_pictures("photos")]
+    return quantise(built, photographs if floats else [images.to_uint8(x) for x in photographs])
 
 
-def build(settings: config.Generator, params: Flat) -> Any:
-    """The graph, an onnx.ModelProto: input `photograph`, output `stylised`, both uint8 [N, height, width, 3]."""
-    onnx = _require("onnx")
+def build(settings: config.Generator, params: Flat, *, floats: bool = False) -> Any:
+    """The graph, an onnx.ModelProto: input `photograph`, output `stylised`, both [N, height, width, 3].
+
+    floats: they are float32 in [0, 1], else uint8.
+    """
+    onnx = require("onnx")
     helper, numpy_helper, kinds = onnx.helper, onnx.numpy_helper, onnx.TensorProto
     graph = _Graph(helper, numpy_helper)
-    x = graph.add("Transpose", graph.add("Cast", "photograph", to=kinds.FLOAT), perm=[0, 3, 1, 2])
-    x = graph.add("Mul", x, graph.constant(1 / 255))
+    x = "photograph"
+    if not floats:
+        x = graph.add("Mul", graph.add("Cast", x, to=kinds.FLOAT), graph.constant(1 / 255))
+    x = graph.add("Transpose", x, perm=[0, 3, 1, 2])
     size = graph.add("Shape", x, start=2, end=4)
     multiple = graph.ints(generator.MULTIPLE, generator.MULTIPLE)
     missing = graph.add("Mod", graph.add("Neg", size), multiple)
     pads = graph.add("Concat", graph.ints(0, 0, 0, 0, 0, 0), missing, axis=0)
     y = generator.walk(settings.arch, params, _Layers(graph), graph.add("Pad", x, pads, mode="reflect"))
     y = graph.add("Slice", y, graph.ints(0, 0), size, graph.ints(2, 3))
-    half = graph.constant(0.5)  # as images.to_uint8
-    y = graph.add("Cast", graph.add("Add", graph.add("Mul", y, graph.constant(255)), half), to=kinds.UINT8)
+    if not floats:  # as images.to_uint8
+        y = graph.add("Add", graph.add("Mul", y, graph.constant(255)), graph.constant(0.5))
+        y = graph.add("Cast", y, to=kinds.UINT8)
     graph.nodes.append(helper.make_node("Transpose", [y], ["stylised"], perm=[0, 2, 3, 1]))
     shape = ["N", "height", "width", 3]
-    ends = [helper.make_tensor_value_info(name, kinds.UINT8, shape) for name in ("photograph", "stylised")]
+    kind = kinds.FLOAT if floats else kinds.UINT8
+    ends = [helper.make_tensor_value_info(name, kind, shape) for name in ("photograph", "stylised")]
     made = helper.make_graph(graph.nodes, "metastyle", ends[:1], ends[1:], graph.constants)
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="metastyle")
     model.ir_version = min(model.ir_version, 10)  # onnxruntime is slower to follow than onnx
@@ -118,8 +125,8 @@ def build(settings: config.Generator, params: Flat) -> Any:
 
 
 def quantise(model: Any, pictures: Sequence[np.ndarray]) -> Any:
-    """The graph with convolutions in int8, calibrated on `pictures`, uint8 [height, width, 3]."""
-    onnx, quantization = _require("onnx"), _require("onnxruntime.quantization")
+    """The graph with convolutions in int8, calibrated on `pictures`, [height, width, 3] of the kind that it takes."""
+    onnx, quantization = require("onnx"), require("onnxruntime.quantization")
 
     class Reader(quantization.CalibrationDataReader):
         def __init__(self):
@@ -144,8 +151,8 @@ def quantise(model: Any, pictures: Sequence[np.ndarray]) -> Any:
 
 
 def session(model: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """What stylises by it on this machine's CPU: uint8 [N, height, width, 3] -> the same."""
-    onnxruntime = _require("onnxruntime")
+    """What stylises by it on this machine's CPU: [N, height, width, 3] of the kind that it takes -> the same."""
+    onnxruntime = require("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     runs = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -163,7 +170,8 @@ def _quiet():
         logging.disable(before)
 
 
-def _require(name: str) -> Any:
+def require(name: str) -> Any:
+    """The module of that name. Raises InputError, with what to install, where there is none."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

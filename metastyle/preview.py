@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from metastyle import generator, images
-from metastyle.errors import InputError
+from metastyle.errors import Adjusted, InputError
 
 SUFFIXES = frozenset({".gif", ".webp"})
 MOST = 60  # frames, unless asked otherwise
@@ -65,6 +66,9 @@ class Preview:
         """Writes the animation; `style`, the one adapted, has the last frame, also where it ended before its time."""
         if len(style.history) not in self._frames:
             self._frames[len(style.history)] = style.stylize(self._photograph)
+        if first := min(self._frames):
+            told = f"`preview`: {self.out} begins after step {first}, where the work was continued"
+            warnings.warn(told, Adjusted, stacklevel=2)
         write(self.out, self._frames, style.history)
 
 
@@ -103,14 +107,14 @@ def shrink(picture: np.ndarray) -> np.ndarray:
     return np.asarray(image)
 
 
-def check(path: str | os.PathLike, *, name: str = "preview_out") -> None:
-    """Raises now, before the work, if `write` couldn't write to `path` after it.
+def check(path: str | os.PathLike, *, name: str = "preview_out", inputs: Collection[images.Picture] = ()) -> None:
+    """Raises now, before the work, if `write` couldn't write to `path` after it, or would replace one of `inputs`.
 
     Raises:
       FileNotFoundError, InputError: as `images.check_output` for the suffixes SUFFIXES.
       InputError: matplotlib is not installed.
     """
-    images.check_output(path, suffixes=SUFFIXES, name=name)
+    images.check_output(path, suffixes=SUFFIXES, name=name, inputs=inputs)
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -9,11 +10,15 @@ from metastyle.errors import Stopped
 
 
 class StopSignal:
-    """Notes SIGTERM and SIGINT in `requested`: the loop saves and ends. A second SIGINT interrupts at once."""
+    """Notes SIGTERM and SIGINT in `requested`: the loop saves and ends. A second SIGINT interrupts at once.
+
+    In another thread than the main one, which alone may handle signals, it notes nothing.
+    """
 
     def __enter__(self) -> "StopSignal":
         self.requested = False
-        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+        handled = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
+        self._before = {s: signal.signal(s, self._note) for s in handled}
         return self
 
     def __exit__(self, *exception: Any) -> None:

@@ -17,6 +17,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import jax
@@ -61,13 +62,13 @@ class Knobs:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength <= MAX_STRENGTH:
-            raise InputError(f"`strength`: expected a number from 0 to {MAX_STRENGTH}, got {self.strength:g}")
+        if not (isinstance(self.strength, Real) and 0 <= self.strength <= MAX_STRENGTH):
+            raise InputError(f"`strength`: expected a number from 0 to {MAX_STRENGTH}, got {self.strength!r}")
         for name, choices in (("color", COLORS), ("backend", config.BACKENDS)):
             if getattr(self, name) not in choices:
                 raise InputError(f"`{name}`: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        if self.feather is not None and not 0 <= self.feather < math.inf:
-            raise InputError(f"`feather`: expected px of at least 0, got {self.feather:g}")
+        if self.feather is not None and not (isinstance(self.feather, Real) and 0 <= self.feather < math.inf):
+            raise InputError(f"`feather`: expected px of at least 0, got {self.feather!r}")
         size = self.content_size
         if size is not None and not (isinstance(size, int | np.integer) and size >= generator.MIN_SIDE):
             raise InputError(f"`content_size`: expected whole px, at least {generator.MIN_SIDE}, got {size!r}")
@@ -112,7 +113,7 @@ class Style:
         Raises InputError or FileNotFoundError, in one line, for bad input.
         """
         knobs = Knobs(strength, feather, color, content_size, tile, backend, progress, max_pixels)
-        return stylized(photograph, [(self, mask)], knobs)[0]
+        return images.to_uint8(stylized(photograph, [(self, mask)], knobs)[0])
 
     def stylize_file(
         self, photograph: Picture, out: str | os.PathLike, *, mask: Picture | None = None, quality: int | None = None,
@@ -122,7 +123,7 @@ class Style:
 
         quality: 1 to 100, of JPEG and WebP. knobs: as `stylize` takes. The file records style and knobs (`record`).
         """
-        images.check_output(out, name="out")
+        images.check_output(out, name="out", inputs=(photograph, mask))
         images.check_quality(quality)
         chosen = Knobs(**knobs)
         pixels, alpha = stylized(photograph, [(self, mask)], chosen)
@@ -159,16 +160,15 @@ class Style:
         if knobs.backend == "jax":
             params = self.params(strength)
             return tiling.stylize(self.config.generator, params, content, knobs.tile, progress=knobs.progress)
-        session = self._session(strength, knobs.backend == "onnx-int8")
-        return np.float32(session(images.to_uint8(content)[None])[0]) / 255
+        return self._session(strength, knobs.backend == "onnx-int8")(content[None])[0]
 
-    def onnx(self, *, int8: bool = False, strength: float = 1.0) -> Any:
+    def onnx(self, *, int8: bool = False, strength: float = 1.0, floats: bool = False) -> Any:
         """G(theta(strength)) as an onnx.ModelProto (onnx_export.model)."""
-        return onnx_export.model(self.config.generator, self.params(strength), int8=int8)
+        return onnx_export.model(self.config.generator, self.params(strength), int8=int8, floats=floats)
 
     def _session(self, strength: float, int8: bool) -> Callable[[np.ndarray], np.ndarray]:
         if (strength, int8) not in self._sessions:
-            self._sessions[strength, int8] = onnx_export.session(self.onnx(int8=int8, strength=strength))
+            self._sessions[strength, int8] = onnx_export.session(self.onnx(int8=int8, strength=strength, floats=True))
         return self._sessions[strength, int8]
 
     @functools.cached_property
@@ -181,8 +181,15 @@ class Style:
         images.write(out, self.onnx(int8=int8).SerializeToString())
 
     def save(self, path: str | os.PathLike, *, self_contained: bool = False) -> None:
-        """Writes the style file: the fast parameters, or with `self_contained` all that `stylize` needs."""
+        """Writes the style file: the fast parameters, or with `self_contained` all that `stylize` needs.
+
+        Where the bundle that the style records is gone, it is self-contained in any case (errors.Adjusted).
+        """
         check_style_path(path)
+        bundle = self.file.bundle
+        if bundle and not self_contained and not bundles.there(bundle):
+            warnings.warn(f"`self_contained`: {path} is, for its bundle {bundle} is gone", Adjusted, stacklevel=2)
+            self_contained = True
         extra = {"slow": self.slow, "config": self.config, "plain": self.plain} if self_contained else {}
         bundles.save_style(path, dataclasses.replace(self.file, **extra))
 
@@ -235,13 +242,13 @@ def compose(photograph: Picture, parts: Sequence[tuple[Style, Picture | None]], 
     photograph, it is resized, which is said (errors.Adjusted). Edges are feathered. Where masks overlap so that they
     sum to more than 1, they are divided by their sum; what they leave stays the photograph.
     """
-    return stylized(photograph, parts, Knobs(**knobs))[0]
+    return images.to_uint8(stylized(photograph, parts, Knobs(**knobs))[0])
 
 
 def stylized(
     photograph: Picture, parts: Sequence[tuple[Style, Picture | None]], knobs: Knobs
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """What `compose` returns, and the photograph's alpha, f32[H, W], or None where it is opaque."""
+    """What `compose` returns, as f32[H, W, 3], and the photograph's alpha, f32[H, W], or None where it is opaque."""
     if not parts:
         raise InputError("`style_file`: expected at least one style, got none")
     content, alpha = images.load(photograph, max_pixels=knobs.max_pixels)
@@ -255,11 +262,11 @@ def stylized(
     shares = _shares(content.shape[:2], regions, knobs.feather)
     outputs = (transfer(knobs.color, style.apply(content, knobs), content) for style, _ in parts)
     if shares is None:
-        return images.to_uint8(next(outputs)), alpha
+        return next(outputs), alpha
     mixed = content.copy()
     for output, share in zip(outputs, shares, strict=True):
         mixed += share[..., None] * (output - content)  # what no mask takes stays the photograph
-    return images.to_uint8(mixed), alpha
+    return mixed, alpha
 
 
 def _check_scaled(size: tuple[int, int], knobs: Knobs) -> None:
@@ -302,7 +309,9 @@ def stylize_batch(photographs: Sequence[Picture], styles: Sequence[Style]) -> li
         raise InputError(f"`photographs`: expected one size, got {' and '.join(sorted(sizes))}; resize them")
     generator.check_size(*contents[0].shape[:2])
     fast = jax.tree.map(lambda *x: jnp.stack(x), *(style.file.fast for style in styles))
-    outputs = generator.stylize_each(styles[0].config.generator, fast, styles[0].slow, np.stack(contents))
+    stacked = np.stack(contents)
+    settings, flat = styles[0].config.generator, generator.is_flat(stacked)
+    outputs = generator.stylize_each(settings, fast, styles[0].slow, stacked, flat)
     return [images.to_uint8(output) for output in np.asarray(outputs)]
 
 

@@ -75,6 +75,10 @@ class Stylizer:
         _check_count("steps", steps, 0)
         _check_count("seed", seed, 0)
         _check_count("style_size", style_size, generator.MIN_SIDE)
+        if style_size**2 > max(max_pixels, size**2):
+            raise InputError(
+                f"`style_size`: expected at most {max_pixels} pixels, got {style_size} x {style_size}; use less"
+            )
         if not 0 <= until < 1:
             raise InputError(f"`until`: expected a share from 0 to 1, such as 0.01, got {until:g}")
         paintings = [
@@ -175,7 +179,7 @@ def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | N
     file = bundles.load_style(path)
     if file.config and bundle is None:
         return Style(file.config, file.slow, dataclasses.replace(file, slow=None, config=None, plain=None), file.plain)
-    if bundle is None and not (file.bundle and (bundles.locate(file.bundle) / "config.json").is_file()):
+    if bundle is None and not (file.bundle and bundles.there(file.bundle)):
         recorded = f"the recorded {file.bundle} is not there" if file.bundle else "the file records none"
         raise InputError(
             f"`bundle`: {path} needs the bundle it was adapted from, and {recorded}; pass --bundle (bundle=)"

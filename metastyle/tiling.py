@@ -46,7 +46,7 @@ def stylize(
     with _told(f"{width} x {height} px"):
         ours = plan(settings, height, width, tile, memory)
         if ours.tile == 0:
-            return np.asarray(generator.stylize(settings, params, picture[None]))[0]
+            return np.asarray(generator.stylize(settings, params, picture[None], generator.is_flat(picture[None])))[0]
         if ours.disk and progress:
             print(f"takes {_gib(ours.disk)} on disk, in {folder()}, until it is done", file=sys.stderr, flush=True)
         title = f"tiles of {ours.tile} px"

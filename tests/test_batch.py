@@ -173,6 +173,31 @@ def test_a_blend_is_a_style_file(run):  # noqa: F811
     assert metastyle.load_style("x.safetensors").file.sha256 == expected.file.sha256
 
 
+def test_a_blend_whose_bundle_is_gone_is_self_contained(capsys):
+    shutil.copytree("bundle", "elsewhere")
+    for name in "xy":
+        bundled = ["--bundle=elsewhere", f"--out={name}.safetensors", "--self_contained"]
+        with pytest.raises(SystemExit):
+            cli.main([*adapt(steps=0, bundle=None, out=None), *bundled])
+    shutil.rmtree("elsewhere")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        cli.main(["blend", "--style_file=x.safetensors,y.safetensors", "--weights=0.5,0.5", "--out=mix.safetensors"])
+    assert end.value.code == 0
+    told = capsys.readouterr().err
+    assert told.startswith("note: `self_contained`: mix.safetensors is, for its bundle ")
+    assert told.endswith("elsewhere is gone\n") and told.count("\n") == 1
+    assert metastyle.load_style("mix.safetensors").stylize("photo.png").shape == (22, 30, 3)
+
+
+def test_what_a_backend_needs_is_told_before_the_work(refused, monkeypatch):  # noqa: F811
+    for name in ("onnx", "onnxruntime"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, name, None)
+            line = stylize(style_file="a.safetensors", content="photos", out="out", backend="onnx")
+            assert refused(*line).startswith(f"`onnx`: expected the package {name}, which is not installed")
+
+
 def test_masks_make_regions(run):  # noqa: F811
     photograph = pixels("photo.png")
     left = np.zeros(photograph.shape[:2], np.uint8)
@@ -192,6 +217,17 @@ def test_a_contact_sheet(run):  # noqa: F811
     run("sheet", "--content=photo.png", "--style_file=a.safetensors", "--strength=0,0.5,1,1.5", "--out=s.png",
         "--cell=64")  # fmt: skip
     assert 5 * 64 < pixels("s.png").shape[1] < 5 * 64 + 60
+
+
+def test_a_sheet_is_no_photograph_of_itself(run, capsys):  # noqa: F811
+    line = ["sheet", "--content=photos", "--style_file=a.safetensors", "--out=photos/sheet.png", "--cell=32"]
+    run(*line)
+    first = pixels("photos/sheet.png")
+    with pytest.raises(SystemExit) as end:
+        cli.main(line)
+    assert end.value.code == 0
+    assert capsys.readouterr().err == "note: `content`: left out 'photos/sheet.png', which is the sheet itself\n"
+    np.testing.assert_array_equal(pixels("photos/sheet.png"), first)
 
 
 def test_a_blend_strip_goes_from_the_first_to_the_second(start):  # noqa: F811
@@ -253,6 +289,9 @@ def test_bad_line(refused, changes, message):  # noqa: F811
         (["--strength=0,x"], "`strength`: expected numbers"),
         (["--out=sheet.psd"], "`out`: expected a name that ends in"),
         (["--cell=0"], "`sheet`: flag --cell=0"),
+        (["--cell=1000000"], "`sheet`: flag --cell=1000000"),
+        (["--out=photo.png"], "`out`: 'photo.png' is a picture to work from, which would be lost; choose"),
+        (["--content=photo*.png", "--out=photo.png"], "`content`: expected photographs, got only the sheet"),
         (["--content_size=0"], "`content_size`: expected whole px, at least 16, got 0"),
     ],
 )

@@ -123,6 +123,24 @@ def test_a_stopped_adapt_goes_on_by_the_same_line(run, capsys, monkeypatch):
     assert Path("new.safetensors").exists() and not Path("new.safetensors.state").exists()
 
 
+def test_a_preview_of_continued_work_says_where_it_begins(capsys, monkeypatch):
+    def printing(line, **_):
+        if line.startswith("step 2/"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(cli, "print", printing, raising=False)
+        cli.main(adapt(steps=4, preview="photo.png"))
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        cli.main(adapt(steps=4, preview="photo.png"))
+    assert end.value.code == 0
+    expected = "note: `preview`: new.preview.webp begins after step 2, where the work was continued\n"
+    assert capsys.readouterr().err == expected
+    with Image.open("new.preview.webp") as animation:
+        assert animation.n_frames == 3
+
+
 def test_adapt_shows_a_photograph_over_the_steps(run):
     out = run(*adapt(steps=3, preview="photo.png"))
     assert out.endswith("\nwrote new.preview.webp\n")
@@ -284,6 +302,10 @@ def test_the_command_is_installed():
         (adapt(preview="gone.jpg"), "`preview`: no such file: 'gone.jpg'"),
         (adapt(preview_out="x.webp"), "`preview_out`: expected --preview as well, the photograph to watch"),
         (adapt(preview="photo.png", preview_out="x.png"), "`preview_out`: expected a name that ends in .gif .webp"),
+        (adapt(preview="photo.png", preview_out="painting.webp", style="painting.webp"), "`preview_out`: 'painting.w"),
+        (stylize(out="photo.png"), "`out`: 'photo.png' is a picture to work from, which would be lost; choose another"),
+        (stylize(mask="painting.png", out="./painting.png"), "`out`: './painting.png' is a picture to work from"),
+        (adapt(style_size=10**6), "`style_size`: expected at most 400000000 pixels, got 1000000 x 1000000"),
         (adapt(steps=-1), "`steps`: expected a whole number of at least 0, got -1"),
         (adapt(seed=-1), "`seed`: expected a whole number of at least 0, got -1"),
         (adapt(style_size=8), "`style_size`: expected a whole number of at least 16, got 8"),

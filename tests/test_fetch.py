@@ -182,6 +182,8 @@ def test_nobody_answers(server, cache):
 def test_not_an_address(server, cache):
     with fails(r"^vgg\.h5: download failed \(unknown url type"):
         fetch_from(server, "good", url="vgg.h5")
+    with fails(r"^`url`: expected the address of a file, got http://\[::1/vgg\.h5 \(Invalid IPv6 URL\)"):
+        fetch_from(server, "good", url="http://[::1/vgg.h5")
 
 
 @pytest.mark.parametrize(

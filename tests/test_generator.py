@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from toy import relative_error
 
-from metastyle import generator, images, metrics, paths
+from metastyle import generator, images, metrics, paths, tiling
 from metastyle.config import Generator
 from metastyle.errors import InputError
 
@@ -346,3 +346,11 @@ def test_compact_leaves_no_grid_and_a_plain_twin_does(photographs, monkeypatch):
 def test_a_constant_picture_stays_constant(settings):
     out = forward(settings, random_params(settings), np.full((1, 16, 16, 3), 0.3, np.float32))
     np.testing.assert_allclose(out, np.broadcast_to(out[:, :1, :1], out.shape), atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [COMPACT, JOHNSON], ids=["compact", "johnson"])
+def test_a_large_constant_picture_gets_no_frame(settings):
+    picture = np.full((64, 64, 3), 0.3, np.float32)
+    assert generator.is_flat(picture[None]) and not generator.is_flat(np.linspace(0, 1, 48).reshape(1, 4, 4, 3))
+    out = tiling.stylize(settings, random_params(settings), picture, tile=0)
+    np.testing.assert_allclose(out, np.broadcast_to(out[:1, :1], out.shape), atol=1e-5)

@@ -544,13 +544,22 @@ def test_to_uint8_refuses_non_finite(value):
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_save_and_load_are_inverse_with_alpha(tmp_path, suffix):
+    straight = np.dstack([images.to_uint8(noise(6, 7, 3)), images.to_uint8(noise(6, 7, seed=1))])
+    straight[0] = [[40, 80, 120, a] for a in (0, 1, 2, 127, 128, 254, 255)]
+    on_white, alpha = images.load(straight)
+    images.save(tmp_path / f"a.{suffix}", on_white, alpha=alpha)
+    with Image.open(tmp_path / f"a.{suffix}") as saved:
+        seen = straight[..., 3] > 0
+        np.testing.assert_array_equal(np.asarray(saved)[seen], straight[seen])
+        np.testing.assert_array_equal(np.asarray(saved)[..., 3], straight[..., 3])
+    for found, expected in zip(images.load(tmp_path / f"a.{suffix}"), (on_white, alpha), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_alpha_of_bytes_is_that_of_floats():
     image, alpha = images.to_uint8(noise(6, 7, 3)), images.to_uint8(noise(6, 7, seed=1))
-    images.save(tmp_path / f"a.{suffix}", image, alpha=alpha)
-    images.save(tmp_path / f"b.{suffix}", image / np.float32(255), alpha=alpha / np.float32(255))
-    for name in ("a", "b"):
-        with Image.open(tmp_path / f"{name}.{suffix}") as saved:
-            np.testing.assert_array_equal(np.asarray(saved), np.dstack([image, alpha]))
-        np.testing.assert_array_equal(images.to_uint8(images.load(tmp_path / f"{name}.{suffix}")[1]), alpha)
+    floats = {"alpha": alpha / np.float32(255)}
+    assert images.encode(image, ".png", alpha=alpha) == images.encode(image / np.float32(255), ".png", **floats)
 
 
 def test_webp_keeps_alpha(tmp_path):

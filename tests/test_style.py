@@ -302,6 +302,8 @@ def test_regions_may_be_of_different_bundles(start, styles):
     ("knobs", "message"),
     [
         ({"feather": -1}, "`feather`: expected px of at least 0, got -1"),
+        ({"feather": "1"}, "`feather`: expected px of at least 0, got '1'"),
+        ({"strength": "0.5"}, "`strength`: expected a number from 0 to 1.5, got '0.5'"),
         ({"mask": "gone.png"}, "`mask`: no such file: 'gone.png'"),
         ({"color": "sepia"}, "`color`: expected one of style, content, histogram, got 'sepia'"),
         ({"content_size": 8}, "`content_size`: expected whole px, at least 16, got 8"),
@@ -377,6 +379,26 @@ def test_transparency_stays_with_every_knob(styles, tmp_path):
         assert written.mode == "RGBA" and written.size == (60, 44)
         expected = images.to_uint8(images.resize_short(rgba[..., 3] / np.float32(255), 44))
         np.testing.assert_array_equal(np.asarray(written)[..., 3], expected)
+
+
+def test_half_transparent_strength_0_is_the_photograph(styles, tmp_path):
+    rgba = np.dstack([PHOTOGRAPH, np.full(PHOTOGRAPH.shape[:2], 128, np.uint8)])
+    styles[0].stylize_file(rgba, tmp_path / "x.png", strength=0)
+    with Image.open(tmp_path / "x.png") as written:
+        np.testing.assert_array_equal(np.asarray(written), rgba)
+
+
+def test_the_photograph_is_not_replaced(styles, tmp_path):
+    Image.fromarray(PHOTOGRAPH).save(tmp_path / "x.png")
+    refused("`out`: ", styles[0].stylize_file, tmp_path / "x.png", tmp_path / "." / "x.png")
+    refused("`out`: ", styles[0].stylize_file, PHOTOGRAPH, tmp_path / "x.png", mask=tmp_path / "x.png")
+
+
+def test_onnx_is_the_same_to_a_255th_for_what_is_no_bytes(styles):
+    pytest.importorskip("onnxruntime")
+    for knobs in ({"content_size": 40}, {"color": "histogram"}, {"content_size": 40, "color": "content"}):
+        ours, theirs = (styles[0].stylize(PHOTOGRAPH, backend=x, **knobs).astype(int) for x in ("jax", "onnx"))
+        assert np.abs(ours - theirs).max() <= 1
 
 
 # Batches
