@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from metastyle import adapt, bundles, config, encoder, images, losses, pairs, vgg
 from metastyle.errors import InputError
+from metastyle.extras import need
 from metastyle.judge import Judge
 from metastyle.sources import open_source
 from metastyle.tasks import TaskSampler
@@ -67,6 +67,7 @@ def ranks(slim: vgg.Params, report: str | os.PathLike) -> Ranks:
 
     Raises FileNotFoundError or InputError for a folder that is no complete report, or has few outputs.
     """
+    stats = need("scipy.stats", "the comparison of ranks")
     results = _results(Path(report))
     judged = pairs.of(config.from_dict(results["settings"], config.Evaluation))
     judge, by_pair = Judge(slim), {}
@@ -78,7 +79,7 @@ def ranks(slim: vgg.Params, report: str | os.PathLike) -> Ranks:
             raise InputError(f"`report`: expected at least {_LEAST} outputs of each pair, got {len(found)} of pair {i}")
         pair = judged[i]
         ours = [judge.parts(images.load(Path(report, row["picture"]))[0], pair).total for row in found]
-        by_pair[i] = float(spearmanr(np.ravel(ours), [row["J"] for row in found]).statistic)
+        by_pair[i] = float(stats.spearmanr(np.ravel(ours), [row["J"] for row in found]).statistic)
     return Ranks(by_pair, min(map(len, rows.values())))
 
 
@@ -149,9 +150,11 @@ def _results(report: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"`report`: expected the folder of a finished evaluation, got {report}")
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"`report`: cannot read {path} ({error}); run the evaluation again") from None
+        found = json.loads(path.read_text())
+        return {part: found[part] for part in ("settings", "rows")}
+    except (ValueError, TypeError, KeyError) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise InputError(f"`report`: {path} is not of an evaluation ({what}); run the evaluation again") from None
 
 
 def describe(slim: vgg.Params, teacher: vgg.Params, data: config.Data, report: str | os.PathLike) -> str:

@@ -20,9 +20,10 @@ import numpy as np
 import safetensors.numpy
 from jax import lax
 
-from metastyle.convert import read_torch, require
+from metastyle.convert import READING, read_torch
 from metastyle.errors import InputError
-from metastyle.images import atomic, check_output
+from metastyle.extras import need
+from metastyle.images import check_output, write
 from metastyle.tensors import read
 
 Params = dict[str, jax.Array]
@@ -306,12 +307,11 @@ def convert(sources: Sequence[str | os.PathLike], out: str | os.PathLike) -> Non
     origin = [f"{Path(source).name} (sha256 {digest[:8]})" for source, digest in zip(sources, digests, strict=True)]
     metadata = {"format_version": str(FORMAT_VERSION), "kind": kind, "source": ", ".join(origin)}
     contents = safetensors.numpy.save({k: np.ascontiguousarray(tensors[k], np.float32) for k in names}, metadata)
-    with atomic(out) as temporary:
-        temporary.write_bytes(contents)
+    write(out, contents)
 
 
 def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    require("torch")
+    need("torch", READING)
     try:
         return read_torch(path)
     except InputError:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from metastyle import images, onnx_export, sheets, stylizer
+from metastyle import images, sheets, stylizer
 from metastyle.errors import Adjusted, InputError, one_line
+from metastyle.extras import need
 from metastyle.images import Picture
 from metastyle.style import Knobs, Style, blend, record, stylized
 
@@ -62,7 +63,8 @@ def looks(
     for style in found.values():
         style.params(knobs.strength)
     if knobs.backend != "jax":
-        onnx_export.require("onnx"), onnx_export.require("onnxruntime")
+        for package in ("onnx", "onnxruntime"):
+            need(package, "`backend`")
     name = "+".join(found)
     if weights:
         parts = zip(found.values(), _numbers("weights", weights), strict=True)

@@ -1,23 +1,23 @@
 """Public VGG-16 weights in other containers, converted to the one on-disk form (see vgg.py)."""
 
-import importlib
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
 from metastyle import vgg
 from metastyle.errors import InputError, one_line
+from metastyle.extras import need
 from metastyle.images import check_output
+
+READING = "reading these weights"  # what needs a package
 
 _HDF5 = b"\x89HDF"
 _TORCH = (b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF")  # zip since torch 1.6; before, a pickled magic number
 # Positions of conv1_1 ... conv4_3 in torchvision's `features`, which counts ReLUs and poolings too.
 _TORCHVISION_INDEXES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)
-_INSTALL = {"h5py": '"metastyle[convert]"', "torch": "torch"}
 
 
 def convert(source: str | os.PathLike, out: str | os.PathLike) -> None:
@@ -49,23 +49,13 @@ def convert(source: str | os.PathLike, out: str | os.PathLike) -> None:
     vgg.save(out, tensors, convention)
 
 
-def require(module: str) -> ModuleType:
-    """The optional package that reads a container, "h5py" or "torch"; InputError says how to install it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise InputError(
-            f"reading these weights needs {module}, which is not installed; type `pip install {_INSTALL[module]}`"
-        ) from None
-
-
 def read_keras(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """The convolutions of a VGG-16 saved by Keras as HDF5, in our names; the Caffe numbers, HWIO.
 
     Keras' names changed over the years (`block1_conv1/block1_conv1_W_1:0`, `block1_conv1/block1_conv1/kernel:0`), so
     a dataset is known by the layer it lies under and its rank.
     """
-    h5py = require("h5py")
+    h5py = need("h5py", READING)
     tensors = {}
 
     def visit(name: str, item: object) -> None:
@@ -88,7 +78,7 @@ def read_keras(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """A state dict saved by PyTorch, as numpy arrays. Nothing but tensors is unpickled."""
-    torch = require("torch")
+    torch = need("torch", READING)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return {key: tensor.detach().float().numpy() for key, tensor in state.items()}

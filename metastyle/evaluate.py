@@ -39,6 +39,7 @@ from metastyle import (
 )
 from metastyle.config import Evaluation
 from metastyle.errors import InputError
+from metastyle.extras import need
 from metastyle.judge import Judge
 from metastyle.methods import Method, Start
 from metastyle.pairs import Pair, Pairs
@@ -81,10 +82,12 @@ def load(
     """
     found, teachers = {}, {}
     for text in paths:
-        name, _, path = text.rpartition("=")
-        if (name or path) in found:
-            raise InputError(f"`bundle`: expected different names, got {name or path} twice; pass NAME=PATH")
-        found[name or path] = bundles.load_bundle(path)
+        name, named, path = text.partition("=")
+        if not named or bundles.there(text):  # a folder whose name has a = in it
+            name, path = text, text
+        if name in found:
+            raise InputError(f"`bundle`: expected different names, got {name} twice; pass NAME=PATH")
+        found[name] = bundles.load_bundle(path)
     for name in adam_all:
         found[name] = _by_adam(_named(name, found, "adam_all"))
     for text in learn_with:
@@ -144,18 +147,23 @@ def run(
     missing. Writes into `out` results.json, pairs.csv, table.txt, curve.png, index.html and vote.html, besides cells
     and pictures. Raises InputError or FileNotFoundError for bad input before anything is written.
     """
+    for package in ("matplotlib.figure", "skimage.metrics"):
+        need(package, "an evaluation")
     mesh.enable_compile_cache()
     out, params = Path(out), vgg.load(settings.vgg)
     pairs = pairs_of(settings)
+    if len(pairs) < settings.pairs:
+        print(f"{len(pairs)} pairs, every photograph with every style; there are not {settings.pairs}", flush=True)
     chosen = _methods(settings, starts, params, out)
     _check_names(starts)
     left, skipped = pairs.readable()
     inception = _inception(settings)
-    judge = Judge(params, artfid.load_lpips(settings.lpips) if settings.lpips else None)
+    lpips = artfid.load_lpips(settings.lpips) if settings.lpips else None
+    judge = Judge(params, lpips)
     _make(out)
     for skip in skipped:
         print(f"skipped {skip.file}: {skip.reason}", flush=True)
-    digest = f"{methods.network(params)} {settings.lpips}"
+    digest = f"{methods.network(params)} {lpips and bundles.sha256(lpips)}"
     cells = [Cell(out, method, i, digest) for method in chosen for i in _pairs_of(method, left, pairs)]
     mine = [cell for cell in cells if cell.pair % part[1] == part[0]]
     _evaluate([cell for cell in mine if not cell.load(pairs)["complete"]], pairs, judge)
@@ -227,7 +235,12 @@ def _methods(settings: Evaluation, starts: dict[str, Start], params: vgg.Params,
     load = functools.cache(lambda weights: params if weights == settings.vgg else vgg.load(weights))
     ours = []
     for name, start in starts.items():
-        own = vgg.recorded(start.bundle.config.vgg)
+        recorded = start.bundle.config.vgg
+        own = vgg.recorded(recorded)
+        if own != recorded and not start.learns_with:
+            raise FileNotFoundError(
+                f"`bundle`: the loss network of {name}, {recorded}, is gone; pass --learn_with={name}=vgg16"
+            )
         ours.append(methods.bundle(name, start, load(start.learns_with or own), settings.steps, load(own)))
     bounds = [name for name in ("identity", "style") if name in settings.methods]
     others = [name for name in config.METHODS if name in settings.methods and name not in bounds]
@@ -347,7 +360,7 @@ def _add_artfid(results: Results, pairs: Pairs, inception: artfid.Params, out: P
         for i in {row["pair"] for row in rows} - styles.keys():
             styles[i] = np.asarray(artfid.inception(inception, pairs[i].style[None])[0])
         outputs = [artfid.inception(inception, images.load(out / row["picture"])[0][None])[0] for row in rows]
-        if len(rows) > 1:
+        if len(rows) == len(results["pairs"]) > 1:  # its FID grows as pictures get fewer
             distances, met = np.array([row["lpips"] for row in rows]), [styles[row["pair"]] for row in rows]
             line["artfid"] = artfid.artfid(distances, np.stack(met), np.stack(outputs))
 

@@ -17,8 +17,9 @@ import numpy as np
 from tqdm import tqdm
 
 from metastyle import vgg
-from metastyle.convert import convert, require
+from metastyle.convert import READING, convert
 from metastyle.errors import InputError
+from metastyle.extras import need
 from metastyle.images import check_output
 from metastyle.paths import cache_dir
 
@@ -92,7 +93,7 @@ def fetch(
     if not force and _holds(target, public.convention):
         _say(f"{target} is there already", progress)
         return target
-    require(public.reader)
+    need(public.reader, READING)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

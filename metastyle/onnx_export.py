@@ -6,7 +6,6 @@ static quantisation, a scale for each output channel, calibrated on photographs.
 """
 
 import contextlib
-import importlib
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
@@ -16,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from metastyle import config, generator, images, paths
-from metastyle.errors import InputError
+from metastyle.extras import need
 
 OPSET = 18
 _CALIBRATION_SIZE = 256  # px
-_INSTALL = "type: pip install 'metastyle[onnx]'"
 
 Flat = dict[str, np.ndarray]
 
@@ -97,7 +95,7 @@ def build(settings: config.Generator, params: Flat, *, floats: bool = False) -> 
 
     floats: they are float32 in [0, 1], else uint8.
     """
-    onnx = require("onnx")
+    onnx = need("onnx", "`onnx`")
     helper, numpy_helper, kinds = onnx.helper, onnx.numpy_helper, onnx.TensorProto
     graph = _Graph(helper, numpy_helper)
     x = "photograph"
@@ -126,7 +124,7 @@ def build(settings: config.Generator, params: Flat, *, floats: bool = False) -> 
 
 def quantise(model: Any, pictures: Sequence[np.ndarray]) -> Any:
     """The graph with convolutions in int8, calibrated on `pictures`, [height, width, 3] of the kind that it takes."""
-    onnx, quantization = require("onnx"), require("onnxruntime.quantization")
+    onnx, quantization = need("onnx", "`onnx`"), need("onnxruntime.quantization", "`onnx`")
 
     class Reader(quantization.CalibrationDataReader):
         def __init__(self):
@@ -152,7 +150,7 @@ def quantise(model: Any, pictures: Sequence[np.ndarray]) -> Any:
 
 def session(model: Any) -> Callable[[np.ndarray], np.ndarray]:
     """What stylises by it on this machine's CPU: [N, height, width, 3] of the kind that it takes -> the same."""
-    onnxruntime = require("onnxruntime")
+    onnxruntime = need("onnxruntime", "`onnx`")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     runs = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -168,11 +166,3 @@ def _quiet():
         yield
     finally:
         logging.disable(before)
-
-
-def require(name: str) -> Any:
-    """The module of that name. Raises InputError, with what to install, where there is none."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise InputError(f"`onnx`: expected the package {error.name}, which is not installed; {_INSTALL}") from None

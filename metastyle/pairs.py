@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import math
 import re
 from collections.abc import Collection
 from typing import NamedTuple
@@ -37,9 +38,10 @@ class Skipped(NamedTuple):
 class Pairs:
     """The pairs of a protocol, by index; pictures are read when they are asked for.
 
-    Pair i is photograph i (mod their number) with style p(i), p a permutation drawn from `seed`. With `product`, it is
-    the i-th of every photograph with every style. The support of a pair are the photographs that come next after the
-    judged one, round and round, never the judged one itself.
+    Pair i is photograph i (mod their number) with style p(i), p a permutation drawn from `seed`, which moves on by one
+    wherever the same pair would come again. With `product`, it is the i-th of every photograph with every style. No
+    pair comes twice: there are at most as many as photographs times styles. The support of a pair are the photographs
+    that come next after the judged one, round and round, never the judged one itself.
     """
 
     def __init__(
@@ -63,8 +65,9 @@ class Pairs:
         if product:
             order = [(i, j) for i in range(len(content)) for j in range(len(style))]
         else:
-            shuffled = np.random.default_rng(seed).permutation(len(style))
-            order = [(i % len(content), int(shuffled[i % len(style)])) for i in range(count)]
+            shuffled, again = np.random.default_rng(seed).permutation(len(style)), math.lcm(len(content), len(style))
+            most = min(count, len(content) * len(style))
+            order = [(i % len(content), int(shuffled[(i + i // again) % len(style)])) for i in range(most)]
         self._content, self._style, self._order = content, style, order[:count]
         self._square = functools.lru_cache(maxsize=128)(self._read)
 

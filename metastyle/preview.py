@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from metastyle import generator, images
-from metastyle.errors import Adjusted, InputError
+from metastyle.errors import Adjusted
+from metastyle.extras import need
 
 SUFFIXES = frozenset({".gif", ".webp"})
 MOST = 60  # frames, unless asked otherwise
@@ -115,12 +116,7 @@ def check(path: str | os.PathLike, *, name: str = "preview_out", inputs: Collect
       InputError: matplotlib is not installed.
     """
     images.check_output(path, suffixes=SUFFIXES, name=name, inputs=inputs)
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise InputError(
-            f'`{name}` needs matplotlib, which is not installed; type `pip install "metastyle[eval]"`'
-        ) from None
+    need("matplotlib.figure", f"`{name}`")
 
 
 def write(

@@ -23,6 +23,7 @@ from PIL import Image
 
 from metastyle import images
 from metastyle.errors import InputError
+from metastyle.extras import need
 
 QUESTIONS = {"content": "keeps the photograph better", "style": "has the style better"}
 INPUTS = ("photograph", "style picture")  # the bounds: judged as if they were outputs, never voted on
@@ -320,40 +321,40 @@ def _notes(results: dict[str, Any]) -> list[str]:
 
 
 def _curve(results: dict[str, Any]) -> bytes:
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-    except ImportError:
-        raise InputError(
-            'the curve needs matplotlib, which is not installed; type `pip install "metastyle[eval]"`'
-        ) from None
+    need("matplotlib.figure", "the curve")
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    means: dict[str, list[float]] = {}
-    for entry in results["summary"]:
-        means.setdefault(entry["method"], []).append(entry["J"])
+    curves, pairs = results["curves"], len(results["curve_pairs"])
     lines, labels, last = [], [], 1
+    values = lambda name, key: [math.nan if x is None else x for x in curves[name][key]]
     for name, colour in zip(INPUTS, ("#444444", "#999999"), strict=True):
-        if name in means:
-            lines.append(axes.axhline(means[name][0], linestyle="--", linewidth=1.2, color=colour, zorder=1))
-            labels.append(f"{name} ({means[name][0]:.2f})")
-    methods = [m["name"] for m in results["methods"] if m["name"] in means and m["name"] not in INPUTS]
+        if name in curves:
+            (level,) = values(name, "J")
+            lines.append(axes.axhline(level, linestyle="--", linewidth=1.2, color=colour, zorder=1))
+            labels.append(f"{name} ({level:.2f})")
+    methods = [m["name"] for m in results["methods"] if m["name"] in curves and m["name"] not in INPUTS]
     styles = zip(itertools.cycle(_COLOURS), itertools.cycle("osD^vPX*"))
     for name, (colour, marker) in zip(methods, styles, strict=False):
-        if curve := results["curves"].get(name):
-            mean, low, high = ([math.nan if x is None else x for x in curve[key]] for key in ("J", "low", "high"))
+        curve = curves[name]
+        mean, low, high = (values(name, key) for key in ("J", "low", "high"))
+        if len(mean) > 1:
             lines += axes.plot(curve["steps"], mean, marker=marker, markersize=5, color=colour, linewidth=1.8)
             axes.fill_between(curve["steps"], low, high, color=colour, alpha=0.1, linewidth=0)
             labels.append(name)
             last = max(last, *curve["steps"])
         else:  # one pass, however many steps the others take
-            lines.append(axes.axhline(means[name][-1], linestyle=":", linewidth=1.8, color=colour))
-            labels.append(f"{name} ({means[name][-1]:.2f})")
+            lines.append(axes.axhline(mean[-1], linestyle=":", linewidth=1.8, color=colour))
+            labels.append(f"{name} ({mean[-1]:.2f})")
     # Logarithmic, but linear up to 1 step: 0 has a place too.
     axes.set_xscale("symlog", linthresh=1, linscale=0.4)
     ticks = [0, *(a * 10**n for n in range(9) for a in (1, 2, 5))]
     axes.set_xticks([t for t in ticks if t <= last])
-    axes.set(xlim=(-0.25, 1.2 * last), xlabel="gradient steps", ylabel="mean J = C + 5 S", yscale="log")
+    axes.set(
+        xlim=(-0.25, 1.2 * last), xlabel="gradient steps", ylabel=f"mean J = C + 5 S of {pairs} pairs", yscale="log"
+    )
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     for axis in (axes.xaxis, axes.yaxis):

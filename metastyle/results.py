@@ -36,20 +36,17 @@ def assemble(
         usable = i in best and i in photo and i not in left_out
         row["closed"] = (photo[i] - row["J"]) / (photo[i] - best[i]) if usable else None
     names = {pair.index: (pair.content_name, pair.style_name) for pair in pairs}
+    judged = [{row["pair"] for row in rows if row["method"] == method.name} for method in chosen]
+    common = set.intersection(*filter(None, judged)) if any(judged) else set()
     summary, curves = [], {}
     for method in chosen:
         by_steps: dict[int, list[Row]] = {}
         for row in rows:
             if row["method"] == method.name:
                 by_steps.setdefault(row["steps"], []).append(row)
-        looks = sorted(by_steps)
-        summary += [_summary(by_steps[k], photo, best) for k in looks]
-        if len(looks) > 1:
-            values = {k: [row["J"] for row in by_steps[k]] for k in looks}
-            bounds = [interval(values[k], [names[row["pair"]] for row in by_steps[k]]) for k in looks]
-            low, high = zip(*bounds, strict=True)
-            means = [float(np.mean(values[k])) for k in looks]
-            curves[method.name] = {"steps": looks, "J": means, "low": list(low), "high": list(high)}
+        summary += [_summary(by_steps[k], photo, best) for k in sorted(by_steps)]
+        if by_steps:
+            curves[method.name] = _curve(by_steps, common, names)
     return {
         "settings": dataclasses.asdict(settings),
         "versions": versions(_PACKAGES),
@@ -61,6 +58,7 @@ def assemble(
         "rows": rows,
         "summary": summary,
         "curves": curves,
+        "curve_pairs": sorted(common),
         "reach": reach(rows, next((m.name for m in chosen if m.kind == "bundle"), None)),
     }
 
@@ -83,6 +81,19 @@ def _summary(rows: list[Row], photo: dict[int, float], best: dict[int, float]) -
         "closed_pairs": len(closed),
         "artfid": None,
     }  # fmt: skip
+
+
+def _curve(by_steps: dict[int, list[Row]], common: set[int], names: dict[int, tuple[str, str]]) -> dict[str, list]:
+    """Mean J of one method against steps with its interval, on the pairs that all methods were run on."""
+    curve: dict[str, list] = {"steps": sorted(by_steps), "J": [], "low": [], "high": []}
+    for k in curve["steps"]:
+        compared = [row for row in by_steps[k] if row["pair"] in common]
+        values = [row["J"] for row in compared]
+        bounds = interval(values, [names[row["pair"]] for row in compared]) if values else (None, None)
+        curve["J"].append(float(np.mean(values)) if values else None)
+        curve["low"].append(bounds[0])
+        curve["high"].append(bounds[1])
+    return curve
 
 
 def interval(values: Sequence[float], pairs: Sequence[tuple[str, str]], seed: int = 0) -> tuple[float, float]:

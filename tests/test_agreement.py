@@ -1,6 +1,7 @@
 """Comparing a loss network with another: the same network agrees wholly, others less, and bad input is told."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,10 @@ def test_a_folder_that_is_no_report(tmp_path):
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"error: `report`: expected the folder of a finished evaluation, got {tmp_path}\n"
+    for text, what in (("{}", "it has no 'settings'"), ("[", "Expecting value: line 1 column 2 (char 1)")):
+        (tmp_path / "results.json").write_text(text)
+        with pytest.raises(InputError, match=re.escape(f"results.json is not of an evaluation ({what}); run the")):
+            agreement.ranks(TEACHER, tmp_path)
     line[3] = "--slim=nowhere"
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")

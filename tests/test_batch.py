@@ -195,7 +195,7 @@ def test_what_a_backend_needs_is_told_before_the_work(refused, monkeypatch):  # 
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, name, None)
             line = stylize(style_file="a.safetensors", content="photos", out="out", backend="onnx")
-            assert refused(*line).startswith(f"`onnx`: expected the package {name}, which is not installed")
+            assert refused(*line).startswith(f"`backend` needs {name}, which is not installed")
 
 
 def test_masks_make_regions(run):  # noqa: F811

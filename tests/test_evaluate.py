@@ -367,19 +367,23 @@ def test_few_pairs_are_evenly_spread_and_of_different_styles():
     assert chosen(3, [0, 10, 20, 30]) == [0, 10, 20], "there is no other"
 
 
-def test_learning_is_not_taken_for_compiling(start):
-    compiled, pair = [], Pairs("procedural", "procedural", 1, 32)[0]
+def test_learning_is_not_taken_for_compiling(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("METASTYLE_CACHE", str(tmp_path))
+    compiled, pair = [], Pairs("procedural", "procedural", 1, 44)[0]  # px of no other test
     net = dataclasses.replace(start.config, generator=config.Generator("c3s1-5,c3s1-3"))  # of no other test
     bundle = dataclasses.replace(start, config=net, meta=meta.initial_meta(net))
     ours = methods.bundle("ours", Start(bundle), vgg.random_params(), (0, 1, 3))
-    jax.monitoring.register_event_duration_secs_listener(toy_train.compiled_into(compiled))
-    try:
-        ours.warm_up(pair)
-        before = len(compiled)
-        assert [view.steps for view in ours.views(pair)] == [0, 1, 3]
-    finally:
-        jax.monitoring.clear_event_listeners()
-    assert len(compiled) == before > 0
+    gatys = methods.gatys(vgg.random_params(), 10, None)
+    for method, steps in ((ours, [0, 1, 3]), (gatys, [0, 1, 2, 5, 10])):
+        compiled.clear()
+        jax.monitoring.register_event_duration_secs_listener(toy_train.compiled_into(compiled))
+        try:
+            method.warm_up(pair)
+            before = len(compiled)
+            assert [view.steps for view in method.views(pair)] == steps
+        finally:
+            jax.monitoring.clear_event_listeners()
+        assert len(compiled) == before > 0
 
 
 def test_lpips_and_artfid_are_of_the_pictures_that_they_name(tmp_path):
@@ -392,7 +396,8 @@ def test_lpips_and_artfid_are_of_the_pictures_that_they_name(tmp_path):
     for kind, tensors in made.items():
         save(tmp_path / kind, {name: np.ascontiguousarray(x, np.float32) for name, x in tensors.items()}, kind)
     given = {"lpips": str(tmp_path / "lpips"), "inception": str(tmp_path / "art_inception")}
-    found = evaluate.run(protocol(methods=("identity", "style"), size=76, **given), {}, tmp_path / "out")
+    settings = protocol(methods=("identity", "style"), size=76, **given)
+    found = evaluate.run(settings, {}, tmp_path / "out")
     photograph, style = line(found, "photograph", 0), line(found, "style picture", 0)
     pairs = [Pairs("procedural", "procedural", 2, 76)[i] for i in range(2)]
     distance = np.mean([artfid.lpips(made["lpips"], p.content[None], p.style[None])[0] for p in pairs])
@@ -404,6 +409,12 @@ def test_lpips_and_artfid_are_of_the_pictures_that_they_name(tmp_path):
     assert (photograph["lpips"], style["lpips"]) == (pytest.approx(0, abs=1e-6), pytest.approx(distance, rel=1e-4))
     assert style["artfid"] == pytest.approx(1 + distance, rel=1e-3)
     assert photograph["artfid"] == pytest.approx(1 + artfid.fid(styles, contents), rel=1e-3)
+    other = {name: np.ascontiguousarray(x, np.float32) / 2 for name, x in made["lpips"].items()}
+    save(tmp_path / "lpips", other, "lpips")
+    again = line(evaluate.run(settings, {}, tmp_path / "out"), "style picture", 0)
+    expected = np.mean([artfid.lpips(other, p.content[None], p.style[None])[0] for p in pairs])
+    assert again["lpips"] == pytest.approx(expected, rel=1e-4), "another network in the same file"
+    assert abs(expected - distance) > 0.1 * distance
 
 
 def rows_of(method, table):
@@ -428,6 +439,20 @@ def test_closed_is_averaged_over_the_pairs_on_which_gatys_gains():
     assert (ours["closed"], ours["closed_median"], ours["closed_pairs"]) == ((0.5 + 0.25) / 2, 0.375, 2)
     assert ours["closed_ratio"] == 5 / 12 and ours["J"] == pytest.approx(14 / 3) and ours["pairs"] == 3
     assert found["rows"][5]["closed"] is None
+
+
+def test_curves_are_of_the_pairs_that_all_were_run_on():
+    """Johnson is worse on the one pair that it was run on, and its mean is lower than that of all pairs."""
+    chosen = [Method(name, "bundle", "", 0, None) for name in ("photograph", "ours", "johnson")]
+    rows = rows_of("photograph", {0: {0: 4.0, 1: 20.0}}) + rows_of("ours", {0: {0: 3.0, 1: 9.0}, 5: {0: 2.0, 1: 8.0}})
+    rows += rows_of("johnson", {0: {0: 4.0}, 5: {0: 3.0}})
+    pairs = [Pair(i, f"c{i}", f"s{i}", None, None, []) for i in range(2)]
+    found = assemble(config.from_dict({"contents": "a", "styles": "b"}, config.Evaluation), chosen, rows, pairs, [])
+    assert found["curve_pairs"] == [0]
+    assert {name: curve["J"] for name, curve in found["curves"].items()} == {
+        "photograph": [4.0], "ours": [3.0, 2.0], "johnson": [4.0, 3.0],
+    }  # fmt: skip
+    assert line(found, "ours", 5)["J"] == 5.0, "the table is of all pairs"
 
 
 def test_reach_compares_on_common_pairs():
@@ -481,7 +506,7 @@ def test_what_per_style_training_cannot_use_is_refused_before_anything_is_done(
     assert not (tmp_path / "out").exists()
 
 
-def test_command_line_mistakes(start, tmp_path):
+def test_command_line_mistakes(start, tmp_path, monkeypatch):
     for text in ("1/1", "2", "a/b", "-1/2"):
         with pytest.raises(InputError, match="`part`: expected i/n"):
             evaluate.parse_part(text)
@@ -514,6 +539,16 @@ def test_command_line_mistakes(start, tmp_path):
         evaluate.load([f"ours={tmp_path}/b"], dtype=["yours=bfloat16"])
     with pytest.raises(InputError, match="dtype`: expected .*float32.*, got 'half'"):
         evaluate.load([f"ours={tmp_path}/b"], dtype=["ours=half"])
+    bundles.save_bundle(tmp_path / "lr=0.1" / "b", start)
+    assert list(evaluate.load([f"{tmp_path}/lr=0.1/b", f"x={tmp_path}/lr=0.1/b"])) == [f"{tmp_path}/lr=0.1/b", "x"]
+    own = dataclasses.replace(start, config=dataclasses.replace(start.config, vgg="gone.safetensors"))
+    with pytest.raises(FileNotFoundError, match="`bundle`: the loss network of ours, gone.safetensors, is gone; pass"):
+        evaluate.run(protocol(methods=("identity",)), {"ours": Start(own)}, tmp_path / "none")
+    for module, package in (("matplotlib.figure", "matplotlib"), ("skimage.metrics", "scikit-image")):
+        with monkeypatch.context() as patch, pytest.raises(InputError, match=f"an evaluation needs {package}, which"):
+            patch.setitem(sys.modules, module, None)
+            evaluate.run(protocol(), {}, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="`out`: cannot make"):
         evaluate.run(protocol(methods=("identity",)), {}, tmp_path / "file" / "out")

@@ -84,6 +84,6 @@ def test_what_is_missing_is_named(style_file, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(SystemExit):
         cli.main(["export", f"--style_file={style_file}", f"--out={tmp_path}/style.onnx"])
-    expected = "error: `onnx`: expected the package onnx, which is not installed; type: pip install 'metastyle[onnx]'\n"
+    expected = 'error: `onnx` needs onnx, which is not installed; type `pip install "metastyle[onnx]"`\n'
     assert capsys.readouterr().err == expected
     assert not (tmp_path / "style.onnx").exists()

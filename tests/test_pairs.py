@@ -26,6 +26,17 @@ def test_photographs_go_round_and_styles_are_permuted(folders):
     assert pairs[7].content.shape == pairs[7].style.shape == (32, 32, 3)
 
 
+def test_no_pair_comes_twice(tmp_path):
+    for kind, count in (("contents", 4), ("styles", 6)):
+        (tmp_path / kind).mkdir()
+        for i in range(count):
+            images.save(tmp_path / kind / f"{i}.png", np.full((16, 16, 3), i / 8, np.float32))
+    folders = str(tmp_path / "contents"), str(tmp_path / "styles")
+    pairs = Pairs(*folders, 100, 16)
+    assert len(pairs) == len({(pair.content_name, pair.style_name) for pair in pairs}) == 24
+    assert [pair.style_name for pair in Pairs(*folders, 12, 16)] == [pairs[i].style_name for i in range(12)]
+
+
 def test_the_support_comes_next_and_is_never_the_judged_photograph(folders):
     pair = Pairs(*folders, 20, 32)[18]
     assert len(pair.support) == SUPPORT

@@ -50,7 +50,6 @@ def evaluation(tmp_path_factory):
     curves = {
         name: {"steps": steps, "J": [3.0] * len(steps), "low": [2.0] * len(steps), "high": [4.0] * len(steps)}
         for name, steps in STEPS.items()
-        if len(steps) > 1
     }
     results = {
         "settings": {"contents": f"photos/{NASTY}", "size": 32, "steps": [0, 1, 9, 20], "lpips": ""},
@@ -66,6 +65,7 @@ def evaluation(tmp_path_factory):
         "rows": rows,
         "summary": summary,
         "curves": curves,
+        "curve_pairs": list(range(PAIRS - 1)),
         "reach": [
             {"method": "gatys", "target": 1, "J": 3.2, "steps": 17},
             {"method": "gatys", "target": 10, "J": 2.5, "steps": None},

