@@ -108,7 +108,7 @@ def steering(
     """
     start = bundles.load_bundle(bundle)
     settings, own = start.config, vgg.load(vgg.recorded(start.config.vgg))
-    encoder.check(settings, own)
+    bundles.check_reads(start, own)
     judged = pairs.Pairs(data.val_content, data.val_style, _STEERED, data.size)
     problem = adapt.style_problem(settings.generator, settings.loss)
     compared = adapt.style_problem(settings.generator, dataclasses.replace(settings.loss, tv=0.0, grid=0.0))

@@ -42,7 +42,8 @@ class Bundle:
     """A meta-trained start: `meta` as meta.initial_meta makes it; `adam_lr` is for steps beyond `inner.steps`.
 
     seen_before: photographs in the tasks of the runs whose bundle its own run started from. plain: the fast parameters
-    that give the photograph back (plain.py), where they were made.
+    that give the photograph back (plain.py), where they were made. network: `network_digest` of the loss network that
+    its encoder reads styles by, "" where nobody knows.
     """
 
     config: Config
@@ -51,6 +52,7 @@ class Bundle:
     seen_before: int = 0
     path: Path | None = None
     plain: Flat | None = None
+    network: str = ""
 
     @property
     def pictures_seen(self) -> int:
@@ -119,6 +121,7 @@ def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32
         "format_version": FORMAT_VERSION,
         "adam_lr": bundle.adam_lr,
         "seen_before": bundle.seen_before,
+        "network": bundle.network,
         "sha256": sha256(tensors),
         "slow_sha256": sha256(stored["slow"]),
         "config": dataclasses.asdict(bundle.config),
@@ -148,7 +151,9 @@ def ship(folder: str | os.PathLike) -> list[Path]:
     """
     out, bundle = locate(DEFAULT_BUNDLE), load_bundle(folder)
     network = bundle.config.vgg
-    encoder.check(bundle.config, vgg.load(network))
+    params = vgg.load(network)
+    check_reads(bundle, params)
+    bundle = dataclasses.replace(bundle, network=network_digest(params))
     if network not in vgg.NAMES:
         with atomic(vgg.SLIM) as temporary:  # not straight: it may be that very file
             shutil.copyfile(network, temporary)
@@ -174,7 +179,7 @@ def load_bundle(folder: str | os.PathLike) -> Bundle:
     _check_version("bundle", folder, version)
     with _parsing("bundle", path):
         settings, adam_lr, digest = from_dict(text["config"]), float(text["adam_lr"]), text["sha256"]
-        seen_before = int(text.get("seen_before", 0))
+        seen_before, network = int(text.get("seen_before", 0)), str(text.get("network", ""))
     tensors, _ = _read("bundle", folder / "params.safetensors")
     _check_shapes("bundle", folder, settings, tensors)
     if sha256(tensors) != digest:
@@ -184,12 +189,36 @@ def load_bundle(folder: str | os.PathLike) -> Bundle:
         )
     parts = _split(tensors)
     plain = parts.pop("plain", None)
-    return Bundle(settings, parts, adam_lr, seen_before, folder.resolve(), plain)
+    return Bundle(settings, parts, adam_lr, seen_before, folder.resolve(), plain, network)
 
 
-def seen_before(settings: Config) -> int:
-    """Photographs in the tasks of what a run with these settings starts from."""
-    return load_bundle(settings.start).pictures_seen if settings.start else 0
+def started_from(workdir: str | os.PathLike, settings: Config) -> Bundle | None:
+    """The bundle that a run starts from: the copy `start` in its folder, else `settings.start`; None for none.
+
+    So a run that has begun goes on when that bundle is moved or made anew. Raises as `load_bundle`.
+    """
+    copy = Path(workdir) / "start"
+    if not settings.start:
+        return None
+    try:
+        return load_bundle(copy if there(copy) else settings.start)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(str(error).replace("`bundle`", "`start`")) from None
+
+
+def check_reads(bundle: Bundle, params: vgg.Params, name: str = "vgg") -> None:
+    """Raises InputError, naming that argument, when the encoder of a bundle doesn't read this loss network."""
+    encoder.check(bundle.config, params, name)
+    if "encoder" in bundle.meta and bundle.network not in ("", found := network_digest(params)):
+        raise InputError(
+            f"`{name}`: expected the loss network that the encoder was trained with (sha256 {bundle.network[:12]}), "
+            f"got another ({found[:12]}); `experiments.carry_over` fits a bundle to another"
+        )
+
+
+def network_digest(params: vgg.Params) -> str:
+    """Identifies a loss network by its numbers."""
+    return sha256({f"{layer}/{name}": np.asarray(x) for layer, flat in params.items() for name, x in flat.items()})
 
 
 def save_style(path: str | os.PathLike, style: StyleFile) -> None:

@@ -30,7 +30,7 @@ def over(
     width = start.config.encoder.hidden if hidden is None else hidden
     encoder.check_hidden(start.meta["encoder"], width)  # now, since the codes take minutes
     before, after = vgg.load(vgg_before, "vgg_before"), vgg.load(vgg_after)
-    encoder.check(start.config, before, "vgg_before")
+    bundles.check_reads(start, before, "vgg_before")
     if styles < 2 * encoder.size(after):
         raise InputError(
             f"`styles`: expected at least {2 * encoder.size(after)}, twice the numbers of a code, got {styles}"
@@ -47,7 +47,8 @@ def over(
         vgg=vgg_after,
         encoder=dataclasses.replace(start.config.encoder, hidden=width, code=encoder.size(after)),
     )
-    made = dataclasses.replace(start, config=settings, meta=start.meta | {"encoder": carried})
+    digest = bundles.network_digest(after)
+    made = dataclasses.replace(start, config=settings, meta=start.meta | {"encoder": carried}, network=digest)
     guesses = [_guesses(b.meta, x[~told]) for b, x in ((start, theirs), (made, ours))]
     bundles.save_bundle(out, made)
     return float(np.square(guesses[1] - guesses[0]).sum() / np.square(guesses[0] - guesses[0].mean(0)).sum())

@@ -74,7 +74,8 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # Orbax lets through anything, from OSError to ValueError
-            found = re.search(r"[^:\]]*(?=( \[os_error_code)|$)", str(error).strip().splitlines()[0])
+            line = _first_line(error)
+            found = re.search(r"[^:\]]*(?=( \[os_error_code)|$)", line)
             good = max(self._manager.all_steps(read=True), default=None)
             kept = "there is none yet" if good is None else f"the last good one is of step {good}"
             raise OSError(
@@ -122,7 +123,7 @@ class Checkpoints:
             try:
                 return self._manager.restore(step, args=items).state
             except Exception as error:  # Orbax lets through anything, from KeyError to UnicodeDecodeError
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+                reason = _first_line(error)[:200]
             time.sleep(0.2)
             gc.collect()
         before = max((s for s in self._manager.all_steps() if s < step), default=None)
@@ -130,6 +131,10 @@ class Checkpoints:
             f"`workdir`: cannot restore the checkpoint {self._folder / str(step)} ({reason}); delete that folder "
             f"to continue from {'the start' if before is None else f'step {before}'}"
         )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def claim(workdir: str | os.PathLike, settings: Any, done: int = 0) -> None:

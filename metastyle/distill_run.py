@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from metastyle import checkpoint, config, distill, mesh, sheets, vgg
+from metastyle import checkpoint, config, distill, generator, mesh, sheets, vgg
 from metastyle.config import Distillation
 from metastyle.runlog import RunLog
 from metastyle.stopping import StopSignal
@@ -29,6 +29,7 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
     """
     mesh.enable_compile_cache()
     times, workdir = settings.run, Path(workdir)
+    generator.parse(settings.painter.arch, "painter.arch")
     teacher, task = vgg.load(settings.vgg), pictures(settings)
     some = [x for i in range(_PRUNED_ON) for x in task(i * settings.hold, 0).values()]
     state = distill.initial_state(settings, teacher, np.concatenate(some))
@@ -53,14 +54,15 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
                 done, stopping = k + 1, stop.requested
                 pending.append((done, metrics))
                 saving = stopping or done == times.steps or done % times.checkpoint_every == 0
-                if saving or done % times.log_every == 0:
+                picturing = done == times.steps or done % times.picture_every == 0
+                if saving or picturing or done % times.log_every == 0:
                     saved.check()
                     log.write(jax.device_get(pending), times.log_every, saved.latest(), batches.waited)
                     pending, shown = [], dict(list(shown.items())[-_SHOWN:])
                 if saving:
                     saved.save(done, state, settings)
                     export(distill.network(state["slim"], teacher), workdir / FILE_NAME)
-                if done == times.steps or done % times.picture_every == 0:
+                if picturing:
                     log.picture(_grid(shown), done)
                 if stopping:
                     break

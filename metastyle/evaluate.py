@@ -163,7 +163,7 @@ def run(
     _make(out)
     for skip in skipped:
         print(f"skipped {skip.file}: {skip.reason}", flush=True)
-    digest = f"{methods.network(params)} {lpips and bundles.sha256(lpips)}"
+    digest = f"{bundles.network_digest(params)} {lpips and bundles.sha256(lpips)}"
     cells = [Cell(out, method, i, digest) for method in chosen for i in _pairs_of(method, left, pairs)]
     mine = [cell for cell in cells if cell.pair % part[1] == part[0]]
     _evaluate([cell for cell in mine if not cell.load(pairs)["complete"]], pairs, judge)
@@ -425,7 +425,8 @@ def _settings_of(checkpoints: Path) -> config.Config:
 def _keep(folder: Path, starts: Path) -> None:
     """Makes bundles of the checkpoints that are there and have none yet."""
     settings = _settings_of(folder)
-    seen_before = bundles.seen_before(settings)
+    origin = bundles.started_from(folder.parent, settings)
+    seen_before = origin.pictures_seen if origin else 0
     with checkpoint.Checkpoints(folder) as saved:
         for step in saved.steps():
             target = starts / _step_name(step)

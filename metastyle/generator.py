@@ -378,16 +378,17 @@ def split(params: Flat, scope: str) -> tuple[Flat, Flat]:
     """
     parts = [part.strip() for part in scope.split(",")]
     for part in parts:
-        if not any(_in_scope(path, part) for path in params):
+        if not any(in_scope(path, part) for path in params):
             top = sorted({path.split("/")[0] for path in params})
             raise InputError(
                 f'`inner.scope`: expected norm, adapter, all or prefixes of {", ".join(top)}, got "{part}"'
             )
-    fast = {path: x for path, x in params.items() if any(_in_scope(path, part) for part in parts)}
+    fast = {path: x for path, x in params.items() if any(in_scope(path, part) for part in parts)}
     return fast, {path: x for path, x in params.items() if path not in fast}
 
 
-def _in_scope(path: str, part: str) -> bool:
+def in_scope(path: str, part: str) -> bool:
+    """Whether a part of a scope, as for `split`, picks the parameter at this path."""
     if part in ("norm", "adapter"):
         return any(name.startswith(part) for name in path.split("/"))
     return part == "all" or f"{path}/".startswith(f"{part}/")

@@ -91,12 +91,13 @@ class Arrays:
         key = "memory" if self._held["memory"] + size <= self.budget else "disk", size
         if self._imagined:
             block = np.zeros((), dtype)
-            array = np.broadcast_to(block, shape)
+            array = owner = np.broadcast_to(block, shape)
         else:
             block = self._block(*key)
-            array = np.frombuffer(block, dtype).reshape(shape)
+            owner = np.frombuffer(memoryview(block), dtype)  # which views hold on to; without memoryview, to `block`
+            array = owner.reshape(shape)
         self._count(*key)
-        weakref.finalize(array, self._release, key, block)
+        weakref.finalize(owner, self._release, key, block)
         return array
 
     def _block(self, place: str, size: int) -> Any:

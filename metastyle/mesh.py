@@ -54,7 +54,7 @@ class Parallel:
         """This process's numpy batch (leaves [T, ...]) as the global one."""
         if self.mode == "pmap":
             count = len(self.devices)
-            return jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
+            return jax.tree.map(lambda x: x.reshape(count, len(x) // count, *x.shape[1:]), batch)
         sharding = NamedSharding(self.mesh, P(AXIS))
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
 

@@ -13,6 +13,7 @@ import optax
 
 from metastyle import adapt, config, encoder, generator
 from metastyle.adapt import Problem
+from metastyle.errors import InputError
 
 AXIS = "tasks"
 _MULTI_STEP_FLOOR = 0.03  # share that intermediate steps keep when the multi-step loss is annealed (MAML++)
@@ -25,9 +26,15 @@ State = dict[str, Any]
 def initial_meta(settings: config.Config) -> Meta:
     """{"fast", "slow", "log_lr"} and, where there is one, "encoder": flat dicts of float32 arrays, from `run.seed`."""
     params = generator.initial_params(settings.generator, settings.run.seed)
-    fast, slow = generator.split(params, settings.inner.scope)
+    scope = settings.inner.scope
+    fast, slow = generator.split(params, scope)
     meta = {"fast": fast, "slow": slow, "log_lr": adapt.initial_log_lr(fast, settings.inner)}
     if settings.encoder.hidden:
+        if not any(generator.in_scope(path, "norm") for path in fast):
+            raise InputError(
+                f'`encoder.hidden`: expected 0 where nothing that an encoder guesses adapts (`inner.scope` "{scope}"), '
+                f"got {settings.encoder.hidden}; add norm to the scope"
+            )
         meta["encoder"] = encoder.initial(settings.encoder, fast, settings.run.seed)
     return meta
 

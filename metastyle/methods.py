@@ -93,11 +93,11 @@ def bundle(
     """
     learned, judged, backend, other = start
     settings, reads = learned.config, params if reads is None else reads
-    encoder.check(settings, reads)
+    bundles.check_reads(learned, reads)
     views = _Adaptation(
         settings, learned.meta, params, steps, settings.inner.steps, learned.adam_lr, judged, backend, reads
     )  # fmt: skip
-    digests = f"{bundles.sha256(_flat(learned.meta))} {network(params)} {network(reads)}"
+    digests = f"{bundles.sha256(_flat(learned.meta))} {bundles.network_digest(params)} {bundles.network_digest(reads)}"
     told = f"{learned.adam_lr:g} {settings.generator} {settings.inner} {settings.loss} {steps} {judged} {backend}"
     return Method(
         name, "bundle", f"{digests} {told}", _adaptation_cost(settings, steps), views,
@@ -121,11 +121,6 @@ def random_start(settings: config.Config, params: vgg.Params, steps: Sequence[in
         f"{settings.generator.arch} from a random initialisation, everything adapts", 0,
         last=max(steps), warm_up=views.warm_up,
     )  # fmt: skip
-
-
-def network(params: vgg.Params) -> str:
-    """Identifies a loss network."""
-    return bundles.sha256(_flat(params))
 
 
 def _flat(learned: meta.Meta) -> dict[str, np.ndarray]:
@@ -223,7 +218,7 @@ def lite() -> Method:
 
 def johnson(settings: config.Config, params: vgg.Params, folder: Path, pairs: int) -> Method:
     """Per-style training from scratch on each of `pairs` pairs; `folder` keeps its state and what it showed by then."""
-    batch, identity = settings.outer.query, f"{settings} {network(params)}"
+    batch, identity = settings.outer.query, f"{settings} {bundles.network_digest(params)}"
 
     def stylize(learned, content):
         return np.asarray(generator.stylize(settings.generator, learned, content[None])[0])
@@ -265,7 +260,7 @@ def johnson(settings: config.Config, params: vgg.Params, folder: Path, pairs: in
 def gatys(params: vgg.Params, iterations: int, pairs: int | None) -> Method:
     """Optimisation of the pixels from the photograph (Gatys et al. 2016); outputs are kept in the user's cache."""
     settings = optimisation.Settings(iterations=iterations)
-    identity = f"{_GATYS_FORMAT} {settings} {network(params)}"
+    identity = f"{_GATYS_FORMAT} {settings} {bundles.network_digest(params)}"
 
     def views(pair):
         digest = hashlib.sha256(identity.encode())

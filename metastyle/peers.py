@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 import warnings
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import jax
@@ -99,9 +100,18 @@ class Company(contextlib.AbstractContextManager):
         self._seen = time.monotonic()
         return before is not None and float(before) > 0 if self._many else self._stop.requested
 
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """Work of this process's own, as compiling: as long as it lasts, the others' silence is not counted."""
+        watched, self._seen = self._seen is not None, None
+        yield
+        if watched:
+            self._seen = time.monotonic()
+
     def _watch(self) -> None:
         while not self._over.wait(min(1.0, self._timeout / 4)):
-            if self._seen is not None and time.monotonic() - self._seen > self._timeout:
+            seen = self._seen
+            if seen is not None and time.monotonic() - seen > self._timeout:
                 _leave(f"no answer from the other processes for {self._timeout:g} s", RETRY)
 
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from metastyle import images
 
+_EVENTS_KEPT = 1  # seconds until events are on disk: a kill loses no more of them
 Row = tuple[int, dict[str, Any]]  # a step and its metrics, scalars by name
 
 
@@ -26,7 +27,9 @@ class RunLog:
         if main:
             _keep_rows(workdir / "metrics.csv", start, columns)
         self._csv = open(workdir / "metrics.csv" if main else os.devnull, "a", newline="")  # noqa: SIM115
-        self._events = SummaryWriter(str(workdir / "events"), purge_step=start or None, write_to_disk=main)
+        self._events = SummaryWriter(
+            str(workdir / "events"), purge_step=start + 1, flush_secs=_EVENTS_KEPT, write_to_disk=main
+        )
         self._bar = tqdm(total=steps, initial=start, unit="step", mininterval=1.0, disable=not main)
         self._waited, self._since, self._first = 0.0, time.monotonic(), None
 

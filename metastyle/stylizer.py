@@ -100,7 +100,7 @@ class Stylizer:
             params = vgg.load(weights or own)
             elsewhere = weights and "encoder" in start and own == settings.vgg
             reads = vgg.load(own) if elsewhere else params
-            encoder.check(settings, reads)
+            bundles.check_reads(self.bundle, reads)
             targets, codes = zip(*(measure.style(params, picture[None]) for picture in paintings), strict=True)
             if reads is not params:
                 codes = [measure.style(reads, picture[None])[1] for picture in paintings]

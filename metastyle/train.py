@@ -47,15 +47,18 @@ def train(
     if problem is None:
         problem = adapt.style_problem(settings.generator, settings.loss, bool(outer.vgg))
     problem = problem._replace(prepare=jax.jit(problem.prepare))  # one program outside the step too, for pictures
-    sampler, val = TaskSampler(settings), val_tasks(settings)
-    state = meta.initial_state(settings, begin(settings) if settings.start else None)
+    sampler, tuning, val = TaskSampler(settings), _tuning_sampler(settings), val_tasks(settings)
     main = jax.process_index() == 0
     workdir = Path(workdir)
+    origin = bundles.started_from(workdir, settings)
+    state = meta.initial_state(settings, begin(settings, origin) if origin else None)
 
     with checkpoint.Checkpoints(workdir / "checkpoints", run.keep_checkpoints) as saved, StopSignal() as stop:
         # Resume policy: 1. the newest checkpoint that can be read, 2. else the start. Tasks are a function of (seed,
         # step), so there is nothing else to restore; rows of metrics.csv beyond it are dropped and written again.
         checkpoint.claim(workdir, settings, saved.latest() or 0)
+        if main and origin and not bundles.there(workdir / "start"):
+            bundles.save_bundle(workdir / "start", origin)
         start, state = saved.resume(state, parallel.replicated)
         if start == run.steps and _is_bundle_of(workdir / "bundle", settings):
             if main:
@@ -74,22 +77,25 @@ def train(
                 batch = parallel.split((batch, company.asked(len(tasks))))
                 if meta.is_first_order(settings, step) != first_order:
                     first_order = meta.is_first_order(settings, step)
-                    take_step, told = _compile(problem, settings, first_order, parallel, (state, batch, replicas))
+                    with company.busy():
+                        take_step, told = _compile(problem, settings, first_order, parallel, (state, batch, replicas))
                     log.say(told if step > start else f"{_derived(settings, parallel, state, start)}; {told}")
                 state, metrics = take_step(state, batch, replicas)
                 jax.block_until_ready(before)  # no step is started before the one before the last is done
                 done, stopping, before = step + 1, company.stops(before), metrics.pop(ASKED)
                 pending.append((done, metrics))
                 saving = stopping or done == run.steps or done % run.checkpoint_every == 0
-                if saving or done % run.log_every == 0:
+                picturing = done == run.steps or done % run.picture_every == 0
+                if saving or picturing or done % run.log_every == 0:
                     saved.check()
                     log.write(jax.device_get(pending), run.log_every, saved.latest(), batches.waited)
                     pending = []
                 if saving:
                     saved.save(done, parallel.for_checkpoint(state), settings)
-                if main and (done == run.steps or done % run.picture_every == 0):
-                    learned = meta.deployed(outer, state)
-                    log.picture(pictures(settings, learned, val, problem, params), done)
+                if main and picturing:
+                    with company.busy():
+                        learned = meta.deployed(outer, state)
+                        log.picture(pictures(settings, learned, val, problem, params), done)
                 if stopping:
                     break
         saved.wait()
@@ -97,8 +103,20 @@ def train(
         if main:
             print(f"stopped after step {int(state['step'])} of {run.steps}; the same line continues", flush=True)
         return False
+    tasks = [tuning.task(run.steps, i) for i in range(_TUNING_TASKS)]
+    # All processes choose, and one writes: JAX waits at the end for none of them longer than for a step.
+    rate = rates.choose_adam_lr(meta.deployed(outer, state), settings, tasks, params, problem)
     if main:
-        finish(workdir, settings, meta.deployed(outer, state), problem, params)
+        network = params["inner"] if outer.vgg else params
+        made = bundles.Bundle(
+            settings,
+            meta.deployed(outer, state),
+            rate,
+            origin.pictures_seen if origin else 0,
+            network=bundles.network_digest(network) if settings.encoder.hidden else "",
+        )
+        bundles.save_bundle(workdir / "bundle", made)
+        print(f"wrote {workdir / 'bundle'} (Adam lr {rate:g} beyond {settings.inner.steps} steps)", flush=True)
     return True
 
 
@@ -109,13 +127,13 @@ def networks(settings: config.Config) -> Any:
     return {"inner": inner, "outer": vgg.load(settings.outer.vgg, "outer.vgg")} if settings.outer.vgg else inner
 
 
-def begin(settings: config.Config) -> meta.Meta:
+def begin(settings: config.Config, found: bundles.Bundle) -> meta.Meta:
     """The meta-parameters of a run that starts from a bundle: what fits of it, else as they are drawn.
 
     Its generator must be the same; the scope may be another, an encoder and learned rates are taken where their shapes
-    fit. Raises FileNotFoundError or InputError for what is no bundle or has another generator.
+    fit. Raises InputError for another generator.
     """
-    learned, found = meta.initial_meta(settings), bundles.load_bundle(settings.start)
+    learned = meta.initial_meta(settings)
     if generator.parse(found.config.generator.arch) != generator.parse(settings.generator.arch):
         raise InputError(
             f"`start`: expected a bundle of {settings.generator.arch}, got {found.config.generator.arch} "
@@ -132,14 +150,10 @@ def begin(settings: config.Config) -> meta.Meta:
     return jax.tree.map(jax.numpy.asarray, learned)
 
 
-def finish(workdir: Path, settings: config.Config, learned: meta.Meta, problem: Problem, params: Any) -> None:
-    """Chooses the Adam rate on training styles that come after the last step, and writes the bundle."""
-    inner = dataclasses.replace(settings.inner, steps=max(settings.inner.steps, 1))  # Adam needs photographs at least
-    sampler = TaskSampler(dataclasses.replace(settings, inner=inner))
-    tasks = [sampler.task(settings.run.steps, i) for i in range(_TUNING_TASKS)]
-    rate = rates.choose_adam_lr(learned, settings, tasks, params, problem)
-    bundles.save_bundle(workdir / "bundle", bundles.Bundle(settings, learned, rate, bundles.seen_before(settings)))
-    print(f"wrote {workdir / 'bundle'} (Adam lr {rate:g} beyond {settings.inner.steps} steps)", flush=True)
+def _tuning_sampler(settings: config.Config) -> TaskSampler:
+    """Training styles that come after the last step, to choose the Adam rate on, which needs photographs at least."""
+    inner = dataclasses.replace(settings.inner, steps=max(settings.inner.steps, 1))
+    return TaskSampler(dataclasses.replace(settings, inner=inner))
 
 
 def val_tasks(settings: config.Config) -> list[Task]:

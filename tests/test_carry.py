@@ -40,7 +40,12 @@ def test_the_bundle_reads_the_other_network_and_guesses_about_the_same(given):
     before, after = bundles.load_bundle(given / "b"), bundles.load_bundle(given / "out")
     assert after.config.vgg == str(given / "after.safetensors")
     assert before.config.encoder.code == LENGTH and after.config.encoder.code == encoder.size(OTHER)
-    encoder.check(after.config, OTHER)
+    bundles.check_reads(after, OTHER)
+    same_size = vgg.random_params(1, widths=[len(OTHER[layer]["bias"]) for layer in vgg.LAYERS])
+    encoder.check(after.config, same_size)
+    with pytest.raises(InputError, match="`vgg`: expected the loss network that the encoder was trained with"):
+        bundles.check_reads(after, same_size)
+    bundles.check_reads(dataclasses.replace(after, network=""), same_size)  # a bundle of before it was recorded
     for part in ("fast", "slow", "log_lr"):
         jax.tree.map(np.testing.assert_array_equal, before.meta[part], after.meta[part])
     assert 0 < lost < 0.5

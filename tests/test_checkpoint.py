@@ -132,6 +132,12 @@ def test_a_state_of_other_shapes_is_refused_in_one_line(original, other):
     assert "\n" not in str(error.value)
 
 
+def test_a_failure_without_a_message_is_told_by_its_name(tmp_path):
+    saved = checkpoint.Checkpoints(tmp_path)
+    with pytest.raises(OSError, match=r"cannot save .* \(TimeoutError\)"), saved._told():
+        raise TimeoutError
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="`workdir`: cannot make .*file/checkpoints"):

@@ -330,6 +330,13 @@ def test_bad_settings(changes, message):
         settings(**changes)
 
 
+def test_a_painter_that_is_none_is_refused_before_anything_is_written(tmp_path):
+    wrong = settings(painter={"arch": "nonsense"})
+    with pytest.raises(InputError, match="`painter.arch`: "):
+        distill_run.run(wrong, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_run_is_not_continued_with_other_settings(tmp_path):
     workdir = tmp_path / "a"
     workdir.mkdir()

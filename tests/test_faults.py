@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 import toy_train
 
-from metastyle import checkpoint, meta
+from metastyle import checkpoint, meta, peers
 from metastyle.errors import RETRY
+from metastyle.stopping import StopSignal
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = toy_train.RUN["steps"]
@@ -128,6 +129,25 @@ def test_tasks_that_do_not_divide_are_told_before_anything_is_read(start, tmp_pa
     assert started.ends() == 1
     assert "error: `outer.tasks`: expected a multiple of the 4 devices, got 6; use 8\n" in started.output()
     assert "Traceback" not in started.output() and not (tmp_path / "a").exists()
+
+
+def test_a_long_choice_of_the_adam_rate_ends_nobody(start, tmp_path):
+    started = start(tmp_path / "a", "run.steps=1", "patience=8", "tuning=12", hosts=2)
+    assert started.ends() == 0, started.output()
+    assert (tmp_path / "a/bundle/config.json").exists() and started.output().count("wrote ") == 1
+
+
+def test_work_of_ones_own_is_not_taken_for_silence(monkeypatch):
+    left = []
+    monkeypatch.setattr(peers, "_leave", lambda line, status: left.append(line))
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with StopSignal() as stop, peers.Company(stop, 0.4) as company:
+        company.stops(None)
+        with company.busy():
+            time.sleep(1)
+        assert left == []
+        time.sleep(1)
+        assert left and set(left) == {"no answer from the other processes for 0.4 s"}
 
 
 # Asked to stop

@@ -95,6 +95,17 @@ def test_arrays_are_counted_until_nothing_refers_to_them():
     assert d.size == 250 and arrays.most == {"memory": 1000, "disk": 1}
 
 
+def test_a_view_holds_on_to_its_room():
+    for budget in (1000, 0):  # in memory, in a file
+        arrays = memory.Arrays(budget=budget)
+        a = arrays.new((4, 4))
+        a[...] = 1
+        view = a[1:]
+        del a
+        arrays.new((4, 4))[...] = 7
+        assert (view == 1).all()
+
+
 def test_imagined_arrays_have_the_shape_and_take_nothing():
     arrays = memory.Arrays(imagined=True)
     huge = arrays.new((2**20, 2**20, 2**10))

@@ -43,6 +43,14 @@ def test_n_devices_are_one_device(mode, count):
         np.testing.assert_allclose(spread[name], metrics[name], rtol=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["shard_map", "pmap"])
+def test_a_batch_without_support_is_split(mode):
+    batch = {"support": np.zeros((8, 0, 1, 4, 4, 3)), "query": np.arange(8.0)}
+    split = Parallel(mode, 8, jax.devices()[:4]).split(batch)
+    assert split["support"].size == 0
+    np.testing.assert_array_equal(np.asarray(split["query"]).ravel(), batch["query"])
+
+
 def test_where_loops_are_loops_the_numbers_are_the_same(monkeypatch):
     """On accelerators nothing is unrolled."""
     metrics, gradient = single_device()

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import time
 
 import jax
 import numpy as np
@@ -22,6 +23,7 @@ from metastyle.tasks import Prefetcher, TaskSampler
 
 PROBLEM = toy.problem()
 STEPS, SWITCH = 7, 2
+STARTS = "a writer starts"
 HANDLER = signal.getsignal(signal.SIGTERM)
 
 
@@ -57,12 +59,14 @@ def files_of(workdir):
 
 
 def events_of(workdir):
-    """(step, tag) of every TensorBoard value."""
+    """(step, tag) of every TensorBoard value, and (step, STARTS) where a writer takes over."""
     for file in sorted((workdir / "events").iterdir()):
         data = file.read_bytes()
         while data:
             size = int.from_bytes(data[:8], "little")
             event = Event.FromString(data[12 : 12 + size])
+            if event.HasField("session_log"):
+                yield event.step, STARTS
             yield from ((event.step, value.tag) for value in event.summary.value)
             data = data[16 + size :]
 
@@ -297,6 +301,48 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     assert signal.getsignal(signal.SIGTERM) == HANDLER
 
 
+def test_a_picture_is_drawn_of_nothing_that_is_not_finite(tmp_path, monkeypatch):
+    """The step before the picture's is not yet written then: rows are of every fifth."""
+
+    class Broken(TaskSampler):
+        def task(self, step, index):
+            task = super().task(step, index)
+            return task | {"query": np.full_like(task["query"], np.nan)} if step == 1 else task
+
+    monkeypatch.setattr(train, "TaskSampler", Broken)
+    with pytest.raises(FloatingPointError, match="step 2: loss is nan; there is no checkpoint yet"):
+        run(toy_settings(run={"log_every": 5, "picture_every": 2}), tmp_path / "run")
+    assert not (tmp_path / "run" / "pictures").exists()
+
+
+@pytest.mark.parametrize("stop_at", [1, 3])  # before the first checkpoint, and at one
+def test_events_of_a_continued_run_are_each_there_once(tmp_path, quick, signal_at, stop_at):
+    settings, workdir = toy_settings(run={"log_every": 1}), tmp_path / "run"
+    signal_at(stop_at)
+    assert not run(settings, workdir)
+    if stop_at == 1:  # as if it had been killed
+        shutil.rmtree(workdir / "checkpoints")
+    signal_at(None)
+    assert run(settings, workdir)
+    seen: list[int] = []
+    for step, tag in events_of(workdir):
+        if tag == STARTS:  # TensorBoard forgets what came at this step or later
+            seen = [k for k in seen if k < step]
+        elif tag == "query":
+            seen.append(step)
+    assert seen == list(range(1, STEPS + 1))
+
+
+def test_events_survive_a_kill(tmp_path):
+    log = runlog.RunLog(tmp_path, 0, 10, ("loss",), "loss")
+    log.write([(1, {"loss": 1.0})], 1, None, 0.0)
+    deadline = time.monotonic() + 60  # they come within seconds, without an end or another event
+    while (1, "loss") not in events_of(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert (1, "loss") in events_of(tmp_path)
+    log.__exit__(None)
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -316,6 +362,15 @@ def test_bad_settings_and_data_are_refused_before_anything_is_written(tmp_path, 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=message):
         run(toy_settings(**changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_photographs_to_choose_the_rate_on_are_missed_at_once(tmp_path):
+    (tmp_path / "one").mkdir()
+    images.save(tmp_path / "one" / "a.png", np.random.default_rng(0).uniform(size=(32, 32, 3)).astype(np.float32))
+    data = {"content": f"folder:{tmp_path}/one", "procedural_styles": 0.0}
+    with pytest.raises(InputError, match="`data.content`: expected at least the 2 photographs"):
+        run(toy_settings(data=data, inner={"steps": 0}, outer={"query": 1}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -341,13 +396,27 @@ def test_a_run_starts_from_a_bundle(copied, tmp_path, quick):
     assert_equal(ours["log_lr"], drawn | theirs["log_lr"])
 
 
+def test_a_run_goes_on_when_what_it_started_from_is_gone(copied, tmp_path, quick):
+    settings = dataclasses.replace(toy_settings(run={"steps": 2}), start=str(copied / "bundle"))
+    workdir = tmp_path / "new"
+    assert run(settings, workdir)
+    shutil.rmtree(copied)
+    more = dataclasses.replace(settings, run=dataclasses.replace(settings.run, steps=4))
+    assert run(more, workdir)
+    seen = STEPS * 8 * 2 + 4 * 8 * 2
+    assert bundles.load_bundle(workdir / "bundle").pictures_seen == seen
+    with pytest.raises(FileNotFoundError, match="`start`: expected a folder"):
+        run(more, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_start_gives_its_encoder_whole_or_not_its_last_layer(copied, tmp_path):
     theirs = bundles.load_bundle(copied / "bundle")
 
     def begun(**changes):
         wanted = dataclasses.replace(toy_settings(), encoder=config.Encoder(**{"hidden": 4, "code": 3} | changes))
         drawn = meta.initial_meta(wanted)["encoder"]
-        return drawn, train.begin(dataclasses.replace(wanted, start=str(tmp_path / "start")))["encoder"]
+        return drawn, train.begin(wanted, bundles.load_bundle(tmp_path / "start"))["encoder"]
 
     settings = dataclasses.replace(theirs.config, encoder=config.Encoder(hidden=4, code=3))
     trained = {path: np.float32(x) + 1 for path, x in meta.initial_meta(settings)["encoder"].items()}

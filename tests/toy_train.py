@@ -1,6 +1,7 @@
 """A run of the toy problem as a program that tests kill: toy_train.py WORKDIR [SECTION.FIELD=VALUE ...]
 
-Beside settings, timeout=SECONDS is that of `peers`, and pause=SECONDS makes every step last longer.
+Beside settings, timeout=SECONDS is that of `peers`, pause=SECONDS makes every step last longer, and tuning=SECONDS the
+choice of the Adam rate, in which then no process waits longer than patience=SECONDS for another.
 """
 
 import dataclasses
@@ -39,7 +40,7 @@ def last_row(workdir: Path) -> int:
 
 def main(arguments: list[str]) -> int:
     workdir, *given = arguments
-    changes, options = {}, {"timeout": PEER_TIMEOUT, "pause": 0}
+    changes, options = {}, {"timeout": PEER_TIMEOUT, "pause": 0, "tuning": 0, "patience": PEER_TIMEOUT}
     for name, _, value in (argument.partition("=") for argument in given):
         section, _, field = name.partition(".")
         target = changes.setdefault(section, {}) if field else options
@@ -51,8 +52,8 @@ def main(arguments: list[str]) -> int:
         return task(self, step, index)
 
     tasks.TaskSampler.task = slow
-    rates.choose_adam_lr = lambda *_, **__: 1e-3
-    peers.join()
+    rates.choose_adam_lr = lambda *_, **__: time.sleep(options["tuning"]) or 1e-3
+    peers.join(options["patience"])
     return 0 if train(settings(changes), workdir, toy.problem(), toy.VGG, options["timeout"]) else RETRY
 
 
