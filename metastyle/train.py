@@ -93,9 +93,8 @@ def train(
                 if saving:
                     saved.save(done, parallel.for_checkpoint(state), settings)
                 if main and picturing:
-                    with company.busy():
-                        learned = meta.deployed(outer, state)
-                        log.picture(pictures(settings, learned, val, problem, params), done)
+                    learned = meta.deployed(outer, state)
+                    log.picture(pictures(settings, learned, val, problem, params), done)
                 if stopping:
                     break
         saved.wait()
@@ -103,21 +102,27 @@ def train(
         if main:
             print(f"stopped after step {int(state['step'])} of {run.steps}; the same line continues", flush=True)
         return False
-    tasks = [tuning.task(run.steps, i) for i in range(_TUNING_TASKS)]
-    # All processes choose, and one writes: JAX waits at the end for none of them longer than for a step.
-    rate = rates.choose_adam_lr(meta.deployed(outer, state), settings, tasks, params, problem)
+    made = _bundle(settings, origin, meta.deployed(outer, state), tuning, problem, params)
     if main:
-        network = params["inner"] if outer.vgg else params
-        made = bundles.Bundle(
-            settings,
-            meta.deployed(outer, state),
-            rate,
-            origin.pictures_seen if origin else 0,
-            network=bundles.network_digest(network) if settings.encoder.hidden else "",
-        )
         bundles.save_bundle(workdir / "bundle", made)
-        print(f"wrote {workdir / 'bundle'} (Adam lr {rate:g} beyond {settings.inner.steps} steps)", flush=True)
+        told = f"Adam lr {made.adam_lr:g} beyond {settings.inner.steps} steps"
+        print(f"wrote {workdir / 'bundle'} ({told})", flush=True)
     return True
+
+
+def _bundle(
+    settings: config.Config, origin: bundles.Bundle | None, learned: meta.Meta, sampler: TaskSampler, problem: Problem,
+    params: Any,
+) -> bundles.Bundle:  # fmt: skip
+    """The run's bundle, with an Adam rate chosen on tasks of `sampler`.
+
+    Every process makes it and one writes it: if the others had nothing to do, they would give that one up.
+    """
+    tasks = [sampler.task(settings.run.steps, i) for i in range(_TUNING_TASKS)]
+    rate = rates.choose_adam_lr(learned, settings, tasks, params, problem)
+    network = params["inner"] if settings.outer.vgg else params
+    digest = bundles.network_digest(network) if settings.encoder.hidden else ""
+    return bundles.Bundle(settings, learned, rate, origin.pictures_seen if origin else 0, network=digest)
 
 
 def networks(settings: config.Config) -> Any:
