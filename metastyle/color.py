@@ -35,6 +35,7 @@ _FROM_CONES, _FROM_LAB = np.linalg.inv(_TO_CONES), np.linalg.inv(_TO_LAB)
 _LOWEST = np.float32([0, -0.5, -0.5])  # of L, a, b: the histograms' ranges are one wide, and hold all of sRGB
 _HALVINGS = 12  # the chroma that a colour keeps is found to 1 / 4096 of it
 _ROUNDING = 1e-5  # of float32, in linear light: so far outside, a colour still counts as in gamut
+_MOST = 3.0  # times that a deviation may grow
 _STRIP = 1 << 16  # pixels worked on at a time, so that what they take stays near the processor
 _WORKERS = min(4, os.cpu_count() or 1)
 
@@ -82,6 +83,20 @@ def transfer(kind: str, stylised: np.ndarray, photograph: np.ndarray) -> np.ndar
     for _ in _over_strips(work, stylised.shape):
         pass
     return out
+
+
+def recolored(picture: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """A picture in the colours of another: L, a and b brought to its means and deviations (Reinhard et al. 2001).
+
+    No deviation grows by more than `_MOST` times, so that what is flat gets no noise; colours out of gamut see
+    `from_oklab`. picture, like: f32[..., 3] in [0, 1], sRGB, of any sizes; returns the shape of `picture`.
+    """
+    lab, goal = to_oklab(picture), to_oklab(like)
+    for plane, aim in zip(lab, goal, strict=True):
+        gain = min(aim.std() / max(plane.std(), 1e-6), _MOST)
+        plane[...] = (plane - plane.mean()) * gain + aim.mean()
+    np.clip(lab[0], 0, 1, out=lab[0])
+    return from_oklab(lab)
 
 
 def to_oklab(rgb: np.ndarray) -> np.ndarray:

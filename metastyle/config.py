@@ -48,6 +48,7 @@ class Data:
     zoom: float = field(default=1.5, metadata=_at_least(1))  # pictures are scaled at random up to this
     rotate: float = field(default=5.0, metadata=_at_least(0))  # degrees, either way
     flip_style: bool = False
+    recolor: float = field(default=0.0, metadata=_at_least(0))  # share of styles that take on the colours of another
     threads: int = field(default=2, metadata=_at_least(1))
 
 
@@ -142,8 +143,9 @@ class Config:
             raise InputError('`encoder.hidden`: reptile trains no encoder; use 0, or `outer.update` "maml"')
         if self.data.size % 4:
             raise InputError(f"`data.size`: expected a multiple of 4, got {self.data.size}")
-        if self.data.procedural_styles > 1:
-            raise InputError(f"`data.procedural_styles`: expected a share in [0, 1], got {self.data.procedural_styles}")
+        for name in ("procedural_styles", "recolor"):
+            if getattr(self.data, name) > 1:
+                raise InputError(f"`data.{name}`: expected a share in [0, 1], got {getattr(self.data, name)}")
 
 
 METHODS = ("identity", "style", "gatys", "johnson", "random", "lite")

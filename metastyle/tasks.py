@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
+from metastyle.color import recolored
 from metastyle.config import Config
 from metastyle.errors import InputError
 from metastyle.procedural import ProceduralSource
@@ -37,7 +38,8 @@ class TaskSampler:
     ):
         """Opens the sources of `settings.data` that aren't given.
 
-        prefix: "val_" draws from `data.val_content` and `data.val_style`, never from `procedural_styles`.
+        prefix: "val_" draws from `data.val_content` and `data.val_style`, never from `procedural_styles`, and leaves
+        the colours as they are.
 
         Raises InputError if a task needs more photographs than there are, and as `open_source`.
         """
@@ -50,7 +52,7 @@ class TaskSampler:
 
         self.content = Resilient(opened("content") if content is None else content, names["content"])
         self.style = Resilient(opened("style") if style is None else style, names["style"])
-        self._share = 0.0 if prefix else data.procedural_styles
+        self._share, self._recolor = (0.0, 0.0) if prefix else (data.procedural_styles, data.recolor)
         self._procedural = ProceduralSource("style", data.size, settings.run.seed)
         self._support = (settings.inner.steps, settings.inner.support)
         self._photographs = math.prod(self._support) + settings.outer.query
@@ -72,6 +74,10 @@ class TaskSampler:
             return augment(rng, picture, data.size, zoom=data.zoom, rotate=data.rotate, flip=flip)
 
         shots = np.stack([crop(style, data.flip_style) for _ in range(data.shots)])
+        own = np.random.default_rng((self._settings.run.seed, step, index, 1))  # all else is drawn as without this
+        if own.random() < self._recolor:
+            other = self.style[int(own.integers(len(self.style)))]
+            shots = recolored(shots, augment(own, other, data.size, zoom=1.0, rotate=0.0, flip=False))
         photographs, taken = [], set(drawn)
         for i in drawn:
             picture, used = self.content.read(i, avoid=taken)

@@ -202,6 +202,17 @@ def test_photographs_are_mirrored_and_styles_only_if_asked():
         assert (0.3 < rightward(batch["style"]) < 0.7) if flip_style else rightward(batch["style"]) == 1
 
 
+def test_styles_take_on_the_colours_of_others_in_the_share_that_is_asked_for():
+    none, half, all_ = (sampler(settings(data={"recolor": share})).batch(0, range(40)) for share in (0, 0.5, 1))
+    for part in ("support", "query"):
+        np.testing.assert_array_equal(none[part], half[part])
+    kept = (none["style"] == half["style"]).all((1, 2, 3, 4))
+    assert 10 <= kept.sum() <= 30 and not (none["style"] == all_["style"]).all((1, 2, 3, 4)).any()
+    np.testing.assert_array_equal(half["style"][~kept], all_["style"][~kept])
+    val = tasks.TaskSampler(settings(data={"recolor": 1}), content=Noise(60), style=Noise(30), prefix="val_")
+    np.testing.assert_array_equal(val.batch(0, range(4))["style"], none["style"][:4])
+
+
 def test_scale_and_turn_are_as_asked():
     """On the picture whose red and green are x and y, a crop's gradient is its scale and turn."""
     y, x = np.mgrid[:100, :140].astype(np.float32)
