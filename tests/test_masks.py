@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from pictures import noise, one_line
+from PIL import Image
 
 from metastyle import images, masks
 from metastyle.errors import Adjusted, InputError
@@ -23,7 +24,7 @@ def test_mask_is_the_grey_value():
 def test_what_is_transparent_counts_as_black(tmp_path):
     image, alpha = images.to_uint8(noise(6, 7, 3)), images.to_uint8(noise(6, 7, seed=1))
     alpha[0], alpha[1], image[1], alpha[2], image[2] = 0, 255, 255, 51, 255
-    images.save(tmp_path / "a.png", image, alpha=alpha)
+    Image.fromarray(np.dstack([image, alpha])).save(tmp_path / "a.png")
     mask = masks.load(tmp_path / "a.png", 6, 7)
     np.testing.assert_allclose(mask, image / 255 @ [0.299, 0.587, 0.114] * alpha / 255, atol=1e-6)
     assert (mask[0] == 0).all() and (mask[1] == 1).all() and mask.min() >= 0
