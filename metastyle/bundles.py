@@ -116,7 +116,7 @@ def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32
     folder.mkdir(parents=True, exist_ok=True)
     parts = bundle.meta | ({"plain": bundle.plain} if bundle.plain else {})
     stored = {part: {path: np.asarray(x, dtype) for path, x in flat.items()} for part, flat in parts.items()}
-    tensors = _join(stored)
+    tensors = join(stored)
     text = {
         "format_version": FORMAT_VERSION,
         "adam_lr": bundle.adam_lr,
@@ -162,29 +162,29 @@ def ship(folder: str | os.PathLike) -> list[Path]:
     return [*sorted(out.iterdir()), vgg.SLIM]
 
 
-def load_bundle(folder: str | os.PathLike) -> Bundle:
+def load_bundle(folder: str | os.PathLike, name: str = "bundle") -> Bundle:
     """Reads and checks a bundle: a folder, or "default" for the one in the package.
 
-    Raises FileNotFoundError or InputError, in one line, for what is not one.
+    name: the argument that errors name. Raises FileNotFoundError or InputError, in one line, for what is not one.
     """
     folder = locate(folder)
     path = folder / "config.json"
     if not folder.is_dir():
-        raise FileNotFoundError(f"`bundle`: expected a folder with config.json and params.safetensors, got {folder}")
+        raise FileNotFoundError(f"`{name}`: expected a folder with config.json and params.safetensors, got {folder}")
     if not path.is_file():
-        raise FileNotFoundError(f"`bundle`: {folder} has no config.json; expected the `bundle` folder of a run")
-    with _parsing("bundle", path):
+        raise FileNotFoundError(f"`{name}`: {folder} has no config.json; expected the `bundle` folder of a run")
+    with _parsing(name, path):
         text = json.loads(path.read_text())
         version = text["format_version"]
-    _check_version("bundle", folder, version)
-    with _parsing("bundle", path):
+    _check_version(name, folder, version)
+    with _parsing(name, path):
         settings, adam_lr, digest = from_dict(text["config"]), float(text["adam_lr"]), text["sha256"]
         seen_before, network = int(text.get("seen_before", 0)), str(text.get("network", ""))
-    tensors, _ = _read("bundle", folder / "params.safetensors")
-    _check_shapes("bundle", folder, settings, tensors)
+    tensors, _ = _read(name, folder / "params.safetensors")
+    _check_shapes(name, folder, settings, tensors)
     if sha256(tensors) != digest:
         raise InputError(
-            f"`bundle`: the tensors in {folder} are not those that its config.json was written with; "
+            f"`{name}`: the tensors in {folder} are not those that its config.json was written with; "
             "copy both files again, or delete the folder and train again"
         )
     parts = _split(tensors)
@@ -198,18 +198,16 @@ def started_from(workdir: str | os.PathLike, settings: Config) -> Bundle | None:
     So a run that has begun goes on when that bundle is moved or made anew. Raises as `load_bundle`.
     """
     copy = Path(workdir) / "start"
-    if not settings.start:
-        return None
-    try:
-        return load_bundle(copy if there(copy) else settings.start)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(str(error).replace("`bundle`", "`start`")) from None
+    return load_bundle(copy if there(copy) else settings.start, "start") if settings.start else None
 
 
 def check_reads(bundle: Bundle, params: vgg.Params, name: str = "vgg") -> None:
     """Raises InputError, naming that argument, when the encoder of a bundle doesn't read this loss network."""
     encoder.check(bundle.config, params, name)
-    if "encoder" in bundle.meta and bundle.network not in ("", found := network_digest(params)):
+    if "encoder" not in bundle.meta or not bundle.network:
+        return
+    found = network_digest(params)
+    if found != bundle.network:
         raise InputError(
             f"`{name}`: expected the loss network that the encoder was trained with (sha256 {bundle.network[:12]}), "
             f"got another ({found[:12]}); `experiments.carry_over` fits a bundle to another"
@@ -218,12 +216,12 @@ def check_reads(bundle: Bundle, params: vgg.Params, name: str = "vgg") -> None:
 
 def network_digest(params: vgg.Params) -> str:
     """Identifies a loss network by its numbers."""
-    return sha256({f"{layer}/{name}": np.asarray(x) for layer, flat in params.items() for name, x in flat.items()})
+    return sha256(join(params))
 
 
 def save_style(path: str | os.PathLike, style: StyleFile) -> None:
     """Writes a style file, atomically. Raises InputError where it can't be written."""
-    tensors = _join({"fast": style.fast, "slow": style.slow or {}, "plain": style.plain or {}})
+    tensors = join({"fast": style.fast, "slow": style.slow or {}, "plain": style.plain or {}})
     facts = {name: getattr(style, name) for name in _FACTS} | {"sha256": sha256(tensors)}
     if style.config:
         facts["config"] = dataclasses.asdict(style.config)
@@ -335,7 +333,7 @@ def _check_shapes(name: str, path: Any, settings: Config, tensors: Flat, parts: 
     wanted = {part: meta[part] for part in parts or meta}
     if any(n.startswith("plain/") for n in tensors):
         wanted["plain"] = meta["fast"]
-    expected = {n: x.shape for n, x in _join(wanted).items()}
+    expected = {n: x.shape for n, x in join(wanted).items()}
     got = {n: x.shape for n, x in tensors.items()}
     wrong = sorted(n for n in expected.keys() | got.keys() if expected.get(n) != got.get(n))
     if wrong:
@@ -350,7 +348,8 @@ def _shape(name: str, shapes: dict[str, tuple[int, ...]]) -> str:
     return f"{name} of shape {shapes[name]}" if name in shapes else f"no {name}"
 
 
-def _join(parts: dict[str, Any]) -> dict[str, Any]:
+def join(parts: dict[str, Any]) -> dict[str, Any]:
+    """Tensors of parts, such as `fast` of a bundle or the layers of a loss network, by "PART/PATH"."""
     return {f"{part}/{path}": x for part, flat in parts.items() for path, x in flat.items()}
 
 

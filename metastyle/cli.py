@@ -56,10 +56,13 @@ def _adapt(values: flags.FlagValues, _: list[str]) -> None:
     check_style_path(values.out)
     if values.preview_out and not values.preview:
         raise InputError("`preview_out`: expected --preview as well, the photograph to watch")
-    animation = values.preview_out or preview.beside(values.out)
-    if values.preview:
-        preview.check(animation, inputs=(values.preview, *values.style, *(values.support or ())))
-    view = values.preview and preview.Preview(values.preview, animation, values.steps, max_pixels=values.max_pixels)
+    view = values.preview and preview.Preview(
+        values.preview,
+        values.preview_out or preview.beside(values.out),
+        values.steps,
+        inputs=(*values.style, *(values.support or ())),
+        max_pixels=values.max_pixels,
+    )
     state_file = statefile.beside(values.out)
     began = time.monotonic()
     style = stylizer.load(values.bundle).adapt(

@@ -163,7 +163,7 @@ def run(
     _make(out)
     for skip in skipped:
         print(f"skipped {skip.file}: {skip.reason}", flush=True)
-    digest = f"{bundles.network_digest(params)} {lpips and bundles.sha256(lpips)}"
+    digest = f"{bundles.network_digest(params)} {bundles.sha256(lpips) if lpips else ''}"
     cells = [Cell(out, method, i, digest) for method in chosen for i in _pairs_of(method, left, pairs)]
     mine = [cell for cell in cells if cell.pair % part[1] == part[0]]
     _evaluate([cell for cell in mine if not cell.load(pairs)["complete"]], pairs, judge)

@@ -352,7 +352,7 @@ def is_flat(images: np.ndarray) -> bool:
     The strips of `reflect_conv`'s `border` round otherwise than the inside, and where nothing else varies, one instance
     norm after the other makes a frame of that.
     """
-    return bool((images == images[:, :1, :1]).all((1, 2, 3)).any())
+    return any((x[0] == x[0, 0]).all() and (x == x[0, 0]).all() for x in images)  # of most, a row is enough
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))

@@ -97,7 +97,7 @@ def bundle(
     views = _Adaptation(
         settings, learned.meta, params, steps, settings.inner.steps, learned.adam_lr, judged, backend, reads
     )  # fmt: skip
-    digests = f"{bundles.sha256(_flat(learned.meta))} {bundles.network_digest(params)} {bundles.network_digest(reads)}"
+    digests = " ".join(bundles.sha256(bundles.join(parts)) for parts in (learned.meta, params, reads))
     told = f"{learned.adam_lr:g} {settings.generator} {settings.inner} {settings.loss} {steps} {judged} {backend}"
     return Method(
         name, "bundle", f"{digests} {told}", _adaptation_cost(settings, steps), views,
@@ -121,10 +121,6 @@ def random_start(settings: config.Config, params: vgg.Params, steps: Sequence[in
         f"{settings.generator.arch} from a random initialisation, everything adapts", 0,
         last=max(steps), warm_up=views.warm_up,
     )  # fmt: skip
-
-
-def _flat(learned: meta.Meta) -> dict[str, np.ndarray]:
-    return {f"{part}/{path}": x for part, flat in learned.items() for path, x in flat.items()}
 
 
 def _adaptation_cost(settings: config.Config, steps: Sequence[int]) -> float:

@@ -46,13 +46,15 @@ class Preview:
         out: str | os.PathLike,
         steps: int,
         *,
+        inputs: Collection[images.Picture] = (),
         max_pixels: int = images.MAX_PIXELS,
     ):
-        """photograph: shown at the size of `shrink`; see `images.load`. steps: the most that there may be.
+        """photograph: shown at the size of `shrink`; see `images.load`. steps: the most that there may be. inputs:
+        other pictures that are worked from; `out` may replace none of them.
 
         Raises FileNotFoundError or InputError as `check` and `images.load` do, and where it is too small, so shown.
         """
-        check(out)
+        check(out, inputs=(photograph, *inputs))
         self.out = Path(out)
         self._photograph = shrink(images.load(photograph, name="preview", max_pixels=max_pixels)[0])
         generator.check_size(*self._photograph.shape[:2], name="preview")
