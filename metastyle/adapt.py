@@ -65,11 +65,13 @@ class InnerResult(NamedTuple):
 
 
 @functools.cache
-def style_problem(net: config.Generator, loss: config.Loss, judged: bool = False) -> Problem:
+def style_problem(
+    net: config.Generator, loss: config.Loss, judged: bool = False, side_by_side: bool = False
+) -> Problem:
     """Stylise photographs in one style. A task is {"style", "support", "query"}, as in tasks.py.
 
     judged: the query loss is that of another network than the inner loop's. `vgg` then is {"inner", "outer"}, and so
-    is the target.
+    is the target. side_by_side: in the form that is fast where `jax.vmap` goes over tasks (`generator.Network`).
     """
     dtype = jnp.dtype(net.dtype)
 
@@ -84,7 +86,7 @@ def style_problem(net: config.Generator, loss: config.Loss, judged: bool = False
         return Prepared(target, support, query, encoder.code(inner, task["style"], dtype))
 
     def style_loss(fast, slow, batch, target, params):
-        outputs = generator.apply(net, fast | slow, batch["images"])
+        outputs = generator.apply(net, fast | slow, batch["images"], apart=side_by_side)
         return losses.perceptual(params, outputs, batch["content"], target, loss, dtype).total.mean()
 
     def of(place):
@@ -178,11 +180,14 @@ def _after(tree: Tree, signal: Tree) -> Tree:
     return jax.tree.map(lambda x: x + zero.astype(x.dtype), tree)
 
 
-def first_order_gradient(loss: Callable) -> Callable:
+def first_order_gradient(loss: Callable, counted: bool = True) -> Callable:
     """`(fast, slow, *fixed) -> (loss, dloss/dfast)` of which only the loss can be differentiated, at no further cost.
 
     Its gradients are computed with its value and kept, instead of a network's activations. `fixed` gets no cotangent.
+    counted: False where the loss isn't differentiated either: its gradient with respect to `slow` isn't computed then.
     """
+    if not counted:
+        return lambda *arguments: jax.value_and_grad(loss)(*jax.lax.stop_gradient(arguments))
     value_and_grad = jax.value_and_grad(loss, argnums=(0, 1))
 
     @jax.custom_vjp
@@ -211,14 +216,19 @@ def inner_loop(
     *,
     first_order: bool | None = None,
     lr_scale: jax.Array | float = 1.0,
+    counted: bool = True,
 ) -> InnerResult:
     """Adapts `meta` ({"fast", "slow", "log_lr"}) on `support` (leaves [K, ...]), K = `inner.steps`.
 
     fixed: what `loss(fast, slow, batch, *fixed)` takes after the batch. first_order (default: the config's) stops the
-    gradient through the inner gradient only, so that learned rates still learn.
+    gradient through the inner gradient only, so that learned rates still learn. counted: whether the support losses are
+    differentiated too; where they aren't, a first-order step takes less.
     """
     first_order = inner.first_order if first_order is None else first_order
-    gradient = first_order_gradient(loss) if first_order else support_gradient(loss, inner.gradient, inner.remat)
+    if first_order:
+        gradient = first_order_gradient(loss, counted)
+    else:
+        gradient = support_gradient(loss, inner.gradient, inner.remat)
     slow = meta["slow"]
     unroll = jax.default_backend() == "cpu"  # XLA:CPU runs convolutions in a while loop several times slower
 

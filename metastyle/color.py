@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -17,25 +19,25 @@ from metastyle.errors import InputError
 COLORS = ("style", "content", "histogram")
 BINS = 1 << 14  # of a histogram: 1 / 16384 wide; a step of uint8 moves a grey's lightness by 0.0029 or more
 
-_TO_CONES = np.array(  # of linear sRGB; both matrices as Ottosson mended them in 2021
+TO_CONES = np.array(  # of linear sRGB; both matrices as Ottosson mended them in 2021
     [
         [0.4122214708, 0.5363325363, 0.0514459929],
         [0.2119034982, 0.6806995451, 0.1073969566],
         [0.0883024619, 0.2817188376, 0.6299787005],
     ]
 )
-_TO_LAB = np.array(  # of the cube roots of the cones' responses
+TO_LAB = np.array(  # of the cube roots of the cones' responses
     [
         [0.2104542553, 0.7936177850, -0.0040720468],
         [1.9779984951, -2.4285922050, 0.4505937099],
         [0.0259040371, 0.7827717662, -0.8086757660],
     ]
 )
-_FROM_CONES, _FROM_LAB = np.linalg.inv(_TO_CONES), np.linalg.inv(_TO_LAB)
+FROM_CONES, FROM_LAB = np.linalg.inv(TO_CONES), np.linalg.inv(TO_LAB)
 _LOWEST = np.float32([0, -0.5, -0.5])  # of L, a, b: the histograms' ranges are one wide, and hold all of sRGB
 _HALVINGS = 12  # the chroma that a colour keeps is found to 1 / 4096 of it
 _ROUNDING = 1e-5  # of float32, in linear light: so far outside, a colour still counts as in gamut
-_MOST = 3.0  # times that a deviation may grow
+MOST = 3.0  # times that a deviation may grow
 _STRIP = 1 << 16  # pixels worked on at a time, so that what they take stays near the processor
 _WORKERS = min(4, os.cpu_count() or 1)
 
@@ -88,12 +90,12 @@ def transfer(kind: str, stylised: np.ndarray, photograph: np.ndarray) -> np.ndar
 def recolored(picture: np.ndarray, like: np.ndarray) -> np.ndarray:
     """A picture in the colours of another: L, a and b brought to its means and deviations (Reinhard et al. 2001).
 
-    No deviation grows by more than `_MOST` times, so that what is flat gets no noise; colours out of gamut see
+    No deviation grows by more than `MOST` times, so that what is flat gets no noise; colours out of gamut see
     `from_oklab`. picture, like: f32[..., 3] in [0, 1], sRGB, of any sizes; returns the shape of `picture`.
     """
     lab, goal = to_oklab(picture), to_oklab(like)
     for plane, aim in zip(lab, goal, strict=True):
-        gain = min(aim.std() / max(plane.std(), 1e-6), _MOST)
+        gain = min(aim.std() / max(plane.std(), 1e-6), MOST)
         plane[...] = (plane - plane.mean()) * gain + aim.mean()
     np.clip(lab[0], 0, 1, out=lab[0])
     return from_oklab(lab)
@@ -102,8 +104,7 @@ def recolored(picture: np.ndarray, like: np.ndarray) -> np.ndarray:
 def to_oklab(rgb: np.ndarray) -> np.ndarray:
     """L, a, b as planes f32[3, ...] of sRGB floats [..., 3] in [0, 1]: L is in [0, 1], a and b are 0 for greys."""
     planes = np.ascontiguousarray(np.moveaxis(rgb, -1, 0), np.float32)
-    linear = np.where(planes <= 0.04045, planes / 12.92, ((planes + 0.055) / 1.055) ** 2.4)
-    return _mixed(_TO_LAB, _mixed(_TO_CONES, linear) ** (1 / 3))
+    return _mixed(TO_LAB, _mixed(TO_CONES, decoded(planes)) ** (1 / 3))
 
 
 def from_oklab(lab: np.ndarray) -> np.ndarray:
@@ -118,8 +119,17 @@ def from_oklab(lab: np.ndarray) -> np.ndarray:
     if outside.any():
         linear[:, outside] = _linear(_less_chroma(lab[:, outside]))
     np.clip(linear, 0, 1, out=linear)
-    rgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.moveaxis(rgb, 0, -1)
+    return np.moveaxis(encoded(linear), 0, -1)
+
+
+def decoded(rgb: Any, xp: ModuleType = np) -> Any:
+    """Linear light of sRGB in [0, 1], by NumPy or, as `xp`, `jax.numpy`."""
+    return xp.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def encoded(linear: Any, xp: ModuleType = np) -> Any:
+    """The inverse of `decoded`."""
+    return xp.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 def _mixed(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
@@ -133,8 +143,8 @@ def _mixed(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
 
 
 def _linear(lab: np.ndarray) -> np.ndarray:
-    roots = _mixed(_FROM_LAB, lab)
-    return _mixed(_FROM_CONES, roots * roots * roots)
+    roots = _mixed(FROM_LAB, lab)
+    return _mixed(FROM_CONES, roots * roots * roots)
 
 
 def _in_gamut(linear: np.ndarray) -> np.ndarray:

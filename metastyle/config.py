@@ -49,6 +49,7 @@ class Data:
     rotate: float = field(default=5.0, metadata=_at_least(0))  # degrees, either way
     flip_style: bool = False
     recolor: float = field(default=0.0, metadata=_at_least(0))  # share of styles that take on the colours of another
+    on_device: bool = False  # the accelerator holds all pictures and cuts the crops itself: see device_tasks.py
     threads: int = field(default=2, metadata=_at_least(1))
 
 
@@ -112,6 +113,7 @@ class Outer:
     second_order_from: int = field(default=0, metadata=_at_least(0))  # first order before this step
     multi_step: int = field(default=0, metadata=_at_least(0))  # steps over which the multi-step loss anneals; 0 is off
     vgg: str = ""  # the loss network of the query loss, where it is not that of the inner loop
+    at_once: int = field(default=1, metadata=_at_least(1))  # tasks that a device computes side by side: on accelerators
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,17 @@ class Config:
             )
         if self.encoder.hidden and self.outer.update == "reptile":
             raise InputError('`encoder.hidden`: reptile trains no encoder; use 0, or `outer.update` "maml"')
+        if self.outer.update == "reptile" and self.outer.at_once > 1:
+            raise InputError(f'`outer.at_once`: expected 1 with `outer.update` "reptile", got {self.outer.at_once}')
+        if self.outer.tasks % self.outer.at_once:
+            raise InputError(
+                f"`outer.at_once`: expected a divisor of the {self.outer.tasks} tasks (`outer.tasks`), "
+                f"got {self.outer.at_once}"
+            )
+        if self.data.on_device and self.data.rotate:
+            raise InputError(
+                f"`data.rotate`: expected 0 with `data.on_device`, whose crops are upright, got {self.data.rotate:g}"
+            )
         if self.data.size % 4:
             raise InputError(f"`data.size`: expected a multiple of 4, got {self.data.size}")
         for name in ("procedural_styles", "recolor"):

@@ -68,14 +68,17 @@ class _Conv(nn.Module):
     bias: bool = False
     border: bool = False
     adapter: bool = False
+    apart: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
         kernel = self.param("kernel", self.init, shape, jnp.float32)  # else other numbers are drawn where x64 is on
-        if self.adapter:
-            kernel = with_adapter(kernel, self.param("adapter", nn.initializers.zeros, shape[2:], jnp.float32))
+        adapter = self.param("adapter", nn.initializers.zeros, shape[2:], jnp.float32) if self.adapter else None
+        if self.adapter and not self.apart:
+            kernel = with_adapter(kernel, adapter)
         y = reflect_conv(x, kernel.astype(self.dtype), self.stride, self.border)
+        y = y + x @ adapter.astype(self.dtype) if self.adapter and self.apart else y
         return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype) if self.bias else y
 
 
@@ -108,6 +111,15 @@ def reflect_conv(x: jax.Array, kernel: jax.Array, stride: int = 1, border: bool 
     return y.at[:, :, -pad:].set(conv(x[:, :, -strip:], "VALID", (pad, pad), (0, pad)))
 
 
+def reflect_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """What `reflect_conv` computes at stride 1, as one matrix product of the k k shifted pictures, side by side."""
+    side, (height, width) = kernel.shape[0], x.shape[1:3]
+    pad = side // 2
+    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), "reflect")
+    shifted = [padded[:, i : i + height, j : j + width] for i in range(side) for j in range(side)]
+    return jnp.concatenate(shifted, -1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
 class _Block(nn.Module):
     """x + norm(conv(relu(norm(conv(x)))))."""
 
@@ -115,24 +127,28 @@ class _Block(nn.Module):
     dtype: jnp.dtype
     border: bool
     adapter: bool
+    apart: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         y = _Conv(self.features, 3, self.dtype, border=self.border, name="conv1")(x)
         y = nn.relu(_Norm(name="norm1")(y))
-        y = _Conv(self.features, 3, self.dtype, border=self.border, adapter=self.adapter, name="conv2")(y)
+        form = {"border": self.border, "adapter": self.adapter, "apart": self.apart}
+        y = _Conv(self.features, 3, self.dtype, **form, name="conv2")(y)
         return x + _Norm(name="norm2")(y)
 
 
 class Network(nn.Module):
     """The network of one architecture string: f32[N, H, W, 3] in [0, 1] -> the same; H and W multiples of 4.
 
-    border: see `reflect_conv`.
+    border: see `reflect_conv`. apart: adapters and a last p are products of their own (`reflect_product`), for kernels
+    that differ from task to task: where `jax.vmap` goes over them, convolutions are grouped, which is slow everywhere.
     """
 
     arch: str
     dtype: jnp.dtype = jnp.float32
     border: bool = False
+    apart: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -147,7 +163,7 @@ class Network(nn.Module):
                 for _ in range(int(token["blocks"])):
                     blocks += 1
                     features, adapter = int(token["res"]), bool(token["adapter"])
-                    x = _Block(features, self.dtype, self.border, adapter, name=f"block{blocks}")(x)
+                    x = _Block(features, self.dtype, self.border, adapter, self.apart, name=f"block{blocks}")(x)
             else:
                 convs += 1
                 features = int(token["conv"] or token["down"] or token["up"])
@@ -157,7 +173,8 @@ class Network(nn.Module):
                 x = _Conv(features, kernel, self.dtype, stride, border=self.border, name=f"conv{convs}")(x)
                 x = nn.relu(_Norm(name=f"norm{convs}")(x))
         if last["unpack"]:
-            x = _Unpack(int(last["out"]), int(last["unpack"]), self.dtype, self.border, name="out")(x)
+            features, factor = int(last["out"]), int(last["unpack"])
+            x = _Unpack(features, factor, self.dtype, self.border, self.apart, name="out")(x)
         else:
             features, kernel = int(last["conv"]), int(last["kernel"])
             x = _Conv(features, kernel, self.dtype, init=_QUIET, bias=True, border=self.border, name="out")(x)
@@ -179,13 +196,15 @@ class _Unpack(nn.Module):
     factor: int
     dtype: jnp.dtype
     border: bool
+    apart: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         tile = self.factor**2
         kernel = self.param("kernel", _equal_subpixels(tile), (3, 3, x.shape[-1], tile * self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        y = reflect_conv(x, common_sum(kernel, tile).astype(self.dtype), border=self.border)
+        kernel = common_sum(kernel, tile).astype(self.dtype)
+        y = reflect_product(x, kernel) if self.apart else reflect_conv(x, kernel, border=self.border)
         return depth_to_space(y, self.factor) + bias.astype(self.dtype)
 
 
@@ -300,10 +319,10 @@ def walk(arch: str, params: Flat, layers: Any, picture: X) -> X:
     return layers.sigmoid(x)
 
 
-def network(settings: config.Generator, border: bool = False) -> Network:
-    """The Flax module of a config; `border`: see `reflect_conv`."""
+def network(settings: config.Generator, border: bool = False, apart: bool = False) -> Network:
+    """The Flax module of a config; `border`: see `reflect_conv`, `apart`: see `Network`."""
     parse(settings.arch)
-    return Network(settings.arch, jnp.dtype(settings.dtype), border)
+    return Network(settings.arch, jnp.dtype(settings.dtype), border, apart)
 
 
 def initial_params(settings: config.Generator, seed: int) -> Flat:
@@ -320,8 +339,10 @@ def shapes(settings: config.Generator) -> dict[str, jax.ShapeDtypeStruct]:
     return flatten(tree["params"])
 
 
-def apply(settings: config.Generator, params: Flat, images: jax.Array, border: bool = False) -> jax.Array:
-    """Stylised pictures: f32[N, H, W, 3] in [0, 1] -> the same, any H, W >= 16; `border`: see `reflect_conv`.
+def apply(
+    settings: config.Generator, params: Flat, images: jax.Array, border: bool = False, apart: bool = False
+) -> jax.Array:
+    """Stylised pictures: f32[N, H, W, 3] in [0, 1] -> the same, any H, W >= 16; `border`, `apart`: see `network`.
 
     Sides that are not multiples of 4 are padded by reflection and the result is cropped.
     """
@@ -329,7 +350,7 @@ def apply(settings: config.Generator, params: Flat, images: jax.Array, border: b
     check_size(height, width)
     padding = ((0, 0), (0, -height % MULTIPLE), (0, -width % MULTIPLE), (0, 0))
     padded = jnp.pad(images, padding, "reflect")
-    return network(settings, border).apply({"params": unflatten(params)}, padded)[:, :height, :width]
+    return network(settings, border, apart).apply({"params": unflatten(params)}, padded)[:, :height, :width]
 
 
 def check_size(height: int, width: int, name: str = "content") -> None:

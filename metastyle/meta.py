@@ -91,7 +91,7 @@ def task_loss(
 
     The multi-step loss (MAML++) costs nothing here: every inner step has photographs of its own, so the support loss
     before it, which is computed anyway, is the loss on photographs that the parameters haven't seen. Unless the query
-    is judged by another network: then that one judges what comes before step `step` mod K, too, for all of them.
+    is judged by another network: then that one judges one of them for all, too, every other time the start.
     `outer.objective` "log" takes logarithms: the mean over tasks then is that of relative improvements, where the
     few styles with a loss ten times that of others would drown them.
     """
@@ -100,15 +100,18 @@ def task_loss(
     fixed, meta = (prepared.target, vgg), encoder.start(meta, prepared.code)
     if inner.lrs == "fixed":
         meta = meta | {"log_lr": jax.lax.stop_gradient(meta["log_lr"])}
+    judged = problem.query_loss is not None
     result = adapt.inner_loop(
-        problem.loss, meta, prepared.support, fixed, inner, first_order=first_order, lr_scale=lr_scale(outer, step)
-    )
+        problem.loss, meta, prepared.support, fixed, inner, first_order=first_order, lr_scale=lr_scale(outer, step),
+        counted=bool(outer.multi_step) and not judged,
+    )  # fmt: skip
     judge = lambda fast: problem.outer_loss(fast, meta["slow"], prepared.query, *fixed)
     query, weights = judge(result.fast), step_weights(outer, inner.steps, step)
     curve = jnp.append(result.support, query)
     support = curve[: max(inner.steps, 1)]
-    if problem.query_loss and outer.multi_step and inner.steps:
-        before = jax.tree.map(lambda x: x[step % inner.steps], result.path)
+    if judged and outer.multi_step and inner.steps:
+        k = jnp.where(step % 2, step // 2 % inner.steps, 0)
+        before = jax.tree.map(lambda x: x[k], result.path)
         curve, weights = jnp.stack([judge(before), query]), jnp.stack([1 - weights[-1], weights[-1]])
     objective = {"mean": lambda x: x, "log": jnp.log}[outer.objective]
     loss = weights @ objective(curve)
@@ -145,17 +148,24 @@ def meta_gradient(
 ) -> tuple[dict[str, jax.Array], Meta]:
     """Metrics and meta-gradient, averaged over `tasks` (leaves [T, ...]).
 
-    Accumulated task by task, so that memory does not grow with T.
+    Accumulated over groups of `outer.at_once` tasks side by side, so that memory does not grow with T.
     """
+    at_once = settings.outer.at_once
 
-    def one(task):
+    def one(group):
         if settings.outer.update == "reptile":
-            return reptile_gradient(problem, settings, meta, task, vgg, step)
-        loss = lambda m: task_loss(problem, settings, m, task, vgg, step, first_order)
-        (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(meta)
+            return reptile_gradient(problem, settings, meta, group, vgg, step)
+        loss = lambda m, task: task_loss(problem, settings, m, task, vgg, step, first_order)
+        if at_once > 1:  # the mean is differentiated, not each: one convolution for all tasks' gradients of a kernel
+            each = jax.vmap(loss, (None, 0))
+            loss = lambda m, group: jax.tree.map(lambda x: x.mean(0), each(m, group))
+        (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(meta, group)
         return metrics, gradient
 
     count = jax.tree.leaves(tasks)[0].shape[0]
+    if at_once > 1:
+        count //= at_once
+        tasks = jax.tree.map(lambda x: x.reshape(count, at_once, *x.shape[1:]), tasks)
     if jax.default_backend() == "cpu":  # no while loop, as in adapt.inner_loop
         total = one(jax.tree.map(lambda x: x[0], tasks))
         for i in range(1, count):

@@ -13,6 +13,7 @@ import numpy as np
 
 from metastyle import adapt, bundles, checkpoint, config, encoder, generator, mesh, meta, pairs, rates, sheets, vgg
 from metastyle.adapt import Problem
+from metastyle.device_tasks import DeviceSampler, drawn
 from metastyle.errors import InputError
 from metastyle.peers import Company
 from metastyle.runlog import RunLog
@@ -43,11 +44,21 @@ def train(
     run, outer = settings.run, settings.outer
     mesh.enable_compile_cache()
     parallel = mesh.Parallel(run.parallel, outer.tasks)
+    if outer.tasks // len(parallel.devices) % outer.at_once:
+        raise InputError(
+            f"`outer.at_once`: expected a divisor of the {outer.tasks // len(parallel.devices)} tasks of each of the "
+            f"{len(parallel.devices)} devices, got {outer.at_once}"
+        )
     params = networks(settings) if params is None else params
     if problem is None:
-        problem = adapt.style_problem(settings.generator, settings.loss, bool(outer.vgg))
+        problem = adapt.style_problem(settings.generator, settings.loss, bool(outer.vgg), outer.at_once > 1)
     problem = problem._replace(prepare=jax.jit(problem.prepare))  # one program outside the step too, for pictures
-    sampler, tuning, val = TaskSampler(settings), _tuning_sampler(settings), val_tasks(settings)
+    if settings.data.on_device:
+        sampler = DeviceSampler(settings)
+        learnt, of_step = drawn(problem, settings), {"networks": params, "pictures": sampler.pictures}
+    else:
+        sampler, learnt, of_step = TaskSampler(settings), problem, params
+    tuning, val = _tuning_sampler(settings), val_tasks(settings)
     main = jax.process_index() == 0
     workdir = Path(workdir)
     origin = bundles.started_from(workdir, settings)
@@ -65,7 +76,7 @@ def train(
                 print(f"{workdir} is complete after {start} steps; raise run.steps to continue it", flush=True)
             return True
         state = state if start else parallel.replicate(state)
-        replicas = parallel.replicate(params)
+        replicas = parallel.replicate(of_step)
         tasks = parallel.local_indices(outer.tasks)
         take_step, first_order, before, pending, stopping = None, None, None, [], False
         with (
@@ -78,7 +89,7 @@ def train(
                 if meta.is_first_order(settings, step) != first_order:
                     first_order = meta.is_first_order(settings, step)
                     with company.busy():
-                        take_step, told = _compile(problem, settings, first_order, parallel, (state, batch, replicas))
+                        take_step, told = _compile(learnt, settings, first_order, parallel, (state, batch, replicas))
                     log.say(told if step > start else f"{_derived(settings, parallel, state, start)}; {told}")
                 state, metrics = take_step(state, batch, replicas)
                 jax.block_until_ready(before)  # no step is started before the one before the last is done

@@ -126,6 +126,12 @@ def test_any_setting_can_be_changed_on_the_command_line(override, section, expec
         ({"run": {"parallel": "xmap"}}, r"^`run.parallel`: expected one of shard_map, pmap, got 'xmap'"),
         ({"loss": {"kind": "l2"}}, r"^`loss.kind`: expected one of relative, paper, got 'l2'"),
         ({"data": {"size": 66}}, r"^`data.size`: expected a multiple of 4, got 66"),
+        ({"data": {"on_device": True}}, r"^`data.rotate`: expected 0 with `data.on_device`.*got 5"),
+        ({"outer": {"tasks": 4, "at_once": 3}}, r"^`outer.at_once`: expected a divisor of the 4 tasks.*got 3"),
+        (
+            {"outer": {"update": "reptile", "at_once": 2}, "inner": {"scope": "all"}},
+            r"^`outer.at_once`: expected 1 with",
+        ),
         ({"data": {"procedural_styles": 1.5}}, r"^`data.procedural_styles`: expected a share in \[0, 1\], got 1.5"),
         ({"outer": {"update": "reptile"}}, r"^`outer.update`: reptile needs `inner.scope` \"all\""),
     ],

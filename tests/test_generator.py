@@ -1,5 +1,6 @@
 """The stylisation networks against numpy, and what they may not leave in a picture: a grid."""
 
+import functools
 import re
 
 import flax.linen as nn
@@ -127,6 +128,35 @@ def test_reflect_conv_is_numpys_in_both_forms(kernel, stride, height, width, bor
     ours = generator.reflect_conv(jnp.asarray(x), jnp.asarray(weights), stride, border)
     expected = np.stack([numpy_conv(picture.astype(np.float64), weights, stride) for picture in x])
     np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_reflect_product_is_reflect_conv(kernel):
+    x, weights = jnp.asarray(uniform(2, 8, 12, 3)), jnp.asarray(uniform(kernel, kernel, 3, 4, seed=1) - 0.5)
+    np.testing.assert_allclose(
+        generator.reflect_product(x, weights), generator.reflect_conv(x, weights), atol=1e-5, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("arch", SMALL)
+def test_what_is_computed_apart_is_the_same(arch):
+    settings, pictures = Generator(arch), uniform(3, 16, 20, 3)
+    params = random_params(settings)
+    apart = jax.jit(functools.partial(generator.apply, settings, apart=True))(params, pictures)
+    np.testing.assert_allclose(apart, forward(settings, params, pictures), atol=2e-5)
+
+
+def test_side_by_side_each_picture_has_its_own_kernels_and_no_convolution_is_grouped():
+    settings, pictures = Generator(SMALL[1]), uniform(3, 16, 20, 3)
+    sets = [random_params(settings, seed) for seed in range(3)]
+    _, slow = generator.split(sets[0], "norm,adapter,out")
+    own = [generator.split(params, "norm,adapter,out")[0] for params in sets]
+    each = jax.vmap(lambda fast, picture: generator.apply(settings, fast | slow, picture[None], apart=True)[0])
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *own)
+    for found, fast, picture in zip(each(stacked, pictures), own, pictures, strict=True):
+        np.testing.assert_allclose(found, forward(settings, fast | slow, picture[None])[0], atol=2e-5)
+    program = jax.jit(each).lower(stacked, pictures).as_text()
+    assert set(re.findall(r"feature_group_count = (\d+)", program)) == {"1"}
 
 
 @pytest.mark.parametrize("mean, std, tolerance", [(0, 1, 1e-5), (-3, 20, 1e-5), (1000, 0.01, 0.06)])
@@ -308,6 +338,7 @@ class PlainUnpack(nn.Module):
     factor: int
     dtype: jnp.dtype
     border: bool
+    apart: bool
 
     @nn.compact
     def __call__(self, x):

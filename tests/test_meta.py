@@ -215,8 +215,7 @@ def test_the_multi_step_gradient_is_the_mean_of_the_gradients_after_each_number_
     assert toy.relative_error(gradient, expected) < 1e-5
 
 
-def test_another_networks_multi_step_loss_goes_round_the_steps():
-    """With the same network in both places, its mean over K outer steps is the multi-step loss of query photographs."""
+def test_another_networks_multi_step_loss_is_of_the_start_and_then_of_another_step_in_turn():
     settings, problem = toy.settings(outer={"multi_step": 10**9}), toy.problem()
     params, task = meta.initial_meta(settings), one_task()
     judged = problem._replace(query_loss=problem.loss)
@@ -226,8 +225,41 @@ def test_another_networks_multi_step_loss_goes_round_the_steps():
         jnp.log(problem.loss(fast, params["slow"], prepared.query, prepared.target, toy.VGG))
         for fast in (fast_after(problem, settings, params, prepared, k) for k in range(4))
     ]
-    for step in range(4):
-        assert float(loss(step)) == pytest.approx(float(0.75 * logs[step % 3] + 0.25 * logs[3]), rel=1e-5)
+    for step, before in enumerate((0, 0, 0, 1, 0, 2, 0, 0)):
+        assert float(loss(step)) == pytest.approx(float(0.75 * logs[before] + 0.25 * logs[3]), rel=1e-5)
+
+
+@pytest.mark.parametrize("first_order", [True, False])
+def test_tasks_side_by_side_have_the_gradient_of_one_after_the_other(first_order):
+    settings = toy.settings(outer={"multi_step": 10}, hidden=4)
+    params, tasks, problem = meta.initial_meta(settings), toy.tasks(8), toy.problem()
+    expected, single = meta.meta_gradient(problem, settings, params, tasks, toy.VGG, 3, first_order)
+    for at_once in (2, 8):
+        grouped = dataclasses.replace(settings, outer=dataclasses.replace(settings.outer, at_once=at_once))
+        metrics, gradient = meta.meta_gradient(problem, grouped, params, tasks, toy.VGG, 3, first_order)
+        assert toy.relative_error(gradient, single) < 1e-5
+        for name, value in expected.items():
+            assert float(metrics[name]) == pytest.approx(float(value), rel=1e-5)
+
+
+def test_support_losses_that_are_not_counted_change_nothing_else():
+    settings, problem = toy.settings(inner={"scope": "norm"}), toy.problem()
+    params, task = meta.initial_meta(settings), one_task()
+    prepared = problem.prepare(task, toy.VGG)
+
+    def query(params, counted, share):
+        fixed = (prepared.target, toy.VGG)
+        result = adapt.inner_loop(
+            problem.loss, params, prepared.support, fixed, settings.inner, first_order=True, counted=counted
+        )
+        return problem.loss(result.fast, params["slow"], prepared.query, *fixed) + share * result.support.sum()
+
+    value, gradient = jax.value_and_grad(query)(params, True, 0.0)
+    for share in (0.0, 1.0):
+        other, same = jax.value_and_grad(query)(params, False, share)
+        assert toy.relative_error(same, gradient) < 1e-6
+    assert float(other) > float(value)
+    assert toy.relative_error(jax.grad(query)(params, True, 1.0), gradient) > 0.1
 
 
 def test_reptile_moves_towards_where_the_inner_loop_ends():

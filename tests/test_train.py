@@ -193,6 +193,28 @@ def test_resumed_is_uninterrupted_bit_for_bit(finished, tmp_path, quick, signal_
     assert_equal(bundles.load_bundle(workdir / "bundle").meta, bundles.load_bundle(finished[0] / "bundle").meta)
 
 
+@pytest.mark.parametrize("mode", ["shard_map", "pmap"])
+def test_with_crops_cut_on_the_device_too(tmp_path, quick, signal_at, mode):
+    rng = np.random.default_rng(0)
+    for name, count in (("content", 12), ("style", 5)):
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            images.save(tmp_path / name / f"{i}.png", rng.uniform(size=(24, 30, 3)).astype(np.float32))
+    data = {name: f"folder:{tmp_path / name}" for name in ("content", "style")}
+    settings = toy_settings(
+        data=data | {"on_device": True, "rotate": 0.0, "recolor": 0.5}, outer={"tasks": 16, "at_once": 2},
+        run={"parallel": mode},
+    )  # fmt: skip
+    assert run(settings, tmp_path / "whole")
+    signal_at(3)
+    assert not run(settings, tmp_path / "halves")
+    signal_at(None)
+    assert run(settings, tmp_path / "halves")
+    assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "halves")
+    assert_equal(*(state_of(tmp_path / name, settings, STEPS) for name in ("whole", "halves")))
+    assert len({row[2] for row in rows_of(tmp_path / "whole")}) == 4  # rows of steps 2, 4 and 6, and their names
+
+
 def test_pmap_trains_checkpoints_and_resumes_as_shard_map_does(finished, tmp_path, quick, signal_at):
     settings, workdir = toy_settings(run={"parallel": "pmap"}), tmp_path / "run"
     signal_at(4)
@@ -347,6 +369,7 @@ def test_events_survive_a_kill(tmp_path):
     ("changes", "error", "message"),
     [
         ({"outer": {"tasks": 12}}, InputError, "outer.tasks.*multiple of the 8 devices, got 12"),
+        ({"outer": {"tasks": 16, "at_once": 4}}, InputError, "outer.at_once.*divisor of the 2 tasks of each of the 8"),
         ({"inner": {"scope": "nowhere"}}, InputError, "inner.scope"),
         ({"data": {"content": "folder:NOWHERE"}}, FileNotFoundError, "data.content.*NOWHERE"),
         ({"data": {"style": "folder:EMPTY"}}, InputError, "data.style.*expected pictures"),
