@@ -94,7 +94,6 @@ class Encoder:
 
     hidden: int = field(default=0, metadata=_at_least(0))  # width of its hidden layer; 0: there is none
     code: int = field(default=1504, metadata=_at_least(1))  # what it reads: see encoder.size
-    dropout: float = field(default=0.0, metadata=_at_least(0))  # deviation of the noise on hidden units in training
 
 
 @dataclass(frozen=True)

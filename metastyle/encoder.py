@@ -7,13 +7,8 @@ the outer loop trains both. Two layers, as a flat dict like all others:
 
 `code` are the logarithms of means and standard deviations of the loss network's features, n brings a code to mean 0 and
 deviation 1. V starts at zero, so training begins from what it would be without.
-
-For styles of the training set guesses become so good that nothing is left to learn in steps; for others they are worse.
-So in training hidden units may be multiplied by noise, 1 + `encoder.dropout` N(0, 1) (Gaussian dropout, Srivastava et
-al. 2014): the encoder relies on no single unit, and steps learn to mend what a guess lacks.
 """
 
-import functools
 from typing import Any
 
 import jax
@@ -54,29 +49,20 @@ def initial(settings: config.Encoder, fast: Flat, seed: int) -> Flat:
     }
 
 
-def start(meta: dict[str, Flat], code: jax.Array, noise: jax.Array | float = 1.0) -> dict[str, Flat]:
+def start(meta: dict[str, Flat], code: jax.Array) -> dict[str, Flat]:
     """`meta` as the inner loop takes it for the style of `code`: with the fast parameters that are guessed for it.
 
-    noise: what hidden units are multiplied by, of `noise`. Without an encoder it is `meta` itself.
+    Without an encoder it is `meta` itself.
     """
     if "encoder" not in meta:
         return meta
-    fast = meta["fast"] | _guess(meta["encoder"], _norms(meta["fast"]), code, noise)
+    fast = meta["fast"] | _guess(meta["encoder"], _norms(meta["fast"]), code)
     return {part: flat for part, flat in meta.items() if part != "encoder"} | {"fast": fast}
 
 
-def noise(settings: config.Encoder, seed: int, code: jax.Array, step: jax.Array) -> jax.Array | float:
-    """Of hidden units in training, f32[hidden]: a pure function of the seed, the style and the outer step."""
-    if not settings.dropout:
-        return 1.0
-    keys = (step, jax.lax.bitcast_convert_type(code.sum().astype(jnp.float32), jnp.int32))
-    key = functools.reduce(jax.random.fold_in, keys, jax.random.key(seed))
-    return 1 + settings.dropout * jax.random.normal(key, (settings.hidden,))
-
-
 @jax.jit  # at deployment it is one program in the compile cache, not one for each operation
-def _guess(weights: Flat, norms: Flat, code: jax.Array, noise: jax.Array | float) -> Flat:
-    hidden = jax.nn.relu(_normalized(code) @ weights["hidden/kernel"] + weights["hidden/bias"]) * noise
+def _guess(weights: Flat, norms: Flat, code: jax.Array) -> Flat:
+    hidden = jax.nn.relu(_normalized(code) @ weights["hidden/kernel"] + weights["hidden/bias"])
     offsets, place, out = hidden @ weights["out/kernel"], 0, {}
     for path, x in sorted(norms.items()):
         count = int(np.prod(x.shape))

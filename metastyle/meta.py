@@ -97,10 +97,7 @@ def task_loss(
     """
     inner, outer = settings.inner, settings.outer
     prepared = problem.prepare(task, vgg)
-    if "encoder" in meta:
-        noise = encoder.noise(settings.encoder, settings.run.seed, prepared.code, step)
-        meta = encoder.start(meta, prepared.code, noise)
-    fixed = (prepared.target, vgg)
+    fixed, meta = (prepared.target, vgg), encoder.start(meta, prepared.code)
     if inner.lrs == "fixed":
         meta = meta | {"log_lr": jax.lax.stop_gradient(meta["log_lr"])}
     judged = problem.query_loss is not None
