@@ -1,4 +1,4 @@
-"""The start in the package: joint.py's network and encoder, then five steps on norms, adapters and the last layer.
+"""On two cores: joint.py's network and encoder, then five steps on norms, adapters and the last layer.
 
 python -m experiments.meta_train --config=configs/few_shot.py --workdir=runs/few_shot --config.start=runs/joint/bundle
 

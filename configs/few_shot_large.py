@@ -1,4 +1,4 @@
-"""The start in the package, for an accelerator: few_shot.py at 256 px, with ten steps and many styles side by side.
+"""The start in the package: few_shot.py at 256 px, with ten steps and many styles side by side, minutes on an H200.
 
 python -m experiments.meta_train --config=configs/few_shot_large.py --workdir=runs/large
 """
@@ -8,7 +8,7 @@ from metastyle.config import DEFAULT_BUNDLE, config_dict
 
 def get_config():
     return config_dict(
-        run={"steps": 3000, "checkpoint_every": 250, "picture_every": 10_000},
+        run={"steps": 2500, "checkpoint_every": 250, "picture_every": 10_000},
         data={
             "size": 256,
             "zoom": 1.25,

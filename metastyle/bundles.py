@@ -146,6 +146,8 @@ def there(folder: str | os.PathLike) -> bool:
 def ship(folder: str | os.PathLike) -> list[Path]:
     """Makes a bundle the one in the package, in float16, and its loss network `slim`; returns the files.
 
+    Whatever it was trained in, it computes in float32 there: CPUs gain nothing by less.
+
     Raises InputError or FileNotFoundError, before anything is written, for what is no bundle, or one whose encoder does
     not read its loss network.
     """
@@ -153,7 +155,9 @@ def ship(folder: str | os.PathLike) -> list[Path]:
     network = bundle.config.vgg
     params = vgg.load(network)
     check_reads(bundle, params)
-    bundle = dataclasses.replace(bundle, network=network_digest(params))
+    computing = dataclasses.replace(bundle.config.generator, dtype="float32")
+    settings = dataclasses.replace(bundle.config, generator=computing)
+    bundle = dataclasses.replace(bundle, config=settings, network=network_digest(params))
     if network not in vgg.NAMES:
         with atomic(vgg.SLIM) as temporary:  # not straight: it may be that very file
             shutil.copyfile(network, temporary)

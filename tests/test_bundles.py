@@ -411,7 +411,9 @@ def test_a_bundle_is_shipped_in_half_precision_with_the_loss_network_it_learns_w
     monkeypatch.setattr(bundles, "ASSETS", assets)
     monkeypatch.setattr(vgg, "SLIM", assets / "slim_vgg.safetensors")
     trained = toy_bundle()
-    trained = dataclasses.replace(trained, config=dataclasses.replace(trained.config, vgg=str(network)))
+    halved = dataclasses.replace(trained.config.generator, dtype="bfloat16")
+    settings = dataclasses.replace(trained.config, vgg=str(network), generator=halved)
+    trained = dataclasses.replace(trained, config=settings)
     bundles.save_bundle(tmp_path / "bundle", trained)
     by_path = dataclasses.replace(trained, config=dataclasses.replace(trained.config, vgg=str(vgg.SLIM)))
     bundles.save_bundle(tmp_path / "by_path", by_path)
@@ -419,7 +421,7 @@ def test_a_bundle_is_shipped_in_half_precision_with_the_loss_network_it_learns_w
     for source in (tmp_path / "bundle", tmp_path / "by_path", assets / "bundle"):  # the last two: as it is already
         files = bundles.ship(source)
         shipped = bundles.load_bundle("default")
-        assert shipped.config.vgg == "slim"
+        assert (shipped.config.vgg, shipped.config.generator.dtype) == ("slim", "float32")
         halves = jax.tree.map(lambda x: np.float32(np.float16(x)), trained.meta)
         assert_trees_equal(shipped.meta, halves)
         assert_trees_equal(vgg.load("slim"), params)
