@@ -282,7 +282,7 @@ def tiny() -> Numbers:
 
 
 def adaptation() -> Numbers:
-    """10 steps from the start in the package at its own size and at 256 px, the style and its support in the package.
+    """10 steps from the start in the package at 128 and at 256 px, the style and its support in the package.
 
     The command, all included, with a cold and a warm compile cache; and the call from Python once it is compiled.
     """
@@ -291,7 +291,7 @@ def adaptation() -> Numbers:
     start = bundles.load_bundle(config.DEFAULT_BUNDLE)
     style, out, calls = paths.demo_pictures("styles")[0], {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        for size in (start.config.data.size, 256):
+        for size in (128, 256):
             data = dataclasses.replace(start.config.data, size=size)
             sized = dataclasses.replace(start, config=dataclasses.replace(start.config, data=data))
             bundles.save_bundle(f"{folder}/{size}", sized, "float16")

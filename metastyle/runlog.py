@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,6 +51,7 @@ class RunLog:
         """Prints a line above the progress bar."""
         if self._main:
             tqdm.write(text)
+            sys.stdout.flush()  # into a file it would else come after what stderr is told later
 
     def write(self, rows: Sequence[Row], every: int, last_good: int | None, waited: float) -> None:
         """Shows every step's progress; writes the steps whose number is a multiple of `every`.

@@ -64,6 +64,7 @@ class Estimate(NamedTuple):
 
 def work(settings: config.Config, tasks: int) -> Work:
     """Of `tasks` tasks a device, counted in the program that XLA gets on a CPU, where no loop hides operations."""
+    settings = dataclasses.replace(settings, outer=dataclasses.replace(settings.outer, at_once=1))  # one is counted
     inner, outer, size = settings.inner, settings.outer, settings.data.size
     photograph = lambda *shape: jax.ShapeDtypeStruct((1, *shape, size, size, 3), "float32")
     task = {
