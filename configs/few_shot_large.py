@@ -18,7 +18,7 @@ def get_config():
             "procedural_styles": 0.05,
             "on_device": True,
             "threads": 16,
-        },  # fmt: skip
+        },
         generator={"arch": "compact_half", "dtype": "bfloat16"},
         inner={"steps": 10, "scope": "norm,adapter,out", "lr": 0.03, "first_order": True},
         loss={"grid": 0.2},

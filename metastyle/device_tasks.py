@@ -13,14 +13,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
-from metastyle import color, memory
+from metastyle import color, images, memory
 from metastyle.adapt import Problem
 from metastyle.config import Config
 from metastyle.errors import InputError
-from metastyle.procedural import ProceduralSource
 from metastyle.sources import Source
 from metastyle.tasks import TaskSampler
 
@@ -44,7 +42,7 @@ class DeviceSampler:
         side = math.ceil(data.size * data.zoom)
         opened = {"content": (sources.content, len(sources.content)), "style": (sources.style, len(sources.style))}
         if data.procedural_styles:
-            opened["procedural"] = ProceduralSource("style", data.size, settings.run.seed), BANK
+            opened["procedural"] = sources.procedural, BANK
         _check_memory(sum(count for _, count in opened.values()) * math.ceil(side * _ASPECT) ** 2 * 3)
         with ThreadPoolExecutor(data.threads) as pool:
             self.pictures = {name: _read(pool, *counted, side, name) for name, counted in opened.items()}
@@ -147,14 +145,12 @@ def _reduced(picture: np.ndarray, side: int) -> np.ndarray:
     rows, columns = (min(length, math.floor(short * _ASPECT)) for length in (height, width))
     top, left = (height - rows) // 2, (width - columns) // 2
     cut = picture[top : top + rows, left : left + columns]
-    if short <= side:
-        return cut
-    size = (round(columns * side / short), round(rows * side / short))
-    return np.asarray(Image.fromarray(cut).resize(size, Image.Resampling.LANCZOS))
+    return cut if short <= side else images.to_uint8(images.resize_short(np.float32(cut) / 255, side))
 
 
 def _check_memory(needed: int) -> None:
-    free = memory.free_on_device() or memory.free()
+    device = memory.free_on_device()
+    free = memory.free() if device is None else device
     if needed > _SHARE * free:
         raise InputError(
             f"`data.on_device`: expected pictures that take at most {_SHARE:.0%} of the {free / 2**30:.1f} GiB that "

@@ -53,7 +53,7 @@ class TaskSampler:
         self.content = Resilient(opened("content") if content is None else content, names["content"])
         self.style = Resilient(opened("style") if style is None else style, names["style"])
         self._share, self._recolor = (0.0, 0.0) if prefix else (data.procedural_styles, data.recolor)
-        self._procedural = ProceduralSource("style", data.size, settings.run.seed)
+        self.procedural = ProceduralSource("style", data.size, settings.run.seed)
         self._support = (settings.inner.steps, settings.inner.support)
         self._photographs = math.prod(self._support) + settings.outer.query
         if len(self.content) < self._photographs:
@@ -67,7 +67,7 @@ class TaskSampler:
         data = self._settings.data
         rng = np.random.default_rng((self._settings.run.seed, step, index))
         drawn = rng.choice(len(self.content), self._photographs, replace=False).tolist()
-        styles = self._procedural if rng.random() < self._share else self.style
+        styles = self.procedural if rng.random() < self._share else self.style
         style = styles[int(rng.integers(len(styles)))]
 
         def crop(picture: np.ndarray, flip: bool) -> np.ndarray:

@@ -44,10 +44,11 @@ def train(
     run, outer = settings.run, settings.outer
     mesh.enable_compile_cache()
     parallel = mesh.Parallel(run.parallel, outer.tasks)
-    if outer.tasks // len(parallel.devices) % outer.at_once:
+    share = outer.tasks // len(parallel.devices)
+    if share % outer.at_once:
         raise InputError(
-            f"`outer.at_once`: expected a divisor of the {outer.tasks // len(parallel.devices)} tasks of each of the "
-            f"{len(parallel.devices)} devices, got {outer.at_once}"
+            f"`outer.at_once`: expected a divisor of the {share} tasks of each of the {len(parallel.devices)} devices, "
+            f"got {outer.at_once}"
         )
     params = networks(settings) if params is None else params
     if problem is None:
