@@ -9,9 +9,10 @@ from tqdm import tqdm
 
 from metastyle import bundles, encoder, generator, vgg
 from metastyle.errors import InputError
-from metastyle.tasks import TaskSampler
+from metastyle.tasks import Prefetcher, TaskSampler
 
 _KEPT_BACK = 8  # every so many styles
+_TOGETHER = 8  # styles that are cut ahead
 
 
 def over(
@@ -37,10 +38,12 @@ def over(
         )
     one_photograph = dataclasses.replace(start.config, inner=dataclasses.replace(start.config.inner, steps=0))
     sampler, code = TaskSampler(one_photograph), jax.jit(encoder.code)
-    crops = (sampler.task(i, 0)["style"] for i in tqdm(range(styles), desc="styles"))
-    codes = [(np.asarray(code(before, x)), np.asarray(code(after, x))) for x in crops]
+    threads = start.config.data.threads
+    with Prefetcher(sampler.task, range(_TOGETHER), 0, -(-styles // _TOGETHER), threads=threads) as batches:
+        crops = (x for _, batch in tqdm(batches, "styles", -(-styles // _TOGETHER)) for x in batch["style"])
+        codes = [(np.asarray(code(before, x)), np.asarray(code(after, x))) for x in crops]
     theirs, ours = (np.stack(x) for x in zip(*codes, strict=True))
-    told = np.arange(styles) % _KEPT_BACK > 0
+    told = np.arange(len(codes)) % _KEPT_BACK > 0
     carried = encoder.carry_over(start.meta["encoder"], theirs[told], ours[told], width)
     settings = dataclasses.replace(
         start.config,

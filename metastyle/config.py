@@ -49,6 +49,7 @@ class Data:
     rotate: float = field(default=5.0, metadata=_at_least(0))  # degrees, either way
     flip_style: bool = False
     recolor: float = field(default=0.0, metadata=_at_least(0))  # share of styles that take on the colours of another
+    collage: float = field(default=0.0, metadata=_at_least(0))  # share of styles a part of which is of another
     on_device: bool = False  # the accelerator holds all pictures and cuts the crops itself: see device_tasks.py
     threads: int = field(default=2, metadata=_at_least(1))
 
@@ -156,7 +157,7 @@ class Config:
             )
         if self.data.size % 4:
             raise InputError(f"`data.size`: expected a multiple of 4, got {self.data.size}")
-        for name in ("procedural_styles", "recolor"):
+        for name in ("procedural_styles", "recolor", "collage"):
             if getattr(self.data, name) > 1:
                 raise InputError(f"`data.{name}`: expected a share in [0, 1], got {getattr(self.data, name)}")
 

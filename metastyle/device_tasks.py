@@ -20,7 +20,7 @@ from metastyle.adapt import Problem
 from metastyle.config import Config
 from metastyle.errors import InputError
 from metastyle.sources import Source
-from metastyle.tasks import TaskSampler
+from metastyle.tasks import TaskSampler, collage
 
 BANK = 256  # synthetic styles, where `data.procedural_styles` asks for any
 _ASPECT = 1.5  # what is longer is cut: all pictures are held in squares
@@ -69,6 +69,7 @@ def draw(settings: Config, place: jax.Array, pictures: Pictures) -> dict[str, ja
     data, inner = settings.data, settings.inner
     key = functools.reduce(jax.random.fold_in, place, jax.random.key(settings.run.seed))
     keys = jax.random.split(key, 8)
+    more = jax.random.split(jax.random.fold_in(key, 1), 4)
     support = (inner.steps, inner.support)
     count = math.prod(support) + settings.outer.query
     # The places of the largest of N random numbers: photographs without one twice.
@@ -89,6 +90,10 @@ def draw(settings: Config, place: jax.Array, pictures: Pictures) -> dict[str, ja
     if data.recolor:
         other = crops(keys[5], "style", one_of(keys[4], "style")[None], flip=False, zoom=1.0)[0]
         style = jnp.where(jax.random.uniform(keys[6]) < data.recolor, recolored(style, other), style)
+    if data.collage:
+        other = crops(more[0], "style", one_of(more[1], "style")[None], flip=False)[0]
+        cut = collage(style, other, *jax.random.uniform(more[2], (2,)), jnp)
+        style = jnp.where(jax.random.uniform(more[3]) < data.collage, cut, style)
     contents = crops(keys[7], "content", photographs, flip=True)
     first, last = contents[: math.prod(support)], contents[math.prod(support) :]
     return {"style": style, "support": first.reshape(*support, *first.shape[1:]), "query": last}

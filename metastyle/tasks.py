@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -39,7 +40,7 @@ class TaskSampler:
         """Opens the sources of `settings.data` that aren't given.
 
         prefix: "val_" draws from `data.val_content` and `data.val_style`, never from `procedural_styles`, and leaves
-        the colours as they are.
+        the styles as they are.
 
         Raises InputError if a task needs more photographs than there are, and as `open_source`.
         """
@@ -52,7 +53,8 @@ class TaskSampler:
 
         self.content = Resilient(opened("content") if content is None else content, names["content"])
         self.style = Resilient(opened("style") if style is None else style, names["style"])
-        self._share, self._recolor = (0.0, 0.0) if prefix else (data.procedural_styles, data.recolor)
+        shares = (data.procedural_styles, data.recolor, data.collage)
+        self._share, self._recolor, self._collage = (0.0, 0.0, 0.0) if prefix else shares
         self.procedural = ProceduralSource("style", data.size, settings.run.seed)
         self._support = (settings.inner.steps, settings.inner.support)
         self._photographs = math.prod(self._support) + settings.outer.query
@@ -74,10 +76,17 @@ class TaskSampler:
             return augment(rng, picture, data.size, zoom=data.zoom, rotate=data.rotate, flip=flip)
 
         shots = np.stack([crop(style, data.flip_style) for _ in range(data.shots)])
-        own = np.random.default_rng((self._settings.run.seed, step, index, 1))  # all else is drawn as without this
+        # Each has a generator of its own: all else is drawn as without it.
+        own = np.random.default_rng((self._settings.run.seed, step, index, 1))
         if own.random() < self._recolor:
             other = self.style[int(own.integers(len(self.style)))]
             shots = recolored(shots, augment(own, other, data.size, zoom=1.0, rotate=0.0, flip=False))
+        own = np.random.default_rng((self._settings.run.seed, step, index, 2))
+        if own.random() < self._collage:
+            other = self.style[int(own.integers(len(self.style)))]
+            shots = collage(
+                shots, augment(own, other, data.size, zoom=data.zoom, rotate=0.0, flip=False), *own.random(2)
+            )
         photographs, taken = [], set(drawn)
         for i in drawn:
             picture, used = self.content.read(i, avoid=taken)
@@ -89,6 +98,18 @@ class TaskSampler:
     def batch(self, step: int, indices: Sequence[int]) -> Task:
         """The tasks `indices` of outer step `step`, stacked: a leading axis T = len(indices)."""
         return stack([self.task(step, index) for index in indices])
+
+
+def collage(picture: Any, other: Any, turn: Any, at: Any, xp: Any = np) -> Any:
+    """`picture` f32[..., S, S, 3] on one side of a line, `other` f32[S, S, 3] on the other.
+
+    The line is turned by `turn`, in [0, 1] of a full circle, and at `at`, in [0, 1], lies somewhere in the middle half.
+    xp: numpy, or jax.numpy.
+    """
+    across = xp.linspace(-1, 1, picture.shape[-2])
+    angle = 2 * math.pi * turn
+    beyond = xp.cos(angle) * across + xp.sin(angle) * across[:, None] > at - 0.5
+    return xp.where(beyond[..., None], other, picture)
 
 
 def stack(tasks: Sequence[Task]) -> Task:

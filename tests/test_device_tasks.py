@@ -145,6 +145,23 @@ def test_recolored_styles_have_their_share_and_the_colours_of_another(folders, m
     assert 40 < len(others) < 80 and len(set(others)) == 12
 
 
+def test_collages_have_their_share_and_a_part_of_another_style(folders):
+    asked = settings(*folders, data={"collage": 0.5})
+    plain = dataclasses.replace(asked, data=dataclasses.replace(asked.data, collage=0.0))
+    places = [(step, 0) for step in range(120)]
+    sampler = DeviceSampler(asked)
+    pairs = [
+        (a["style"], b["style"]) for a, b in zip(*(drawn(x, sampler, places) for x in (asked, plain)), strict=True)
+    ]
+    covered = [float((np.abs(a - b) > 1e-5).any(-1).mean()) for a, b in pairs]
+    assert 40 < sum(share > 0 for share in covered) < 75  # a twelfth of them is of the same picture
+    assert 0.1 < min(share for share in covered if share) and 0.6 < max(covered) < 0.9
+    others = {int(np.round(a[..., 0].max() * 255 / 8)) for a, _ in pairs} | {
+        int(np.round(a[..., 0].min() * 255 / 8)) for a, _ in pairs
+    }
+    assert others == set(range(12))
+
+
 def test_recolored_is_that_of_color():
     rng = np.random.default_rng(0)
     picture, like = (np.float32(np.clip(m + 0.08 * rng.normal(size=(2, 12, 10, 3)), 0, 1)) for m in (0.5, 0.4))

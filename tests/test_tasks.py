@@ -213,6 +213,28 @@ def test_styles_take_on_the_colours_of_others_in_the_share_that_is_asked_for():
     np.testing.assert_array_equal(val.batch(0, range(4))["style"], none["style"][:4])
 
 
+def test_a_collage_is_two_styles_on_either_side_of_a_line():
+    none, half = (
+        sampler(settings(data={"collage": share}), style=Colours(30)).batch(0, range(60)) for share in (0, 0.5)
+    )
+    for part in ("support", "query"):
+        np.testing.assert_array_equal(none[part], half[part])
+    covered = np.array([(a != b).any(-1).mean() for a, b in zip(none["style"], half["style"], strict=True)])
+    assert 20 <= (covered > 0).sum() <= 40
+    assert 0.1 < covered[covered > 0].min() and 0.6 < covered.max() < 0.9
+    colours = [len(np.unique(np.round(255 * style).reshape(-1, 3), axis=0)) for style in half["style"][covered > 0]]
+    assert set(colours) == {2}
+    val = tasks.TaskSampler(settings(data={"collage": 1}), content=Noise(60), style=Colours(30), prefix="val_")
+    np.testing.assert_array_equal(val.batch(0, range(4))["style"], none["style"][:4])
+
+
+def test_the_line_of_a_collage_goes_where_it_is_asked_to():
+    black, white = np.zeros((2, 9, 9, 3), np.float32), np.ones((9, 9, 3), np.float32)
+    right, low = tasks.collage(black, white, 0.0, 0.5)[1, ..., 0], tasks.collage(black, white, 0.25, 0.9)[1, ..., 0]
+    np.testing.assert_array_equal(right, np.broadcast_to(np.arange(9) > 4, (9, 9)))
+    np.testing.assert_array_equal(low, np.broadcast_to(np.arange(9)[:, None] > 5, (9, 9)))
+
+
 def test_scale_and_turn_are_as_asked():
     """On the picture whose red and green are x and y, a crop's gradient is its scale and turn."""
     y, x = np.mgrid[:100, :140].astype(np.float32)
