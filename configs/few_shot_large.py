@@ -11,10 +11,11 @@ def get_config():
         run={"steps": 2500, "checkpoint_every": 250, "picture_every": 10_000},
         data={
             "size": 256,
-            "zoom": 1.25,
+            "zoom": 1.375,
             "rotate": 0.0,
             "flip_style": True,
             "recolor": 0.5,
+            "collage": 0.3,
             "procedural_styles": 0.05,
             "on_device": True,
             "threads": 16,

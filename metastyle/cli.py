@@ -31,12 +31,14 @@ def _adapt_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_list("style", None, "picture of the style, or several of one artist: A,B", flag_values=values)
     flags.DEFINE_string("out", None, "style file to write, .safetensors", flag_values=values)
     flags.DEFINE_integer("steps", 10, "gradient steps", flag_values=values)
-    flags.DEFINE_list("support", None, "photographs to learn on; by default four in the package", flag_values=values)
+    flags.DEFINE_list("support", None, "photographs to learn on; by default synthetic ones", flag_values=values)
     flags.DEFINE_integer(
         "style_size", None, "px the style is brought to; by default the bundle's",
         flag_values=values,
     )  # fmt: skip
-    flags.DEFINE_integer("seed", 0, "seed of the crops of the support photographs", flag_values=values)
+    flags.DEFINE_integer(
+        "seed", 0, "seed of the synthetic photographs, or of the crops of those given", flag_values=values
+    )
     flags.DEFINE_string(
         "vgg", None, "loss network: slim, vgg16, or a file; by default the bundle's", flag_values=values
     )

@@ -1,4 +1,4 @@
-"""What a newcomer sees first: a bundle adapts to two styles and stylises photographs that it did not learn on."""
+"""What a newcomer sees first: a bundle adapts to two styles and stylises photographs."""
 
 import time
 from pathlib import Path
@@ -13,7 +13,6 @@ _SIZE = 256  # px, sides of the photographs in the grid
 _PAINTING = "the_night_cafe"
 _SEED = 1  # of the synthetic style, a mosaic: no run has seen those of this seed
 _PHOTOGRAPHS = ("rocket", "astronaut")
-_SUPPORT = ("chelsea", "coffee")
 
 
 def demo(out: str, bundle: str = config.DEFAULT_BUNDLE) -> list[Path]:
@@ -24,14 +23,13 @@ def demo(out: str, bundle: str = config.DEFAULT_BUNDLE) -> list[Path]:
     start, out = stylizer.load(bundle), Path(out)
     out.mkdir(parents=True, exist_ok=True)
     photographs = {path.stem: path for path in paths.demo_pictures("photos")}
-    support = [photographs[name] for name in _SUPPORT]
     painting = next(path for path in paths.demo_pictures("styles") if path.stem == _PAINTING)
     styles = {_PAINTING: images.load(painting)[0], "procedural": ProceduralSource("style", _SIZE, _SEED)[1]}
 
     rows, files, histories = [], [], {}
     for name, picture in styles.items():
         began = time.monotonic()
-        learned = {steps: start.adapt(picture, steps=steps, support=support) for steps in (0, STEPS)}
+        learned = {steps: start.adapt(picture, steps=steps) for steps in (0, STEPS)}
         print(f"adapted to {name} in {STEPS} steps: {time.monotonic() - began:.1f} s, compilation included", flush=True)
         histories[name] = learned[STEPS].history
         files.append(out / f"{name}.safetensors")
@@ -56,7 +54,7 @@ def _curves(path: Path, histories: dict[str, tuple[float, ...]]) -> None:
     for name, history in histories.items():
         axes.plot(range(len(history)), history, "o-", label=name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="gradient steps", ylabel="loss on the support photographs")
+    axes.set(xlabel="gradient steps", ylabel="loss on the synthetic photographs it learns on")
     axes.legend()
     with images.atomic(path) as temporary:
         figure.savefig(temporary, dpi=120)

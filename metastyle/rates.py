@@ -1,4 +1,8 @@
-"""The Adam rate for steps beyond those that were meta-trained, chosen on tasks of training styles."""
+"""The rates that a bundle's steps have at deployment, chosen on styles that meta-training did not see.
+
+Learned rates are those of training styles, whose guesses by an encoder are better than those of others: of these there
+is more to learn. And steps beyond the meta-trained ones have no learned rate.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,44 +13,58 @@ import numpy as np
 
 from metastyle import adapt, config, encoder, meta
 
+GAINS = (1.0, 1.5, 2.0, 3.0)
 ADAM_LRS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # kernels take smaller ones than norms
+_LOOKS = 5
 
 
-def choose_adam_lr(
+def choose(
     learned: meta.Meta,
     settings: config.Config,
     tasks: Sequence[dict],
     params: Any,
     problem: adapt.Problem,
-    beyond: int = 10,
-) -> float:
-    """The Adam rate for steps after the meta-trained K, chosen on `tasks` (of training styles).
+    beyond: int = 20,
+) -> tuple[meta.Meta, float]:
+    """`learned` with its rates multiplied by one of GAINS, and one of ADAM_LRS for the steps after the meta-trained K.
 
-    The rate with the lowest mean query loss after K + `beyond` steps, among those whose loss after K + 1 ... K + 5 is
-    never above that after K (else the smallest rate). Beyond K, the support batches go round again.
+    Both are those of the lowest query loss on `tasks`, the geometric mean over tasks and over `_LOOKS` steps on the
+    way: over 1 ... K for the gain, which fixed rates don't get, and over K + 1 ... K + `beyond` for Adam's rate. Beyond
+    K, the support batches go round again.
     """
-    inner, curves = settings.inner, {lr: [] for lr in ADAM_LRS}
-    query_loss = jax.jit(problem.outer_loss)
-    for task in tasks:
-        prepared = jax.tree.map(jnp.asarray, problem.prepare(task, params))
-        fixed = (prepared.target, params)
-        support = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), prepared.support)
-        start = encoder.start(learned, prepared.code)
+    inner, query_loss = settings.inner, jax.jit(problem.outer_loss)
+    prepared = [jax.tree.map(jnp.asarray, problem.prepare(task, params)) for task in tasks]
 
-        def go_on(fast, steps, learned_steps, lr):
-            losses_after = []
-            fast, _ = adapt.adapt(
-                problem.loss, start | {"fast": fast}, support, fixed, steps=steps, inner=inner, adam_lr=lr,  # noqa: B023
-                learned_steps=learned_steps,
-                on_state=lambda state: losses_after.append(
-                    float(query_loss(state.fast, start["slow"], prepared.query, *fixed))  # noqa: B023
-                ),
-            )  # fmt: skip
-            return fast, losses_after
+    def walk(task, meta, steps, learned_steps, adam_lr):
+        """The fast parameters after `steps` steps, and the mean logarithm of the query loss on the way."""
+        losses, fixed = [], (task.target, params)
 
-        adapted, _ = go_on(start["fast"], inner.steps, inner.steps, 0.0)
-        for lr, found in curves.items():
-            found.append(go_on(adapted, beyond, 0, lr)[1])
-    mean = {lr: np.mean(found, 0) for lr, found in curves.items()}
-    steady = {lr: m[-1] for lr, m in mean.items() if max(m[1:6]) <= m[0]}
-    return min(steady, key=steady.get) if steady else min(ADAM_LRS)
+        def look(state):
+            if (done := len(state.history)) and done % max(1, steps // _LOOKS) == 0:
+                losses.append(np.log(float(query_loss(state.fast, meta["slow"], task.query, *fixed))))
+
+        fast, _ = adapt.adapt(
+            problem.loss, meta, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), task.support), fixed,
+            steps=steps, inner=inner, adam_lr=adam_lr, learned_steps=learned_steps, on_state=look,
+        )  # fmt: skip
+        return fast, float(np.mean(losses)) if losses else 0.0
+
+    def scaled(gain):
+        return learned | {"log_lr": jax.tree.map(lambda x: x + np.float32(np.log(gain)), learned["log_lr"])}
+
+    def first(gain):
+        """What the learned steps with this gain lead to, for every task, and the mean logarithm on the way."""
+        starts = [encoder.start(scaled(gain), task.code) for task in prepared]
+        walked = [walk(*begun, inner.steps, inner.steps, 0.0) for begun in zip(prepared, starts, strict=True)]
+        adapted = [start | {"fast": fast} for start, (fast, _) in zip(starts, walked, strict=True)]
+        return adapted, _mean(walked)
+
+    tried = {gain: first(gain) for gain in (GAINS if inner.steps and inner.lrs != "fixed" else (1.0,))}
+    gain = min(tried, key=lambda gain: tried[gain][1])
+    after = list(zip(prepared, tried[gain][0], strict=True))
+    found = {lr: _mean([walk(*begun, beyond, 0, lr) for begun in after]) for lr in ADAM_LRS}
+    return scaled(gain), min(found, key=found.get)
+
+
+def _mean(walked: Sequence[tuple[Any, float]]) -> float:
+    return float(np.mean([loss for _, loss in walked]))

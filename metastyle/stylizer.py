@@ -12,17 +12,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metastyle import adapt, bundles, encoder, generator, images, losses, mesh, paths, statefile, vgg
+from metastyle import adapt, bundles, encoder, generator, images, losses, mesh, statefile, vgg
 from metastyle.bundles import Bundle, StyleFile
 from metastyle.config import DEFAULT_BUNDLE
 from metastyle.errors import InputError, Stopped
 from metastyle.images import MAX_PIXELS, Picture
+from metastyle.procedural import ProceduralSource
 from metastyle.stopping import StopSignal
 from metastyle.style import Style
 
-# Support crops at most, or all the photographs given; further steps go round them again. Each takes a quarter of the
+# Support pictures at most, or all the photographs given; further steps go round them again. Each takes a quarter of the
 # time of a step, and more of them made no style better (experiments/RESULTS.md).
-SUPPORT_POOL = 6
+SUPPORT_POOL = 6  # crops of given photographs
+SYNTHETIC_POOL = 10
 _KEEP_EVERY = 20  # seconds between writes of a state file
 
 
@@ -52,9 +54,9 @@ class Stylizer:
         Args:
           styles: one picture of the style or several, each a path, PIL image or array (see images.load).
           steps: gradient steps, 0 or more. The first `inner.steps` are those that were meta-trained.
-          support: photographs to learn on; by default the four that come with the package. The photograph that is to
-            be stylised is a good choice.
-          seed: of the crops of the support photographs. The same seed and input give the same style.
+          support: photographs to learn on; by default synthetic ones. The photograph that is to be stylised is a good
+            choice.
+          seed: of the synthetic photographs, or of the crops of those given. Same seed and input, same style.
           style_size: px, the side of the square that each style picture is brought to; by default what the bundle was
             trained with. It hardly changes the size of strokes (docs/control.md).
           weights: the loss network to learn with (vgg.load); by default the one that the bundle was trained with. An
@@ -85,12 +87,15 @@ class Stylizer:
             images.square(images.load(picture, name="style", max_pixels=max_pixels)[0], style_size)
             for picture in _list(styles)
         ]
-        photographs = paths.demo_pictures("photos") if support is None else _list(support)
-        if not paintings or not photographs:
+        photographs = None if support is None else _list(support)
+        if not paintings or photographs == []:
             name = "support" if paintings else "style"
             raise InputError(f"`{name}`: expected at least one picture, got none")
-        count = min(steps * settings.inner.support, max(SUPPORT_POOL, len(photographs)))
-        pool = support_crops(photographs, count, size, seed, max_pixels)
+        needed = steps * settings.inner.support
+        if photographs is None:
+            pool = synthetic_support(min(needed, SYNTHETIC_POOL), size, seed)
+        else:
+            pool = support_crops(photographs, min(needed, max(SUPPORT_POOL, len(photographs))), size, seed, max_pixels)
 
         problem = adapt.style_problem(settings.generator, settings.loss)
         start, fast, history = self.bundle.meta, self.bundle.meta["fast"], []
@@ -195,6 +200,15 @@ def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | N
         )
     file = dataclasses.replace(file, slow=None, config=None, plain=None, bundle=start.name or file.bundle)
     return Style(start.config, start.meta["slow"], file, start.plain)
+
+
+def synthetic_support(count: int, size: int, seed: int = 0) -> list[np.ndarray]:
+    """What is learned on where no photographs are given: `count` synthetic ones, f32[size, size, 3] each.
+
+    No two are of one scene, as crops of a few photographs are, and styles learned on them are better for it.
+    """
+    photographs = ProceduralSource("content", size, seed)
+    return [images.load(photographs[i])[0] for i in range(count)]
 
 
 def support_crops(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -11,11 +12,26 @@ from typing import Any
 import jax
 import numpy as np
 
-from metastyle import adapt, bundles, checkpoint, config, encoder, generator, mesh, meta, pairs, rates, sheets, vgg
+from metastyle import (
+    adapt,
+    bundles,
+    checkpoint,
+    config,
+    encoder,
+    generator,
+    mesh,
+    meta,
+    pairs,
+    rates,
+    sheets,
+    stylizer,
+    vgg,
+)
 from metastyle.adapt import Problem
 from metastyle.device_tasks import DeviceSampler, drawn
 from metastyle.errors import InputError
 from metastyle.peers import Company
+from metastyle.procedural import ProceduralSource
 from metastyle.runlog import RunLog
 from metastyle.stopping import StopSignal
 from metastyle.tasks import Prefetcher, Task, TaskSampler
@@ -23,7 +39,7 @@ from metastyle.tasks import Prefetcher, Task, TaskSampler
 LOGGED = ("loss", "query", "support_first", "support_mean", "gradient_norm")
 ASKED = "asked"
 _VAL_STYLES = 4
-_TUNING_TASKS = 4
+_TUNING_TASKS = 8
 
 
 def train(
@@ -126,12 +142,14 @@ def _bundle(
     settings: config.Config, origin: bundles.Bundle | None, learned: meta.Meta, sampler: TaskSampler, problem: Problem,
     params: Any,
 ) -> bundles.Bundle:  # fmt: skip
-    """The run's bundle, with an Adam rate chosen on tasks of `sampler`.
+    """The run's bundle, with rates chosen on tasks of `sampler` (`_tuning_sampler`), learned on as at deployment.
 
     Every process makes it and one writes it: if the others had nothing to do, they would give that one up.
     """
     tasks = [sampler.task(settings.run.steps, i) for i in range(_TUNING_TASKS)]
-    rate = rates.choose_adam_lr(learned, settings, tasks, params, problem)
+    support = np.stack(stylizer.synthetic_support(math.prod(tasks[0]["support"].shape[:2]), settings.data.size))
+    tasks = [task | {"support": support.reshape(task["support"].shape)} for task in tasks]
+    learned, rate = rates.choose(learned, settings, tasks, params, problem)
     network = params["inner"] if settings.outer.vgg else params
     digest = bundles.network_digest(network) if settings.encoder.hidden else ""
     return bundles.Bundle(settings, learned, rate, origin.pictures_seen if origin else 0, network=digest)
@@ -168,9 +186,11 @@ def begin(settings: config.Config, found: bundles.Bundle) -> meta.Meta:
 
 
 def _tuning_sampler(settings: config.Config) -> TaskSampler:
-    """Training styles that come after the last step, to choose the Adam rate on, which needs photographs at least."""
+    """Synthetic styles that no run has seen, to choose rates on, which needs photographs at least."""
     inner = dataclasses.replace(settings.inner, steps=max(settings.inner.steps, 1))
-    return TaskSampler(dataclasses.replace(settings, inner=inner))
+    data = dataclasses.replace(settings.data, procedural_styles=0.0, recolor=0.0, collage=0.0)
+    unseen = ProceduralSource("style", data.size, settings.run.seed + 1)
+    return TaskSampler(dataclasses.replace(settings, inner=inner, data=data), style=unseen)
 
 
 def val_tasks(settings: config.Config) -> list[Task]:

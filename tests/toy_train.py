@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
         return task(self, step, index)
 
     tasks.TaskSampler.task = slow
-    rates.choose_adam_lr = lambda *_, **__: time.sleep(options["tuning"]) or 1e-3
+    rates.choose = lambda learned, *_, **__: time.sleep(options["tuning"]) or (learned, 1e-3)
     peers.join(options["patience"])
     return 0 if train(settings(changes), workdir, toy.problem(), toy.VGG, options["timeout"]) else RETRY
 
