@@ -220,6 +220,7 @@ class Distillation:
     hold: int = field(default=25, metadata=_at_least(1))  # steps that a style stays
     renew: int = field(default=8, metadata=_at_least(1))  # styles after which the painter starts afresh
     vgg: str = "vgg16"
+    start: str = ""  # a slim network of these widths and ranks to go on from; "": the teacher, pruned
 
     def __post_init__(self) -> None:
         _check_fields(self)

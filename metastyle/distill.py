@@ -29,6 +29,7 @@ import optax
 
 from metastyle import generator, least_squares, losses, vgg
 from metastyle.config import Distillation, Loss
+from metastyle.errors import InputError
 
 METRICS = (
     "loss", *(f"{kind}_{tap}" for kind in ("features", "gram") for tap in vgg.TAPS), "content", "style", "gradient",
@@ -47,9 +48,13 @@ Batch = dict[str, jax.Array]
 def initial_state(settings: Distillation, teacher: vgg.Params, pictures: np.ndarray) -> State:
     """{"step", "slim", "optimizer", "painter", "canvas", "gallery", "scale"}: all that a run is made of.
 
-    "slim" is {"vgg", "maps"}: the teacher, pruned, see `prune`. pictures: f32[N, S, S, 3], photographs and paintings.
+    "slim" is {"vgg", "maps"}: the teacher, pruned, see `prune`, or the network of `start`, see `take_up`. pictures:
+    f32[N, S, S, 3], photographs and paintings.
     """
-    slim, scale = prune(teacher, pictures, settings.widths, settings.ranks)
+    if settings.start:
+        slim, scale = take_up(settings, teacher, pictures)
+    else:
+        slim, scale = prune(teacher, pictures, settings.widths, settings.ranks)
     shape = (settings.gallery, settings.data.size, settings.data.size, 3)
     return {
         "step": jnp.zeros((), jnp.int32),
@@ -95,6 +100,38 @@ def prune(
             maps[relu] = jnp.asarray(guess, jnp.float32) * scale[relu]
     del weights["input"]
     return {"vgg": weights, "maps": maps}, scale
+
+
+def take_up(settings: Distillation, teacher: vgg.Params, pictures: np.ndarray) -> tuple[State, dict[str, jax.Array]]:
+    """Where distillation of a slim network that is there already goes on: as `prune`, the maps by least squares.
+
+    Raises InputError or FileNotFoundError when `start` is not of these widths and ranks, or its input not as ours.
+    """
+    given, convention = vgg.load(settings.start, "start"), _convention(teacher)
+    layers = [given[layer] for layer in vgg.LAYERS]
+    widths = tuple(len(layer["bias"]) for layer in layers)
+    ranks = tuple(layer["kernel"].shape[-1] if "mix" in layer else 0 for layer in layers)
+    if (widths, ranks) != (settings.widths, settings.ranks) or any(
+        not np.allclose(given["input"][name], convention[name]) for name in convention
+    ):
+        raise InputError(
+            f"`start`: expected a network that distillation made, of `widths` {settings.widths} and `ranks` "
+            f"{settings.ranks}, got {settings.start}, of {widths} and {ranks}"
+        )
+    taps = jax.jit(lambda x: (vgg.features(given, x), vgg.features(teacher, x)))
+    own, mixed, energy = (dict.fromkeys(vgg.TAPS, 0.0) for _ in range(3))
+    for i in range(0, len(pictures), _TOGETHER):
+        ours, theirs = jax.device_get(taps(pictures[i : i + _TOGETHER]))
+        for tap in vgg.TAPS:
+            own[tap] = own[tap] + _products(ours[tap], ours[tap])
+            mixed[tap] = mixed[tap] + _products(ours[tap], theirs[tap])
+            energy[tap] += np.square(theirs[tap], dtype=np.float64).mean((1, 2, 3)).sum() / len(pictures)
+    scale = {tap: jnp.float32(1 / np.sqrt(energy[tap])) for tap in vgg.TAPS}
+    maps = {
+        tap: jnp.asarray(np.linalg.lstsq(own[tap], mixed[tap], rcond=1e-9)[0], jnp.float32) * scale[tap]
+        for tap in vgg.TAPS
+    }
+    return {"vgg": {layer: given[layer] for layer in vgg.LAYERS}, "maps": maps}, scale
 
 
 def _batched(function: Any, pictures: np.ndarray) -> np.ndarray:

@@ -106,6 +106,42 @@ def test_pivots_take_what_explains_most_first_and_nothing_twice():
     assert sorted(distill._pivots(products, 4)) == [0, 1, 2, 3]
 
 
+def saved(path, slim):
+    distill_run.export(distill.network(slim, TEACHER), path)
+    return str(path)
+
+
+def test_a_network_that_is_taken_up_is_itself_and_its_maps_are_those_of_pruning(tmp_path):
+    pruned, scale = distill.prune(TEACHER, PICTURES, SLIM, RANKS)
+    start = saved(tmp_path / "slim.safetensors", pruned)
+    slim, again = distill.take_up(settings(start=start), TEACHER, PICTURES)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), slim["vgg"], pruned["vgg"])
+    for tap in vgg.TAPS:
+        np.testing.assert_allclose(again[tap], scale[tap], rtol=1e-5)
+    before, after = feature_errors(pruned, scale), feature_errors(slim, again)
+    for tap in vgg.TAPS:
+        assert after[tap] == pytest.approx(before[tap], rel=0.02, abs=1e-4)
+
+
+def test_a_run_goes_on_from_a_network_that_is_there(tmp_path):
+    pruned, _ = distill.prune(TEACHER, PICTURES, SLIM, RANKS)
+    start = saved(tmp_path / "slim.safetensors", pruned)
+    state = distill.initial_state(settings(start=start), TEACHER, PICTURES)
+    assert jax.tree.structure(state) == jax.tree.structure(distill.initial_state(settings(), TEACHER, PICTURES))
+    np.testing.assert_allclose(state["slim"]["vgg"]["conv1_1"]["kernel"], pruned["vgg"]["conv1_1"]["kernel"], rtol=1e-3)
+
+
+def test_only_a_network_of_distillation_and_of_these_widths_is_taken_up(tmp_path):
+    other, _ = distill.prune(TEACHER, PICTURES, SLIM, FULL_RANK)
+    vgg.save(tmp_path / "teacher.safetensors", vgg.tensors(TEACHER), vgg.TORCHVISION)
+    same = dict(widths=FULL, ranks=FULL_RANK, start=str(tmp_path / "teacher.safetensors"))
+    for asked in (settings(start=saved(tmp_path / "other.safetensors", other)), settings(**same)):
+        with pytest.raises(InputError, match="`start`: expected a network that distillation made, of `widths`"):
+            distill.take_up(asked, TEACHER, PICTURES)
+    with pytest.raises(FileNotFoundError, match="`start`: expected"):
+        distill.take_up(settings(start="nothing.safetensors"), TEACHER, PICTURES)
+
+
 def test_the_slim_network_has_its_zero_where_the_teacher_has():
     """Both pad with it."""
     slim, _ = distill.prune(TEACHER, PICTURES, SLIM, RANKS)
