@@ -118,10 +118,10 @@ def take_up(settings: Distillation, teacher: vgg.Params, pictures: np.ndarray) -
             f"`start`: expected a network that distillation made, of `widths` {settings.widths} and `ranks` "
             f"{settings.ranks}, got {settings.start}, of {widths} and {ranks}"
         )
-    taps = jax.jit(lambda x: (vgg.features(given, x), vgg.features(teacher, x)))
+    taps = jax.jit(lambda *networks, x: tuple(vgg.features(params, x) for params in networks))
     own, mixed, energy = (dict.fromkeys(vgg.TAPS, 0.0) for _ in range(3))
     for i in range(0, len(pictures), _TOGETHER):
-        ours, theirs = jax.device_get(taps(pictures[i : i + _TOGETHER]))
+        ours, theirs = jax.device_get(taps(given, teacher, x=pictures[i : i + _TOGETHER]))
         for tap in vgg.TAPS:
             own[tap] = own[tap] + _products(ours[tap], ours[tap])
             mixed[tap] = mixed[tap] + _products(ours[tap], theirs[tap])

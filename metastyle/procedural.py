@@ -568,3 +568,9 @@ class ProceduralSource:
             raise IndexError(f"index {index} is out of range for {len(self)} pictures")
         rng = np.random.default_rng((self.seed, self.KINDS.index(self.kind), index))
         return rng, "photograph" if self.kind == "content" else rng.choice(list(STYLES))
+
+
+def photographs(count: int, size: int, seed: int = 0) -> list[np.ndarray]:
+    """The first `count` synthetic photographs of a seed, f32[size, size, 3] in [0, 1] each, to learn styles on."""
+    source = ProceduralSource("content", size, seed)
+    return [source[i].astype(np.float32) / 255 for i in range(count)]

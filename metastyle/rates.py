@@ -67,4 +67,6 @@ def choose(
 
 
 def _mean(walked: Sequence[tuple[Any, float]]) -> float:
-    return float(np.mean([loss for _, loss in walked]))
+    """Of the losses; where one is not finite, the worst there is."""
+    mean = float(np.mean([loss for _, loss in walked]))
+    return mean if np.isfinite(mean) else np.inf

@@ -12,19 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metastyle import adapt, bundles, encoder, generator, images, losses, mesh, statefile, vgg
+from metastyle import adapt, bundles, encoder, generator, images, losses, mesh, procedural, statefile, vgg
 from metastyle.bundles import Bundle, StyleFile
 from metastyle.config import DEFAULT_BUNDLE
 from metastyle.errors import InputError, Stopped
 from metastyle.images import MAX_PIXELS, Picture
-from metastyle.procedural import ProceduralSource
 from metastyle.stopping import StopSignal
 from metastyle.style import Style
 
 # Support pictures at most, or all the photographs given; further steps go round them again. Each takes a quarter of the
 # time of a step, and more of them made no style better (experiments/RESULTS.md).
 SUPPORT_POOL = 6  # crops of given photographs
-SYNTHETIC_POOL = 10
+SYNTHETIC_POOL = 10  # synthetic ones, of which no two are of one scene
 _KEEP_EVERY = 20  # seconds between writes of a state file
 
 
@@ -93,7 +92,7 @@ class Stylizer:
             raise InputError(f"`{name}`: expected at least one picture, got none")
         needed = steps * settings.inner.support
         if photographs is None:
-            pool = synthetic_support(min(needed, SYNTHETIC_POOL), size, seed)
+            pool = procedural.photographs(min(needed, SYNTHETIC_POOL), size, seed)
         else:
             pool = support_crops(photographs, min(needed, max(SUPPORT_POOL, len(photographs))), size, seed, max_pixels)
 
@@ -200,15 +199,6 @@ def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | N
         )
     file = dataclasses.replace(file, slow=None, config=None, plain=None, bundle=start.name or file.bundle)
     return Style(start.config, start.meta["slow"], file, start.plain)
-
-
-def synthetic_support(count: int, size: int, seed: int = 0) -> list[np.ndarray]:
-    """What is learned on where no photographs are given: `count` synthetic ones, f32[size, size, 3] each.
-
-    No two are of one scene, as crops of a few photographs are, and styles learned on them are better for it.
-    """
-    photographs = ProceduralSource("content", size, seed)
-    return [images.load(photographs[i])[0] for i in range(count)]
 
 
 def support_crops(

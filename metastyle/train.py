@@ -22,16 +22,15 @@ from metastyle import (
     mesh,
     meta,
     pairs,
+    procedural,
     rates,
     sheets,
-    stylizer,
     vgg,
 )
 from metastyle.adapt import Problem
 from metastyle.device_tasks import DeviceSampler, drawn
 from metastyle.errors import InputError
 from metastyle.peers import Company
-from metastyle.procedural import ProceduralSource
 from metastyle.runlog import RunLog
 from metastyle.stopping import StopSignal
 from metastyle.tasks import Prefetcher, Task, TaskSampler
@@ -147,7 +146,7 @@ def _bundle(
     Every process makes it and one writes it: if the others had nothing to do, they would give that one up.
     """
     tasks = [sampler.task(settings.run.steps, i) for i in range(_TUNING_TASKS)]
-    support = np.stack(stylizer.synthetic_support(math.prod(tasks[0]["support"].shape[:2]), settings.data.size))
+    support = np.stack(procedural.photographs(math.prod(tasks[0]["support"].shape[:2]), settings.data.size))
     tasks = [task | {"support": support.reshape(task["support"].shape)} for task in tasks]
     learned, rate = rates.choose(learned, settings, tasks, params, problem)
     network = params["inner"] if settings.outer.vgg else params
@@ -189,7 +188,7 @@ def _tuning_sampler(settings: config.Config) -> TaskSampler:
     """Synthetic styles that no run has seen, to choose rates on, which needs photographs at least."""
     inner = dataclasses.replace(settings.inner, steps=max(settings.inner.steps, 1))
     data = dataclasses.replace(settings.data, procedural_styles=0.0, recolor=0.0, collage=0.0)
-    unseen = ProceduralSource("style", data.size, settings.run.seed + 1)
+    unseen = procedural.ProceduralSource("style", data.size, settings.run.seed + 1)
     return TaskSampler(dataclasses.replace(settings, inner=inner, data=data), style=unseen)
 
 

@@ -246,7 +246,7 @@ def test_help_of_a_command_names_its_flags_alone(run, name):
 
 def test_help_tells_defaults(run):
     out = run("adapt", "--help")
-    assert "gradient steps (default: 10)\n" in out and "photographs (default: 0)\n" in out
+    assert "gradient steps (default: 10)\n" in out and "those given (default: 0)\n" in out
 
 
 def test_examples_are_accepted(run, folder):

@@ -170,3 +170,10 @@ def test_the_last_index_works_and_the_next_does_not():
             source[index]
         with pytest.raises(IndexError):
             source.name(index)
+
+
+def test_synthetic_photographs_are_all_different_and_the_seeds():
+    some = procedural.photographs(4, 16)
+    assert all(x.shape == (16, 16, 3) and x.dtype == np.float32 and 0 <= x.min() < x.max() <= 1 for x in some)
+    assert len({x.tobytes() for x in (*some, *procedural.photographs(4, 16, seed=1))}) == 8
+    np.testing.assert_array_equal(procedural.photographs(2, 16), some[:2])

@@ -83,7 +83,7 @@ def test_fixed_rates_stay(learned):
 
 def test_a_rate_that_makes_things_worse_is_not_chosen(learned, monkeypatch):
     settings, start = learned
-    monkeypatch.setattr(rates, "ADAM_LRS", (3.0, 1e-3, 10.0))
+    monkeypatch.setattr(rates, "ADAM_LRS", (float("nan"), 3.0, 1e-3, 10.0))
     assert choose(settings, start, some_tasks(4, seed=500))[1] == 1e-3
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors import safe_open
 
 import metastyle
-from metastyle import adapt, bundles, config, encoder, generator, images, mesh, stylizer, vgg
+from metastyle import adapt, bundles, config, encoder, generator, images, mesh, procedural, stylizer, vgg
 from metastyle.errors import InputError, Stopped
 
 BUNDLE = Path(__file__).parent / "data" / "format_1" / "bundle"
@@ -195,20 +195,13 @@ def test_same_seed_and_input_give_the_same_style(start):
 
 def test_own_photographs_are_learned_on(start):
     assert differ(fit(start), fit(start, support=[OTHER]))
-    assert_same(fit(start, support=None), fit(start, support=stylizer.synthetic_support(3, 16)))
-
-
-def test_synthetic_photographs_are_all_different_and_the_seeds():
-    some = stylizer.synthetic_support(4, 16)
-    assert all(x.shape == (16, 16, 3) and x.dtype == np.float32 and 0 <= x.min() < x.max() <= 1 for x in some)
-    assert len({x.tobytes() for x in (*some, *stylizer.synthetic_support(4, 16, seed=1))}) == 8
-    np.testing.assert_array_equal(stylizer.synthetic_support(2, 16), some[:2])
+    assert_same(fit(start, support=None), fit(start, support=procedural.photographs(3, 16)))
 
 
 def test_no_more_synthetic_photographs_are_drawn_than_steps_need_or_there_shall_be(start, monkeypatch):
-    drawn, draw = [], stylizer.synthetic_support
+    drawn, draw = [], procedural.photographs
     monkeypatch.setattr(stylizer, "SYNTHETIC_POOL", 4)
-    monkeypatch.setattr(stylizer, "synthetic_support", lambda count, *rest: drawn.append(count) or draw(count, *rest))
+    monkeypatch.setattr(procedural, "photographs", lambda count, *rest: drawn.append(count) or draw(count, *rest))
     for steps in (0, 1, 3):
         fit(start, steps=steps, support=None)
     assert drawn == [0, 2, 4]  # two for each step
