@@ -282,7 +282,7 @@ def tiny() -> Numbers:
 
 
 def adaptation() -> Numbers:
-    """10 steps from the start in the package at 128 and at 256 px, the style and its support in the package.
+    """10 steps from the start in the package at 128 and at 256 px, the style in the package.
 
     The command, all included, with a cold and a warm compile cache; and the call from Python once it is compiled.
     """

@@ -11,7 +11,7 @@ from metastyle.procedural import ProceduralSource
 STEPS = 10
 _SIZE = 256  # px, sides of the photographs in the grid
 _PAINTING = "the_night_cafe"
-_SEED = 1  # of the synthetic style, a mosaic: no run has seen those of this seed
+_SEED = 1  # of the synthetic style, a mosaic that no run has seen
 _PHOTOGRAPHS = ("rocket", "astronaut")
 
 

@@ -94,9 +94,9 @@ def prune(
         scaled = ("mix" if rank else "kernel", "bias")
         weights[layer] = {part: x / rms if part in scaled else x for part, x in fitted.items()}
         ours /= rms
-        guess = np.linalg.lstsq(_products(ours, ours), _products(ours, theirs), rcond=1e-9)[0]
+        guess = _map(ours, theirs)
         if relu in vgg.TAPS:
-            scale[relu] = jnp.float32(1 / np.sqrt(np.square(theirs, dtype=np.float64).mean()))
+            scale[relu] = _scale(theirs)
             maps[relu] = jnp.asarray(guess, jnp.float32) * scale[relu]
     del weights["input"]
     return {"vgg": weights, "maps": maps}, scale
@@ -118,20 +118,24 @@ def take_up(settings: Distillation, teacher: vgg.Params, pictures: np.ndarray) -
             f"`start`: expected a network that distillation made, of `widths` {settings.widths} and `ranks` "
             f"{settings.ranks}, got {settings.start}, of {widths} and {ranks}"
         )
-    taps = jax.jit(lambda *networks, x: tuple(vgg.features(params, x) for params in networks))
-    own, mixed, energy = (dict.fromkeys(vgg.TAPS, 0.0) for _ in range(3))
-    for i in range(0, len(pictures), _TOGETHER):
-        ours, theirs = jax.device_get(taps(given, teacher, x=pictures[i : i + _TOGETHER]))
-        for tap in vgg.TAPS:
-            own[tap] = own[tap] + _products(ours[tap], ours[tap])
-            mixed[tap] = mixed[tap] + _products(ours[tap], theirs[tap])
-            energy[tap] += np.square(theirs[tap], dtype=np.float64).mean((1, 2, 3)).sum() / len(pictures)
-    scale = {tap: jnp.float32(1 / np.sqrt(energy[tap])) for tap in vgg.TAPS}
-    maps = {
-        tap: jnp.asarray(np.linalg.lstsq(own[tap], mixed[tap], rcond=1e-9)[0], jnp.float32) * scale[tap]
-        for tap in vgg.TAPS
-    }
+    maps, scale = {}, {}
+    for tap in vgg.TAPS:
+        ours, theirs = (
+            _batched(lambda x, p=params: vgg.features(p, x, (tap,))[tap], pictures)  # noqa: B023
+            for params in (given, teacher)
+        )
+        scale[tap] = _scale(theirs)
+        maps[tap] = jnp.asarray(_map(ours, theirs), jnp.float32) * scale[tap]
     return {"vgg": {layer: given[layer] for layer in vgg.LAYERS}, "maps": maps}, scale
+
+
+def _map(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """The linear map of features that hits the teacher's best: float64[C, C']."""
+    return np.linalg.lstsq(_products(ours, ours), _products(ours, theirs), rcond=1e-9)[0]
+
+
+def _scale(theirs: np.ndarray) -> jax.Array:
+    return jnp.float32(1 / np.sqrt(np.square(theirs, dtype=np.float64).mean()))
 
 
 def _batched(function: Any, pictures: np.ndarray) -> np.ndarray:

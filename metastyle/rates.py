@@ -35,16 +35,16 @@ def choose(
     inner, query_loss = settings.inner, jax.jit(problem.outer_loss)
     prepared = [jax.tree.map(jnp.asarray, problem.prepare(task, params)) for task in tasks]
 
-    def walk(task, meta, steps, learned_steps, adam_lr):
+    def walk(task, start, steps, learned_steps, adam_lr):
         """The fast parameters after `steps` steps, and the mean logarithm of the query loss on the way."""
         losses, fixed = [], (task.target, params)
 
         def look(state):
             if (done := len(state.history)) and done % max(1, steps // _LOOKS) == 0:
-                losses.append(np.log(float(query_loss(state.fast, meta["slow"], task.query, *fixed))))
+                losses.append(np.log(float(query_loss(state.fast, start["slow"], task.query, *fixed))))
 
         fast, _ = adapt.adapt(
-            problem.loss, meta, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), task.support), fixed,
+            problem.loss, start, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), task.support), fixed,
             steps=steps, inner=inner, adam_lr=adam_lr, learned_steps=learned_steps, on_state=look,
         )  # fmt: skip
         return fast, float(np.mean(losses)) if losses else 0.0
