@@ -54,7 +54,7 @@ def _curves(path: Path, histories: dict[str, tuple[float, ...]]) -> None:
     for name, history in histories.items():
         axes.plot(range(len(history)), history, "o-", label=name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="gradient steps", ylabel="loss on the synthetic photographs it learns on")
+    axes.set(xlabel="gradient steps", ylabel="loss, on another photograph at each step")
     axes.legend()
     with images.atomic(path) as temporary:
         figure.savefig(temporary, dpi=120)
