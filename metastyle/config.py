@@ -45,11 +45,13 @@ class Data:
     size: int = field(default=256, metadata=_at_least(16))  # px, of every crop
     shots: int = field(default=1, metadata=_at_least(1))  # crops of the style picture in one target
     procedural_styles: float = field(default=0.0, metadata=_at_least(0))  # share of styles drawn from `procedural`
+    photograph_styles: float = field(default=0.0, metadata=_at_least(0))  # share of styles that are photographs
     zoom: float = field(default=1.5, metadata=_at_least(1))  # pictures are scaled at random up to this
     rotate: float = field(default=5.0, metadata=_at_least(0))  # degrees, either way
     flip_style: bool = False
     recolor: float = field(default=0.0, metadata=_at_least(0))  # share of styles that take on the colours of another
     collage: float = field(default=0.0, metadata=_at_least(0))  # share of styles a part of which is of another
+    quarter_turns: float = field(default=0.0, metadata=_at_least(0))  # share of styles that lie on a side or their head
     on_device: bool = False  # the accelerator holds all pictures and cuts the crops itself: see device_tasks.py
     threads: int = field(default=2, metadata=_at_least(1))
 
@@ -157,11 +159,12 @@ class Config:
             )
         if self.data.size % 4:
             raise InputError(f"`data.size`: expected a multiple of 4, got {self.data.size}")
-        for name in ("procedural_styles", "recolor", "collage"):
+        for name in STYLE_SHARES:
             if getattr(self.data, name) > 1:
                 raise InputError(f"`data.{name}`: expected a share in [0, 1], got {getattr(self.data, name)}")
 
 
+STYLE_SHARES = ("procedural_styles", "photograph_styles", "recolor", "collage", "quarter_turns")  # of `Data`
 METHODS = ("identity", "style", "gatys", "johnson", "random", "lite")
 
 
@@ -219,6 +222,8 @@ class Distillation:
     canvas_lr: float = field(default=0.03, metadata=_at_least(0))  # of pixels in [0, 1]
     hold: int = field(default=25, metadata=_at_least(1))  # steps that a style stays
     renew: int = field(default=8, metadata=_at_least(1))  # styles after which the painter starts afresh
+    bundle: str = ""  # whose guess for the style the painter starts from, for every second half of `renew` styles
+    guess_lr: float = field(default=3e-4, metadata=_at_least(0))  # the painter's, from such a guess
     vgg: str = "vgg16"
     start: str = ""  # a slim network of these widths and ranks to go on from; "": the teacher, pruned
 

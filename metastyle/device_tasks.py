@@ -70,6 +70,7 @@ def draw(settings: Config, place: jax.Array, pictures: Pictures) -> dict[str, ja
     key = functools.reduce(jax.random.fold_in, place, jax.random.key(settings.run.seed))
     keys = jax.random.split(key, 8)
     more = jax.random.split(jax.random.fold_in(key, 1), 4)
+    turning, choosing = (jax.random.split(jax.random.fold_in(key, n), 2) for n in (2, 3))
     support = (inner.steps, inner.support)
     count = math.prod(support) + settings.outer.query
     # The places of the largest of N random numbers: photographs without one twice.
@@ -84,9 +85,16 @@ def draw(settings: Config, place: jax.Array, pictures: Pictures) -> dict[str, ja
 
     several = lambda i: jnp.full(data.shots, i)
     style = crops(keys[2], "style", several(one_of(keys[1], "style")), data.flip_style)
+    if data.photograph_styles:
+        photograph = crops(keys[2], "content", several(one_of(choosing[0], "content")), data.flip_style)
+        style = jnp.where(jax.random.uniform(choosing[1]) < data.photograph_styles, photograph, style)
     if data.procedural_styles:
         synthetic = crops(keys[2], "procedural", several(one_of(keys[1], "procedural")), data.flip_style)
         style = jnp.where(jax.random.uniform(keys[3]) < data.procedural_styles, synthetic, style)
+    if data.quarter_turns:
+        turned = jnp.stack([jnp.rot90(style, quarters, (-3, -2)) for quarters in (1, 2, 3)])
+        turned = turned[jax.random.randint(turning[0], (), 0, 3)]
+        style = jnp.where(jax.random.uniform(turning[1]) < data.quarter_turns, turned, style)
     if data.recolor:
         other = crops(keys[5], "style", one_of(keys[4], "style")[None], flip=False, zoom=1.0)[0]
         style = jnp.where(jax.random.uniform(keys[6]) < data.recolor, recolored(style, other), style)

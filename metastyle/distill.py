@@ -13,9 +13,10 @@ The last term (Sobolev training, Czarnecki et al. 2017) asks for what a loss net
 lowers the teacher's. It has a number for each pixel to say of each picture, where the others have a handful.
 
 A loss network is judged by what comes of following it, so the pictures to learn on are made by following the slim one,
-as it is at the time: a painter, a generator that is trained for one style after another and at times afresh, and a
-canvas, whose pixels are optimised. Both are bad at first, and go where the slim network is wrong. Their works hang in a
-gallery, from which every step draws some: those of one step alone are of one style.
+as it is at the time: a painter, a generator that is trained for one style after another and at times afresh, or from
+what a bundle guesses for the style, and a canvas, whose pixels are optimised. They go where the slim network is wrong.
+For every third style they follow the teacher instead, for its good works the slim network must know from its own. Their
+works hang in a gallery, from which every step draws some: those of one step alone are of one style.
 """
 
 import functools
@@ -40,6 +41,7 @@ _CLIP = 1.0
 _GRADIENT = 2.0  # weight of the angle between gradients
 _INPUT_STD = 0.25
 _TOGETHER = 8  # pictures, in pruning
+_LED = 3  # of so many styles, the last one's works are led by the teacher
 
 State = dict[str, Any]
 Batch = dict[str, jax.Array]
@@ -60,7 +62,7 @@ def initial_state(settings: Distillation, teacher: vgg.Params, pictures: np.ndar
         "step": jnp.zeros((), jnp.int32),
         "slim": slim,
         "optimizer": optimizer(settings).init(slim),
-        "painter": new_painter(settings, settings.run.seed),
+        "painter": untrained_painter(settings, settings.run.seed),
         "canvas": new_canvas(settings, pictures[:1]),
         "gallery": {kind: jnp.zeros(shape, jnp.uint8) for kind in ("photograph", "style", "work")},
         "scale": scale,
@@ -202,16 +204,19 @@ def optimizer(settings: Distillation) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(_CLIP), optax.adam(rate))
 
 
-def new_painter(settings: Distillation, seed: int) -> State:
-    """A generator that has learned nothing yet: {"learned", "optimizer"}."""
-    params = generator.initial_params(settings.painter, seed)
-    return {"learned": params, "optimizer": optax.adam(settings.painter_lr).init(params)}
+def untrained_painter(settings: Distillation, seed: int) -> State:
+    """A generator that has learned nothing yet, as `learner` makes it."""
+    return learner(generator.initial_params(settings.painter, seed), settings.painter_lr)
 
 
 def new_canvas(settings: Distillation, picture: jax.Array) -> State:
-    """A picture f32[1, S, S, 3] to be optimised: {"learned", "optimizer"}."""
-    picture = jnp.asarray(picture, jnp.float32)
-    return {"learned": picture, "optimizer": optax.adam(settings.canvas_lr).init(picture)}
+    """A picture f32[1, S, S, 3] to be optimised, as `learner` makes it."""
+    return learner(jnp.asarray(picture, jnp.float32), settings.canvas_lr)
+
+
+def learner(learned: Any, lr: float) -> State:
+    """What follows a loss network by Adam: {"learned", "optimizer", "lr"}."""
+    return {"learned": learned, "optimizer": optax.adam(lr).init(learned), "lr": jnp.float32(lr)}
 
 
 def network(slim: State, teacher: vgg.Params) -> vgg.Params:
@@ -227,25 +232,35 @@ def _convention(teacher: vgg.Params) -> dict[str, jax.Array]:
 def step(
     settings: Distillation, state: State, batch: Batch, teacher: vgg.Params
 ) -> tuple[State, dict[str, jax.Array], Batch]:
-    """One step: painter and canvas follow the slim network, and that learns to judge what they made, now or earlier.
+    """One step: painter and canvas follow a network, and the slim one learns to judge what they made, now or earlier.
+
+    It is the slim one that they follow, and for every `_LED`-th style the teacher.
 
     batch: "style", "photograph" (the painter's) and "subject" (the canvas's), each f32[1, S, S, 3]. Returns the state,
     the METRICS, and `batch` with the "painting" and the "canvas" of this step.
     """
-    loss, slim = settings.loss, network(state["slim"], teacher)
-    target = losses.style_target(slim, batch["style"], loss)
-    kept = {name: losses.content_target(slim, batch[name], loss) for name in ("photograph", "subject")}
+    loss = settings.loss
 
-    def painted(params):
-        picture = generator.apply(settings.painter, params, batch["photograph"])
-        return losses.perceptual(slim, picture, kept["photograph"], target, loss).total.sum(), picture
+    def downhill(params):
+        """By this loss network: the gradients of the painter and of the canvas; and the painting."""
+        target = losses.style_target(params, batch["style"], loss)
+        kept = {name: losses.content_target(params, batch[name], loss) for name in ("photograph", "subject")}
 
-    def drawn(picture):
-        return losses.perceptual(slim, picture, kept["subject"], target, loss).total.sum()
+        def painted(learned):
+            picture = generator.apply(settings.painter, learned, batch["photograph"])
+            return losses.perceptual(params, picture, kept["photograph"], target, loss).total.sum(), picture
 
-    gradient, painting = jax.grad(painted, has_aux=True)(state["painter"]["learned"])
-    painter = _follow(state["painter"], gradient, settings.painter_lr)
-    canvas = _follow(state["canvas"], jax.grad(drawn)(state["canvas"]["learned"]), settings.canvas_lr)
+        def drawn(picture):
+            return losses.perceptual(params, picture, kept["subject"], target, loss).total.sum()
+
+        for_painter, painting = jax.grad(painted, has_aux=True)(state["painter"]["learned"])
+        return for_painter, jax.grad(drawn)(state["canvas"]["learned"]), painting
+
+    by_teacher = state["step"] // settings.hold % _LED == _LED - 1
+    for_painter, for_canvas, painting = jax.lax.cond(
+        by_teacher, lambda: downhill(teacher), lambda: downhill(network(state["slim"], teacher))
+    )
+    painter, canvas = _follow(state["painter"], for_painter), _follow(state["canvas"], for_canvas)
     canvas["learned"] = jnp.clip(canvas["learned"], 0, 1)
     shown = batch | {"painting": painting, "canvas": canvas["learned"]}
 
@@ -261,9 +276,9 @@ def step(
     return state, metrics, shown
 
 
-def _follow(learner: State, gradient: Any, lr: float) -> State:
-    updates, moments = optax.adam(lr).update(gradient, learner["optimizer"])
-    return {"learned": optax.apply_updates(learner["learned"], updates), "optimizer": moments}
+def _follow(follower: State, gradient: Any) -> State:
+    updates, moments = optax.adam(follower["lr"]).update(gradient, follower["optimizer"])
+    return follower | {"learned": optax.apply_updates(follower["learned"], updates), "optimizer": moments}
 
 
 def _hang(settings: Distillation, gallery: Batch, shown: Batch, step: jax.Array) -> Batch:

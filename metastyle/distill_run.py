@@ -1,5 +1,6 @@
 """A run of distillation: the loop over steps, which can be stopped anywhere and continued by the same line."""
 
+import dataclasses
 import functools
 import os
 import time
@@ -8,11 +9,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from metastyle import checkpoint, config, distill, generator, mesh, sheets, vgg
+from metastyle import bundles, checkpoint, config, distill, encoder, generator, mesh, sheets, vgg
 from metastyle.config import Distillation
+from metastyle.errors import InputError
 from metastyle.runlog import RunLog
 from metastyle.stopping import StopSignal
-from metastyle.tasks import Prefetcher, Task, TaskSampler
+from metastyle.tasks import Prefetcher, Task, TaskSampler, without_changes
 
 FILE_NAME = "slim_vgg.safetensors"
 _SHOWN = 6  # rows of a picture
@@ -30,7 +32,7 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
     mesh.enable_compile_cache()
     times, workdir = settings.run, Path(workdir)
     generator.parse(settings.painter.arch, "painter.arch")
-    teacher, task = vgg.load(settings.vgg), pictures(settings)
+    teacher, task, guess = vgg.load(settings.vgg), pictures(settings), guesser(settings)
     some = [x for i in range(_PRUNED_ON) for x in task(i * settings.hold, 0).values()]
     state = distill.initial_state(settings, teacher, np.concatenate(some))
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -44,7 +46,7 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
         ):
             for k, batch in batches:
                 batch = {name: x[0] for name, x in batch.items()}
-                state = state | _renewed(settings, k, batch)
+                state = state | _renewed(settings, k, batch, guess)
                 if step is None:
                     began = time.monotonic()
                     function = functools.partial(distill.step, settings)
@@ -82,20 +84,47 @@ def pictures(settings: Distillation):
     Style and subject stay for `hold` steps.
     """
     shared = {"data": vars(settings.data), "run": vars(settings.run)}
-    sampler = TaskSampler(config.from_dict(shared | {"inner": {"steps": 1}}))
-
-    held = functools.lru_cache(maxsize=4)(lambda number: sampler.task(number, 1))
+    both = config.from_dict(shared | {"inner": {"steps": 1}})
+    quick = TaskSampler(
+        dataclasses.replace(both, data=without_changes(both.data))
+    )  # for photographs, which are as here
+    held = functools.lru_cache(maxsize=4)(functools.partial(TaskSampler(both).task, index=1))
 
     def task(step: int, _: int) -> Task:
-        shared, own = held(step // settings.hold), sampler.task(step, 0)
+        shared, own = held(step // settings.hold), quick.task(step, 0)
         return {"style": shared["style"][:1], "subject": shared["query"], "photograph": own["query"]}
 
     return task
 
 
-def _renewed(settings: Distillation, step: int, batch: Task) -> dict:
-    """What starts afresh at this step: with a new style the canvas, and with every `renew`-th the painter."""
-    out = {}
+def guesser(settings: Distillation):
+    """`guess(style)`: the generator that `bundle` has for a style f32[1, S, S, 3] before any step; None without one.
+
+    Raises InputError where the painter is none of its generators.
+    """
+    if not settings.bundle:
+        return None
+    bundle = bundles.load_bundle(settings.bundle)
+    if bundle.config.generator.arch != settings.painter.arch:
+        raise InputError(
+            f"`painter.arch`: expected that of `bundle`, {bundle.config.generator.arch}, got {settings.painter.arch}"
+        )
+    network = vgg.load(vgg.recorded(bundle.config.vgg))
+    bundles.check_reads(bundle, network, "bundle")
+    code = jax.jit(encoder.code)
+
+    def guess(style: np.ndarray) -> bundles.Flat:
+        return bundle.meta["slow"] | encoder.start(bundle.meta, code(network, style))["fast"]
+
+    return guess
+
+
+def _renewed(settings: Distillation, step: int, batch: Task, guess=None) -> dict:
+    """What starts afresh at this step: with a new style the canvas, and with every `renew`-th the painter.
+
+    Where there is a `guess`, the painter starts from it for each of the second half of `renew` styles.
+    """
+    out, since = {}, step // settings.hold % settings.renew
     if step % settings.hold == 0:
         rng = np.random.default_rng((settings.run.seed, step))
         noise = rng.uniform(size=batch["subject"].shape)
@@ -103,8 +132,10 @@ def _renewed(settings: Distillation, step: int, batch: Task) -> dict:
         mixed = 0.5 * (batch["subject"] + batch["style"])
         starts = (batch["subject"], noise, flat, mixed)
         out["canvas"] = distill.new_canvas(settings, starts[step // settings.hold % len(starts)].astype(np.float32))
-    if step % (settings.hold * settings.renew) == 0:
-        out["painter"] = distill.new_painter(settings, step)
+        if since == 0:
+            out["painter"] = distill.untrained_painter(settings, step)
+        elif guess and since >= settings.renew / 2:
+            out["painter"] = distill.learner(guess(batch["style"]), settings.guess_lr)
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections import deque
@@ -13,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from metastyle.color import recolored
-from metastyle.config import Config
+from metastyle.config import STYLE_SHARES, Config, Data
 from metastyle.errors import InputError
 from metastyle.procedural import ProceduralSource
 from metastyle.sources import Resilient, Source, open_source
@@ -39,8 +40,8 @@ class TaskSampler:
     ):
         """Opens the sources of `settings.data` that aren't given.
 
-        prefix: "val_" draws from `data.val_content` and `data.val_style`, never from `procedural_styles`, and leaves
-        the styles as they are.
+        prefix: "val_" draws from `data.val_content` and `data.val_style`, never from other styles, and leaves these as
+        they are.
 
         Raises InputError if a task needs more photographs than there are, and as `open_source`.
         """
@@ -53,8 +54,7 @@ class TaskSampler:
 
         self.content = Resilient(opened("content") if content is None else content, names["content"])
         self.style = Resilient(opened("style") if style is None else style, names["style"])
-        shares = (data.procedural_styles, data.recolor, data.collage)
-        self._share, self._recolor, self._collage = (0.0, 0.0, 0.0) if prefix else shares
+        self._shares = without_changes(data) if prefix else data
         self.procedural = ProceduralSource("style", data.size, settings.run.seed)
         self._support = (settings.inner.steps, settings.inner.support)
         self._photographs = math.prod(self._support) + settings.outer.query
@@ -66,27 +66,27 @@ class TaskSampler:
 
     def task(self, step: int, index: int) -> Task:
         """Task `index` of outer step `step`, of all tasks of that step on all hosts."""
-        data = self._settings.data
+        data, shares = self._settings.data, self._shares
         rng = np.random.default_rng((self._settings.run.seed, step, index))
         drawn = rng.choice(len(self.content), self._photographs, replace=False).tolist()
-        styles = self.procedural if rng.random() < self._share else self.style
+        # Each of these has a generator of its own: all else is drawn as without it.
+        seed = (self._settings.run.seed, step, index)
+        recoloring, pasting, turning, choosing = (np.random.default_rng((*seed, n)) for n in (1, 2, 3, 4))
+        styles = self.content if choosing.random() < shares.photograph_styles else self.style
+        if rng.random() < shares.procedural_styles:
+            styles = self.procedural
         style = styles[int(rng.integers(len(styles)))]
 
         def crop(picture: np.ndarray, flip: bool) -> np.ndarray:
             return augment(rng, picture, data.size, zoom=data.zoom, rotate=data.rotate, flip=flip)
 
         shots = np.stack([crop(style, data.flip_style) for _ in range(data.shots)])
-        # Each has a generator of its own: all else is drawn as without it.
-        own = np.random.default_rng((self._settings.run.seed, step, index, 1))
-        if own.random() < self._recolor:
-            other = self.style[int(own.integers(len(self.style)))]
-            shots = recolored(shots, augment(own, other, data.size, zoom=1.0, rotate=0.0, flip=False))
-        own = np.random.default_rng((self._settings.run.seed, step, index, 2))
-        if own.random() < self._collage:
-            other = self.style[int(own.integers(len(self.style)))]
-            shots = collage(
-                shots, augment(own, other, data.size, zoom=data.zoom, rotate=0.0, flip=False), *own.random(2)
-            )
+        if turning.random() < shares.quarter_turns:
+            shots = np.rot90(shots, turning.integers(1, 4), (-3, -2))
+        if recoloring.random() < shares.recolor:
+            shots = recolored(shots, self._other(recoloring, zoom=1.0))
+        if pasting.random() < shares.collage:
+            shots = collage(shots, self._other(pasting, zoom=data.zoom), *pasting.random(2))
         photographs, taken = [], set(drawn)
         for i in drawn:
             picture, used = self.content.read(i, avoid=taken)
@@ -95,9 +95,19 @@ class TaskSampler:
         support, query = np.split(np.stack(photographs), [math.prod(self._support)])
         return {"style": shots, "support": support.reshape(*self._support, *support.shape[1:]), "query": query}
 
+    def _other(self, rng: np.random.Generator, zoom: float) -> np.ndarray:
+        """A crop of any style, f32[S, S, 3]."""
+        other = self.style[int(rng.integers(len(self.style)))]
+        return augment(rng, other, self._settings.data.size, zoom=zoom, rotate=0.0, flip=False)
+
     def batch(self, step: int, indices: Sequence[int]) -> Task:
         """The tasks `indices` of outer step `step`, stacked: a leading axis T = len(indices)."""
         return stack([self.task(step, index) for index in indices])
+
+
+def without_changes(data: Data) -> Data:
+    """`data` whose styles are those of its source alone, as they are."""
+    return dataclasses.replace(data, **dict.fromkeys(STYLE_SHARES, 0.0))
 
 
 def collage(picture: Any, other: Any, turn: Any, at: Any, xp: Any = np) -> Any:

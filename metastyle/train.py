@@ -33,7 +33,7 @@ from metastyle.errors import InputError
 from metastyle.peers import Company
 from metastyle.runlog import RunLog
 from metastyle.stopping import StopSignal
-from metastyle.tasks import Prefetcher, Task, TaskSampler
+from metastyle.tasks import Prefetcher, Task, TaskSampler, without_changes
 
 LOGGED = ("loss", "query", "support_first", "support_mean", "gradient_norm")
 ASKED = "asked"
@@ -187,7 +187,7 @@ def begin(settings: config.Config, found: bundles.Bundle) -> meta.Meta:
 def _tuning_sampler(settings: config.Config) -> TaskSampler:
     """Synthetic styles that no run has seen, to choose rates on, which needs photographs at least."""
     inner = dataclasses.replace(settings.inner, steps=max(settings.inner.steps, 1))
-    data = dataclasses.replace(settings.data, procedural_styles=0.0, recolor=0.0, collage=0.0)
+    data = without_changes(settings.data)
     unseen = procedural.ProceduralSource("style", data.size, settings.run.seed + 1)
     return TaskSampler(dataclasses.replace(settings, inner=inner, data=data), style=unseen)
 

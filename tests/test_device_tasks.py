@@ -129,6 +129,14 @@ def test_pictures_are_held_no_larger_than_needed_and_long_ones_are_cut(folders):
     np.testing.assert_array_equal(shown[:, 0], np.arange(12))
 
 
+def test_photographs_are_styles_in_the_share_that_is_asked_for(folders):
+    asked = settings(*folders, data={"photograph_styles": 0.25})
+    styles = np.stack([t["style"] for t in drawn(asked, DeviceSampler(asked), [(step, 0) for step in range(120)])])
+    photographs = np.abs(styles[..., 1] - 50 / 255).max((1, 2, 3)) < 1e-5
+    assert 15 < photographs.sum() < 45 and len(set(of(styles[photographs]))) > 8
+    np.testing.assert_allclose(styles[~photographs][..., 1], 100 / 255, atol=1e-5)
+
+
 def test_synthetic_styles_have_their_share(folders):
     asked = settings(*folders, data={"procedural_styles": 0.25})
     tasks = drawn(asked, DeviceSampler(asked), [(step, 0) for step in range(120)])
@@ -143,6 +151,20 @@ def test_recolored_styles_have_their_share_and_the_colours_of_another(folders, m
     tasks = drawn(asked, DeviceSampler(asked), [(step, 0) for step in range(120)])
     others = [of(task["style"])[0] for task in tasks if task["style"][..., 1].max() == 0]
     assert 40 < len(others) < 80 and len(set(others)) == 12
+
+
+def test_styles_are_turned_by_quarters_in_the_share_that_is_asked_for(tmp_path, folders):
+    paintings = tmp_path / "paintings"
+    paintings.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    Image.fromarray(noise).save(paintings / "noise.png")
+    asked = settings(folders[0], paintings, data={"quarter_turns": 0.5, "zoom": 1.0})
+    tasks = drawn(asked, DeviceSampler(asked), [(step, 0) for step in range(90)])
+    turned = [np.rot90(noise, quarters) / 255 for quarters in range(4)]
+    found = [[q for q in range(4) if np.abs(task["style"][0] - turned[q]).max() < 1e-5] for task in tasks]
+    assert set(map(len, found)) == {1}
+    counts = np.bincount(np.ravel(found), minlength=4)
+    assert 30 <= counts[0] <= 60 and counts[1:].min() >= 7
 
 
 def test_collages_have_their_share_and_a_part_of_another_style(folders):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import toy_train
 
+import metastyle
 from metastyle import config, distill, distill_run, generator, losses, vgg
 from metastyle.config import Distillation
 from metastyle.errors import InputError
@@ -28,6 +29,7 @@ FULL = tuple(TEACHER[layer]["kernel"].shape[-1] for layer in vgg.LAYERS)
 SLIM = (3, 4, 4, 5, 5, 5, 5, 6, 6, 6)
 SIZE = 32
 LOSS = config.Loss()
+FOLLOWERS = ("painter", "canvas")
 objective = jax.jit(distill.objective, static_argnums=4)
 PICTURES = np.random.default_rng(0).uniform(size=(4, SIZE, SIZE, 3)).astype(np.float32)
 
@@ -233,7 +235,7 @@ def test_the_gallery_takes_the_place_of_its_oldest_and_nothing_is_drawn_that_doe
 
 def taken(lr, steps):
     """A distillation at this rate, before and after some steps on `batch_of()`."""
-    chosen = settings(run={"steps": 100}, lr=lr, warmup=0, canvas_lr=0.01, painter_lr=1e-3)
+    chosen = settings(run={"steps": 100}, lr=lr, warmup=0, canvas_lr=0.01, painter_lr=1e-3, hold=steps)
     state = distill.initial_state(chosen, TEACHER, PICTURES)
     state["canvas"] = distill.new_canvas(chosen, batch_of()["subject"])
     first = jax.tree.map(np.asarray, state)
@@ -267,6 +269,43 @@ def test_painter_and_canvas_follow_the_slim_network():
 
     before, after = judged(first["painter"], first["canvas"]), judged(state["painter"], state["canvas"])
     assert after[0] < before[0] and after[1] < before[1]
+
+
+def test_for_every_third_style_the_works_follow_the_teacher():
+    chosen, batch = settings(hold=5, canvas_lr=0.01), batch_of()
+    state = distill.initial_state(chosen, TEACHER, PICTURES)
+    state["canvas"] = distill.new_canvas(chosen, 0.25 + 0.5 * batch["subject"])
+    step = jax.jit(lambda state: distill.step(chosen, state, batch, TEACHER))
+
+    def downhill(params):
+        """The signs of the gradients of painter and canvas, by which Adam's first step goes."""
+        target = losses.style_target(params, batch["style"], LOSS)
+
+        def judged(painter, canvas):
+            painting = generator.apply(chosen.painter, painter, batch["photograph"])
+            return sum(
+                losses.perceptual(params, work, losses.content_target(params, batch[name], LOSS), target, LOSS).total[0]
+                for name, work in (("photograph", painting), ("subject", canvas))
+            )
+
+        return signs(jax.jit(jax.grad(judged, (0, 1)))(state["painter"]["learned"], state["canvas"]["learned"]))
+
+    def signs(trees):
+        return [np.sign(np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])) for tree in trees]
+
+    ways = {"slim": downhill(distill.network(state["slim"], TEACHER)), "teacher": downhill(TEACHER)}
+    for at, leader, other in (
+        (0, "slim", "teacher"),
+        (9, "slim", "teacher"),
+        (10, "teacher", "slim"),
+        (14, "teacher", "slim"),
+        (15, "slim", "teacher"),
+        (25, "teacher", "slim"),
+    ):
+        after = step(state | {"step": jnp.int32(at)})[0]
+        moved = [jax.tree.map(lambda a, b: b - a, after[who]["learned"], state[who]["learned"]) for who in FOLLOWERS]
+        for found, led, not_led in zip(signs(moved), ways[leader], ways[other], strict=True):
+            assert (found == led).mean() > 0.99 > 0.95 > (found == not_led).mean()
 
 
 def test_the_slim_network_learns():
@@ -360,6 +399,30 @@ def test_canvas_and_painter_start_afresh_in_time():
     np.testing.assert_allclose(mixed, (batch["subject"] + batch["style"]) / 2, atol=1e-6)
     first, second = (found[k]["painter"]["learned"] for k in (0, 6))
     assert any((np.asarray(x) != np.asarray(second[path])).any() for path, x in first.items())
+
+
+GUESSING = {"painter": {"arch": "compact_half"}, "bundle": "default"}
+
+
+def test_the_painter_starts_from_guesses_for_half_of_the_styles():
+    chosen = settings(hold=3, renew=4, guess_lr=1e-4, **GUESSING)
+    batch, guess = distill_run.pictures(chosen)(0, 0), distill_run.guesser(chosen)
+    found = [distill_run._renewed(chosen, k, batch, guess) for k in range(15)]
+    assert [k for k in range(15) if "painter" in found[k]] == [0, 6, 9, 12]
+    assert [float(found[k]["painter"]["lr"]) for k in (0, 6)] == pytest.approx([chosen.painter_lr, 1e-4])
+    guessed = metastyle.load().adapt(batch["style"][0], steps=0, style_size=SIZE).stylize(batch["photograph"][0])
+    painting = jax.jit(generator.apply, static_argnums=0)(
+        chosen.painter, found[6]["painter"]["learned"], batch["photograph"]
+    )[0]
+    np.testing.assert_allclose(painting, guessed / 255, atol=0.02)  # of float16 and bytes
+    alike = jax.tree.map(lambda a, b: np.shape(a) == np.shape(b), found[0]["painter"], found[6]["painter"])
+    assert all(jax.tree.leaves(alike))
+
+
+def test_the_painter_is_of_the_bundle_whose_guesses_it_starts_from():
+    with pytest.raises(InputError, match="`painter.arch`: expected that of `bundle`, compact_half, got s4,p4-3,skip"):
+        distill_run.guesser(settings(bundle="default"))
+    assert distill_run.guesser(settings()) is None
 
 
 @pytest.mark.parametrize(

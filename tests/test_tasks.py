@@ -133,6 +133,22 @@ def test_share_of_procedural_styles(share):
     assert 1 - np.mean(plain) == pytest.approx(share, abs=0 if share in (0, 1) else 0.15)
 
 
+def test_photographs_are_styles_in_the_share_that_is_asked_for():
+    none, half = (
+        sampler(settings(data={"photograph_styles": share}), style=Colours(30)).batch(0, range(60))
+        for share in (0, 0.5)
+    )
+    for part in ("support", "query"):
+        np.testing.assert_array_equal(none[part], half[part])
+    same = np.array([np.array_equal(a, b) for a, b in zip(none["style"], half["style"], strict=True)])
+    assert 20 <= same.sum() <= 40
+    assert np.ptp(half["style"][~same], (-3, -2)).max() > 0  # the photographs are noise, the styles of one colour each
+    val = tasks.TaskSampler(
+        settings(data={"photograph_styles": 1}), content=Noise(60), style=Colours(30), prefix="val_"
+    )
+    np.testing.assert_array_equal(val.batch(0, range(4))["style"], none["style"][:4])
+
+
 def test_procedural_styles_leave_the_photographs_as_they_are():
     with_them = sampler(settings(data={"procedural_styles": 1.0})).task(0, 0)
     without = sampler(settings()).task(0, 0)
@@ -211,6 +227,31 @@ def test_styles_take_on_the_colours_of_others_in_the_share_that_is_asked_for():
     np.testing.assert_array_equal(half["style"][~kept], all_["style"][~kept])
     val = tasks.TaskSampler(settings(data={"recolor": 1}), content=Noise(60), style=Noise(30), prefix="val_")
     np.testing.assert_array_equal(val.batch(0, range(4))["style"], none["style"][:4])
+
+
+def test_styles_are_turned_by_quarters_in_the_share_that_is_asked_for():
+    ramp = np.zeros((SIZE, SIZE, 3), np.uint8)
+    ramp[..., 0], ramp[..., 1] = np.arange(SIZE), np.arange(SIZE)[:, None]
+
+    class Ramp(Colours):
+        def __getitem__(self, index):
+            return ramp
+
+    none, half = (
+        sampler(settings(data={"quarter_turns": share, "shots": 2}), style=Ramp(3)).batch(0, range(90))
+        for share in (0, 0.5)
+    )
+    for part in ("support", "query"):
+        np.testing.assert_array_equal(none[part], half[part])
+    found = [
+        [q for q in range(4) if np.array_equal(turned, np.rot90(upright, q, (1, 2)))]
+        for turned, upright in zip(half["style"], none["style"], strict=True)
+    ]
+    assert set(map(len, found)) == {1}
+    counts = np.bincount(np.ravel(found), minlength=4)
+    assert 30 <= counts[0] <= 60 and counts[1:].min() >= 7
+    val = tasks.TaskSampler(settings(data={"quarter_turns": 1}), content=Noise(60), style=Ramp(3), prefix="val_")
+    np.testing.assert_array_equal(val.batch(0, range(4))["style"], none["style"][:4, :1])
 
 
 def test_a_collage_is_two_styles_on_either_side_of_a_line():
