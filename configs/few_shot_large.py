@@ -8,7 +8,7 @@ from metastyle.config import DEFAULT_BUNDLE, config_dict
 
 def get_config():
     return config_dict(
-        run={"steps": 2500, "checkpoint_every": 250, "picture_every": 10_000},
+        run={"steps": 3000, "checkpoint_every": 250, "picture_every": 10_000},
         data={
             "size": 256,
             "zoom": 1.375,

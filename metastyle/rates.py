@@ -13,7 +13,7 @@ import numpy as np
 
 from metastyle import adapt, config, encoder, meta
 
-GAINS = (1.0, 1.5, 2.0, 3.0)
+GAINS = (1.0, 1.5, 2.0, 3.0, 4.5)
 ADAM_LRS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # kernels take smaller ones than norms
 _LOOKS = 5
 
