@@ -84,11 +84,10 @@ def pictures(settings: Distillation):
     Style and subject stay for `hold` steps.
     """
     shared = {"data": vars(settings.data), "run": vars(settings.run)}
-    both = config.from_dict(shared | {"inner": {"steps": 1}})
-    quick = TaskSampler(
-        dataclasses.replace(both, data=without_changes(both.data))
-    )  # for photographs, which are as here
-    held = functools.lru_cache(maxsize=4)(functools.partial(TaskSampler(both).task, index=1))
+    chosen = config.from_dict(shared | {"inner": {"steps": 1}})
+    held = functools.lru_cache(maxsize=4)(functools.partial(TaskSampler(chosen).task, index=1))
+    # Of a step's own task only the photograph is used: its style need not be worked on.
+    quick = TaskSampler(dataclasses.replace(chosen, data=without_changes(chosen.data)))
 
     def task(step: int, _: int) -> Task:
         shared, own = held(step // settings.hold), quick.task(step, 0)
@@ -107,7 +106,8 @@ def guesser(settings: Distillation):
     bundle = bundles.load_bundle(settings.bundle)
     if bundle.config.generator.arch != settings.painter.arch:
         raise InputError(
-            f"`painter.arch`: expected that of `bundle`, {bundle.config.generator.arch}, got {settings.painter.arch}"
+            f"`painter.arch`: expected that of `bundle`, {bundle.config.generator.arch}, got {settings.painter.arch}; "
+            "set it to that"
         )
     network = vgg.load(vgg.recorded(bundle.config.vgg))
     bundles.check_reads(bundle, network, "bundle")
