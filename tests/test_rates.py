@@ -65,7 +65,7 @@ def test_unseen_tasks_keep_improving_beyond_the_meta_trained_steps(learned):
 def test_rates_that_are_too_small_for_the_tasks_are_multiplied(learned):
     settings, start = learned
     tasks = some_tasks(8, seed=500)
-    slow, _ = choose(settings, times(start, 1 / 3), tasks, beyond=1)
+    slow, _ = choose(settings, times(start, 1 / rates.GAINS[-1]), tasks, beyond=1)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), slow["log_lr"], start["log_lr"])
     fast, _ = choose(settings, times(start, 30), tasks, beyond=1)
     jax.tree.map(np.testing.assert_array_equal, fast["log_lr"], times(start, 30)["log_lr"])
