@@ -241,23 +241,20 @@ def step(
     """
     loss = settings.loss
 
-    def downhill(params):
-        """By this loss network: the gradients of the painter and of the canvas; and the painting."""
-        target = losses.style_target(params, batch["style"], loss)
-        kept = {name: losses.content_target(params, batch[name], loss) for name in ("photograph", "subject")}
+    def judged(painter, canvas, params):
+        """J of the painting and of the canvas by this loss network; and the painting."""
+        painting = generator.apply(settings.painter, painter, batch["photograph"])
+        target, total = losses.style_target(params, batch["style"], loss), 0.0
+        for name, work in (("photograph", painting), ("subject", canvas)):
+            kept = losses.content_target(params, batch[name], loss)
+            total += losses.perceptual(params, work, kept, target, loss).total.sum()
+        return total, painting
 
-        def painted(learned):
-            picture = generator.apply(settings.painter, learned, batch["photograph"])
-            return losses.perceptual(params, picture, kept["photograph"], target, loss).total.sum(), picture
-
-        def drawn(picture):
-            return losses.perceptual(params, picture, kept["subject"], target, loss).total.sum()
-
-        for_painter, painting = jax.grad(painted, has_aux=True)(state["painter"]["learned"])
-        return for_painter, jax.grad(drawn)(state["canvas"]["learned"]), painting
-
+    downhill = functools.partial(
+        jax.grad(judged, (0, 1), has_aux=True), state["painter"]["learned"], state["canvas"]["learned"]
+    )
     by_teacher = state["step"] // settings.hold % _LED == _LED - 1
-    for_painter, for_canvas, painting = jax.lax.cond(
+    (for_painter, for_canvas), painting = jax.lax.cond(
         by_teacher, lambda: downhill(teacher), lambda: downhill(network(state["slim"], teacher))
     )
     painter, canvas = _follow(state["painter"], for_painter), _follow(state["canvas"], for_canvas)
