@@ -107,8 +107,7 @@ def steering(
     besides (`tv`, `grid`) is the same by any network, and not compared.
     """
     start = bundles.load_bundle(bundle)
-    settings, own = start.config, vgg.load(vgg.recorded(start.config.vgg))
-    bundles.check_reads(start, own)
+    settings, own = start.config, bundles.own_network(start)
     judged = pairs.Pairs(data.val_content, data.val_style, _STEERED, data.size)
     problem = adapt.style_problem(settings.generator, settings.loss)
     compared = adapt.style_problem(settings.generator, dataclasses.replace(settings.loss, tv=0.0, grid=0.0))

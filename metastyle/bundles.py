@@ -218,6 +218,17 @@ def check_reads(bundle: Bundle, params: vgg.Params, name: str = "vgg") -> None:
         )
 
 
+def own_network(bundle: Bundle, name: str = "bundle") -> vgg.Params:
+    """The loss network that a bundle was trained with.
+
+    name: the argument that errors name. Raises InputError or FileNotFoundError where its encoder does not read what is
+    there.
+    """
+    params = vgg.load(vgg.recorded(bundle.config.vgg), name)
+    check_reads(bundle, params, name)
+    return params
+
+
 def network_digest(params: vgg.Params) -> str:
     """Identifies a loss network by its numbers."""
     return sha256(join(params))

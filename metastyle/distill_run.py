@@ -109,8 +109,7 @@ def guesser(settings: Distillation):
             f"`painter.arch`: expected that of `bundle`, {bundle.config.generator.arch}, got {settings.painter.arch}; "
             "set it to that"
         )
-    network = vgg.load(vgg.recorded(bundle.config.vgg))
-    bundles.check_reads(bundle, network, "bundle")
+    network = bundles.own_network(bundle)
     code = jax.jit(encoder.code)
 
     def guess(style: np.ndarray) -> bundles.Flat:
