@@ -218,14 +218,13 @@ def check_reads(bundle: Bundle, params: vgg.Params, name: str = "vgg") -> None:
         )
 
 
-def own_network(bundle: Bundle, name: str = "bundle") -> vgg.Params:
-    """The loss network that a bundle was trained with.
+def own_network(bundle: Bundle) -> vgg.Params:
+    """The loss network that a bundle was trained with, VGG-16 where its file is gone.
 
-    name: the argument that errors name. Raises InputError or FileNotFoundError where its encoder does not read what is
-    there.
+    Raises InputError or FileNotFoundError where that is not there, or the bundle's encoder does not read it.
     """
-    params = vgg.load(vgg.recorded(bundle.config.vgg), name)
-    check_reads(bundle, params, name)
+    params = vgg.load(vgg.recorded(bundle.config.vgg), "bundle")
+    check_reads(bundle, params, "bundle")
     return params
 
 
