@@ -279,10 +279,11 @@ class Cell:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def load(self, pairs: Pairs) -> dict[str, Any]:
-        """{"key", "complete", "rows"}; no rows where they are of anything else than this."""
+        """{"key", "complete", "rows"}; no rows where they are of anything else than this, or a picture is gone."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             found = json.loads(self._path.read_text())
-            if found["key"] == self._key(pairs):
+            there = all((self._out / row["picture"]).is_file() for row in found["rows"])
+            if there and found["key"] == self._key(pairs):
                 return found
         return {"key": self._key(pairs), "complete": False, "rows": []}
 

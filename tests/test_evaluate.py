@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -196,6 +197,23 @@ def test_only_what_changed_is_done_again(whole, start, monkeypatch):
         protocol(methods=("identity", "gatys"), gatys_iterations=4, gatys_pairs=1), {"ours": Start(other)}, out
     )
     assert filled == [("ours", 0), ("ours", 1), ("gatys", 0)]
+
+
+def test_a_picture_that_is_gone_is_made_again(whole, start, tmp_path, monkeypatch):
+    out, filled, fill = tmp_path / "out", [], evaluate.Cell.fill
+    shutil.copytree(whole[1], out)
+    found = evaluate.run(protocol(), {"ours": Start(start)}, out)
+    gone = out / next(row["picture"] for row in found["rows"] if (row["method"], row["pair"]) == ("ours", 1))
+    before = gone.read_bytes()
+    gone.unlink()
+
+    def noting(cell, pairs, judged):
+        filled.append((cell.method.name, cell.pair))
+        return fill(cell, pairs, judged)
+
+    monkeypatch.setattr(evaluate.Cell, "fill", noting)
+    evaluate.run(protocol(), {"ours": Start(start)}, out)
+    assert filled == [("ours", 1)] and gone.read_bytes() == before
 
 
 @pytest.mark.parametrize("after", [5, 19])
