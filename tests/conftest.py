@@ -10,7 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Tests, and processes that they start, compile more than they run. What users get by default: test_default.py.
 _for_users = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0", "XLA_FLAGS": os.environ.get("XLA_FLAGS", "")}
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-if int(version("jaxlib").split(".")[1]) < 11:  # later ones don't know the flag, and end at once
+if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):  # later ones don't know the flag, and end at once
     os.environ["XLA_FLAGS"] = f"{_for_users['XLA_FLAGS']} --xla_cpu_use_fusion_emitters=false"
 
 import jax  # noqa: E402
