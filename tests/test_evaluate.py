@@ -183,15 +183,21 @@ def test_a_stopped_and_killed_evaluation_goes_on_as_if_it_had_been_left_alone(st
     assert untimed(alone) == untimed(stopped)
 
 
-def test_only_what_changed_is_done_again(whole, start, monkeypatch):
-    _, out = whole
-    filled, fill = [], evaluate.Cell.fill
+@pytest.fixture
+def filled(monkeypatch):
+    """(method, pair) of every cell that is filled from now on."""
+    cells, fill = [], evaluate.Cell.fill
 
     def noting(cell, pairs, judged):
-        filled.append((cell.method.name, cell.pair))
+        cells.append((cell.method.name, cell.pair))
         return fill(cell, pairs, judged)
 
     monkeypatch.setattr(evaluate.Cell, "fill", noting)
+    return cells
+
+
+def test_only_what_changed_is_done_again(whole, start, filled):
+    _, out = whole
     other = dataclasses.replace(start, adam_lr=3e-3)
     evaluate.run(
         protocol(methods=("identity", "gatys"), gatys_iterations=4, gatys_pairs=1), {"ours": Start(other)}, out
@@ -199,19 +205,14 @@ def test_only_what_changed_is_done_again(whole, start, monkeypatch):
     assert filled == [("ours", 0), ("ours", 1), ("gatys", 0)]
 
 
-def test_a_picture_that_is_gone_is_made_again(whole, start, tmp_path, monkeypatch):
-    out, filled, fill = tmp_path / "out", [], evaluate.Cell.fill
+def test_a_picture_that_is_gone_is_made_again(whole, start, tmp_path, filled):
+    out = tmp_path / "out"
     shutil.copytree(whole[1], out)
     found = evaluate.run(protocol(), {"ours": Start(start)}, out)
     gone = out / next(row["picture"] for row in found["rows"] if (row["method"], row["pair"]) == ("ours", 1))
     before = gone.read_bytes()
     gone.unlink()
-
-    def noting(cell, pairs, judged):
-        filled.append((cell.method.name, cell.pair))
-        return fill(cell, pairs, judged)
-
-    monkeypatch.setattr(evaluate.Cell, "fill", noting)
+    filled.clear()
     evaluate.run(protocol(), {"ours": Start(start)}, out)
     assert filled == [("ours", 1)] and gone.read_bytes() == before
 
