@@ -40,13 +40,26 @@ class Parts(NamedTuple):
     total: jax.Array
 
 
+@jax.custom_jvp
 def gram(features: jax.Array) -> jax.Array:
     """F^T F / (h w): f32[N, h, w, C] -> f32[N, C, C]."""
-    n, h, w, c = features.shape
-    flat = features.reshape(n, h * w, c)
+    return _product(features, features)
+
+
+@gram.defjvp
+def _gram_tangent(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """F^T dF is computed once: by itself, autodiff takes dF^T F for another product, and so do its gradients."""
+    (features,), (change,) = primals, tangents
+    product = _product(features, change)
+    return gram(features), product + product.mT
+
+
+def _product(a: jax.Array, b: jax.Array) -> jax.Array:
+    n, h, w, c = a.shape
+    a, b = a.reshape(n, h * w, c), b.reshape(n, h * w, c)
     if n == 1:  # XLA:CPU takes twice as long over the gradient of a product with a batch axis
-        return (flat[0].T @ flat[0])[None] / (h * w)
-    return jnp.einsum("npc,npd->ncd", flat, flat) / (h * w)
+        return (a[0].T @ b[0])[None] / (h * w)
+    return jnp.einsum("npc,npd->ncd", a, b) / (h * w)
 
 
 def moments(features: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -71,6 +71,22 @@ def test_gram_is_numpy_s():
     np.testing.assert_allclose(losses.gram(features), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_gradients_of_gram_are_those_of_the_plain_product(count):
+    features = jnp.asarray(np.random.default_rng(0).normal(size=(count, 3, 4, 3)), jnp.float32)
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=(count, 3, 3)), jnp.float32)  # not symmetric
+    plain = lambda x: jnp.einsum("nhwc,nhwd->ncd", x, x) / 12
+    of = lambda gram: lambda x: (weights * jnp.square(gram(x) - 0.3)).sum()
+    for derivative in (jax.grad, jax.jacfwd, jax.hessian):
+        assert relative_error(derivative(of(losses.gram))(features), derivative(of(plain))(features)) < 1e-5
+
+
+def test_gram_s_gradient_is_one_product():
+    features = jnp.ones((1, 4, 4, 3))
+    gradient = jax.make_jaxpr(jax.vjp(losses.gram, features)[1])(jnp.ones((1, 3, 3)))
+    assert str(gradient).count("dot_general") == 1
+
+
 def test_moments_are_numpy_s():
     features = np.random.default_rng(0).normal(3, 2, size=(2, 5, 7, 11)).astype(np.float32)
     mean, variance = losses.moments(features)
