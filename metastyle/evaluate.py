@@ -75,10 +75,11 @@ def load(
 ) -> dict[str, Start]:
     """The bundles of PATH or NAME=PATH, by name; a PATH alone is its own name.
 
-    Those named in `adam_all` are deployed as MetaStyle is: every parameter adapts, by Adam at 1e-3, from step 0. Those
-    in `learn_with` (NAME=WEIGHTS) learn with another loss network than the one they were trained with, those in `dtype`
-    (NAME=DTYPE) with convolutions in that: "float32" or "bfloat16". Those in `judged` learn on the photograph that is
-    judged, those in `backend` (NAME=BACKEND) are run by that: see methods.Start.
+    Those named in `adam_all` are deployed as MetaStyle is: every parameter adapts, by Adam at 1e-3, from step 0, which
+    is the encoder's guess where there is one. Those in `learn_with` (NAME=WEIGHTS) learn with another loss network than
+    the one they were trained with, those in `dtype` (NAME=DTYPE) with convolutions in that: "float32" or "bfloat16".
+    Those in `judged` learn on the photograph that is judged, those in `backend` (NAME=BACKEND) are run by that: see
+    methods.Start.
     """
     found, teachers = {}, {}
     for text in paths:
@@ -123,7 +124,7 @@ def _named(name: str, found: dict[str, Any], argument: str) -> Any:
 def _by_adam(start: bundles.Bundle) -> bundles.Bundle:
     inner = dataclasses.replace(start.config.inner, scope="all", steps=0)
     fast = start.meta["fast"] | start.meta["slow"]
-    learned = {"fast": fast, "slow": {}, "log_lr": adapt.initial_log_lr(fast, inner)}
+    learned = start.meta | {"fast": fast, "slow": {}, "log_lr": adapt.initial_log_lr(fast, inner)}
     deployed = bundles.Bundle(dataclasses.replace(start.config, inner=inner), learned, _METASTYLE_ADAM_LR)
     # Its training is what it was: the inner steps, which are gone from the settings, saw photographs too.
     return dataclasses.replace(deployed, seen_before=start.pictures_seen - deployed.pictures_seen)

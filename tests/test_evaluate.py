@@ -22,6 +22,7 @@ from metastyle import (
     bundles,
     checkpoint,
     config,
+    encoder,
     evaluate,
     images,
     johnson,
@@ -249,6 +250,19 @@ def test_metastyles_deployment_is_adam_on_everything_from_the_same_start(whole, 
     rate = line(found, "random, Adam 0.001", 2)["J"]
     assert line(found, "paper", 2)["J"] == pytest.approx(rate, rel=1e-5), "the toy start is the random one"
     assert line(found, "paper", 2)["J"] != line(whole[0], "ours", 2)["J"]
+
+
+def test_metastyles_deployment_begins_where_the_encoder_guesses(tmp_path):
+    settings = dataclasses.replace(toy.settings(hidden=4), vgg="random")
+    first = meta.initial_meta(settings)
+    first["encoder"]["out/kernel"] += 1.0
+    bundles.save_bundle(tmp_path / "b", bundles.Bundle(settings, first, 1e-3))
+    deployed = evaluate.load([f"ours={tmp_path}/b"], ["ours"])["ours"].bundle.meta
+    ours, theirs = (encoder.start(m, np.float32([0.1, 0.4, 0.3])) for m in (first, deployed))
+    everything = ours["fast"] | ours["slow"]
+    assert theirs["slow"] == {} and theirs["fast"].keys() == everything.keys()
+    assert toy.relative_error(theirs["fast"], everything) < 1e-3, "bundles are in half precision"
+    assert toy.relative_error(ours["fast"], first["fast"]) > 0.1
 
 
 def test_a_bundle_learns_with_its_own_network_whatever_judges(whole, start, tmp_path):
