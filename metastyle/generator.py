@@ -58,7 +58,7 @@ class _Norm(nn.Module):
 
 
 class _Conv(nn.Module):
-    """Convolution padded by reflection; `border`: see `reflect_conv`."""
+    """Convolution padded by reflection."""
 
     features: int
     kernel: int
@@ -66,7 +66,6 @@ class _Conv(nn.Module):
     stride: int = 1
     init: Callable = _HE
     bias: bool = False
-    border: bool = False
     adapter: bool = False
     apart: bool = False
 
@@ -77,7 +76,7 @@ class _Conv(nn.Module):
         adapter = self.param("adapter", nn.initializers.zeros, shape[2:], jnp.float32) if self.adapter else None
         if self.adapter and not self.apart:
             kernel = with_adapter(kernel, adapter)
-        y = reflect_conv(x, kernel.astype(self.dtype), self.stride, self.border)
+        y = reflect_conv(x, kernel.astype(self.dtype), self.stride)
         y = y + x @ adapter.astype(self.dtype) if self.adapter and self.apart else y
         return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype) if self.bias else y
 
@@ -88,27 +87,22 @@ def with_adapter(kernel: jax.Array, adapter: jax.Array) -> jax.Array:
     return kernel.at[centre, centre].add(adapter)
 
 
-def reflect_conv(x: jax.Array, kernel: jax.Array, stride: int = 1, border: bool = False) -> jax.Array:
-    """[N, H, W, C] padded by reflection, convolved with the odd [k, k, C, D]: [N, H / stride, W / stride, D].
-
-    border: zero padding, which XLA:CPU convolves several times faster, and then the border, which that gets wrong, from
-    strips of the picture. The same numbers; pays in the forward direction, on CPUs, at stride 1.
-    """
+def reflect_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+    """[N, H, W, C] padded by reflection, convolved with the odd [k, k, C, D]: [N, H / stride, W / stride, D]."""
     pad = kernel.shape[0] // 2
+    return valid_conv(jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), "reflect"), kernel, stride)
 
-    def conv(x, padding, *reflect):
-        padded = jnp.pad(x, ((0, 0), *reflect, (0, 0)), "reflect") if reflect else x
-        return jax.lax.conv_general_dilated(
-            padded, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
 
-    if not border or stride > 1 or min(x.shape[1:3]) < 2 * pad:
-        return conv(x, "VALID", (pad, pad), (pad, pad))
-    y, strip = conv(x, "SAME"), 2 * pad
-    y = y.at[:, :pad].set(conv(x[:, :strip], "VALID", (pad, 0), (pad, pad)))
-    y = y.at[:, -pad:].set(conv(x[:, -strip:], "VALID", (0, pad), (pad, pad)))
-    y = y.at[:, :, :pad].set(conv(x[:, :, :strip], "VALID", (pad, pad), (pad, 0)))
-    return y.at[:, :, -pad:].set(conv(x[:, :, -strip:], "VALID", (pad, pad), (0, pad)))
+def valid_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+    """[N, H, W, C] convolved with the [k, k, C, D] where that lies in it: at stride 1 [N, H - k + 1, W - k + 1, D].
+
+    There, on CPUs, with one row of zeros below, and off again: without any, XLA takes up to six times as long.
+    """
+    row = stride == 1 and jax.default_backend() == "cpu"
+    y = jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), ((0, int(row)), (0, 0)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    return y[:, :-1] if row else y
 
 
 def reflect_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -125,29 +119,26 @@ class _Block(nn.Module):
 
     features: int
     dtype: jnp.dtype
-    border: bool
     adapter: bool
     apart: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = _Conv(self.features, 3, self.dtype, border=self.border, name="conv1")(x)
+        y = _Conv(self.features, 3, self.dtype, name="conv1")(x)
         y = nn.relu(_Norm(name="norm1")(y))
-        form = {"border": self.border, "adapter": self.adapter, "apart": self.apart}
-        y = _Conv(self.features, 3, self.dtype, **form, name="conv2")(y)
+        y = _Conv(self.features, 3, self.dtype, adapter=self.adapter, apart=self.apart, name="conv2")(y)
         return x + _Norm(name="norm2")(y)
 
 
 class Network(nn.Module):
     """The network of one architecture string: f32[N, H, W, 3] in [0, 1] -> the same; H and W multiples of 4.
 
-    border: see `reflect_conv`. apart: adapters and a last p are products of their own (`reflect_product`), for kernels
-    that differ from task to task: where `jax.vmap` goes over them, convolutions are grouped, which is slow everywhere.
+    apart: adapters and a last p are products of their own (`reflect_product`), for kernels that differ from task to
+    task: where `jax.vmap` goes over them, convolutions are grouped, which is slow everywhere.
     """
 
     arch: str
     dtype: jnp.dtype = jnp.float32
-    border: bool = False
     apart: bool = False
 
     @nn.compact
@@ -163,21 +154,21 @@ class Network(nn.Module):
                 for _ in range(int(token["blocks"])):
                     blocks += 1
                     features, adapter = int(token["res"]), bool(token["adapter"])
-                    x = _Block(features, self.dtype, self.border, adapter, self.apart, name=f"block{blocks}")(x)
+                    x = _Block(features, self.dtype, adapter, self.apart, name=f"block{blocks}")(x)
             else:
                 convs += 1
                 features = int(token["conv"] or token["down"] or token["up"])
                 if token["up"]:
                     x = x.repeat(2, 1).repeat(2, 2)
                 kernel, stride = int(token["kernel"] or 3), 2 if token["down"] else 1
-                x = _Conv(features, kernel, self.dtype, stride, border=self.border, name=f"conv{convs}")(x)
+                x = _Conv(features, kernel, self.dtype, stride, name=f"conv{convs}")(x)
                 x = nn.relu(_Norm(name=f"norm{convs}")(x))
         if last["unpack"]:
             features, factor = int(last["out"]), int(last["unpack"])
-            x = _Unpack(features, factor, self.dtype, self.border, self.apart, name="out")(x)
+            x = _Unpack(features, factor, self.dtype, self.apart, name="out")(x)
         else:
             features, kernel = int(last["conv"]), int(last["kernel"])
-            x = _Conv(features, kernel, self.dtype, init=_QUIET, bias=True, border=self.border, name="out")(x)
+            x = _Conv(features, kernel, self.dtype, init=_QUIET, bias=True, name="out")(x)
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         if tokens[-1]["skip"]:
             x = x + _Norm(name="norm_skip")(picture).astype(x.dtype)
@@ -195,7 +186,6 @@ class _Unpack(nn.Module):
     features: int
     factor: int
     dtype: jnp.dtype
-    border: bool
     apart: bool
 
     @nn.compact
@@ -204,7 +194,7 @@ class _Unpack(nn.Module):
         kernel = self.param("kernel", _equal_subpixels(tile), (3, 3, x.shape[-1], tile * self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         kernel = common_sum(kernel, tile).astype(self.dtype)
-        y = reflect_product(x, kernel) if self.apart else reflect_conv(x, kernel, border=self.border)
+        y = reflect_product(x, kernel) if self.apart else reflect_conv(x, kernel)
         return depth_to_space(y, self.factor) + bias.astype(self.dtype)
 
 
@@ -319,10 +309,10 @@ def walk(arch: str, params: Flat, layers: Any, picture: X) -> X:
     return layers.sigmoid(x)
 
 
-def network(settings: config.Generator, border: bool = False, apart: bool = False) -> Network:
-    """The Flax module of a config; `border`: see `reflect_conv`, `apart`: see `Network`."""
+def network(settings: config.Generator, apart: bool = False) -> Network:
+    """The Flax module of a config; `apart`: see `Network`."""
     parse(settings.arch)
-    return Network(settings.arch, jnp.dtype(settings.dtype), border, apart)
+    return Network(settings.arch, jnp.dtype(settings.dtype), apart)
 
 
 def initial_params(settings: config.Generator, seed: int) -> Flat:
@@ -339,10 +329,8 @@ def shapes(settings: config.Generator) -> dict[str, jax.ShapeDtypeStruct]:
     return flatten(tree["params"])
 
 
-def apply(
-    settings: config.Generator, params: Flat, images: jax.Array, border: bool = False, apart: bool = False
-) -> jax.Array:
-    """Stylised pictures: f32[N, H, W, 3] in [0, 1] -> the same, any H, W >= 16; `border`, `apart`: see `network`.
+def apply(settings: config.Generator, params: Flat, images: jax.Array, apart: bool = False) -> jax.Array:
+    """Stylised pictures: f32[N, H, W, 3] in [0, 1] -> the same, any H, W >= 16; `apart`: see `Network`.
 
     Sides that are not multiples of 4 are padded by reflection and the result is cropped.
     """
@@ -350,7 +338,7 @@ def apply(
     check_size(height, width)
     padding = ((0, 0), (0, -height % MULTIPLE), (0, -width % MULTIPLE), (0, 0))
     padded = jnp.pad(images, padding, "reflect")
-    return network(settings, border, apart).apply({"params": unflatten(params)}, padded)[:, :height, :width]
+    return network(settings, apart).apply({"params": unflatten(params)}, padded)[:, :height, :width]
 
 
 def check_size(height: int, width: int, name: str = "content") -> None:
@@ -361,31 +349,21 @@ def check_size(height: int, width: int, name: str = "content") -> None:
         )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def stylize(settings: config.Generator, params: Flat, images: jax.Array, flat: bool = False) -> jax.Array:
-    """`apply`, compiled in the form that is fastest where no gradient is asked for; `flat`: see `is_flat`."""
-    return apply(settings, params, images, border=jax.default_backend() == "cpu" and not flat)
+@functools.partial(jax.jit, static_argnums=0)
+def stylize(settings: config.Generator, params: Flat, images: jax.Array) -> jax.Array:
+    """`apply`, compiled."""
+    return apply(settings, params, images)
 
 
-def is_flat(images: np.ndarray) -> bool:
-    """Whether one of [N, H, W, C] is of a single colour: then `border` is not for them.
-
-    The strips of `reflect_conv`'s `border` round otherwise than the inside, and where nothing else varies, one instance
-    norm after the other makes a frame of that.
-    """
-    return any((x[0] == x[0, 0]).all() and (x == x[0, 0]).all() for x in images)  # of most, a row is enough
-
-
-@functools.partial(jax.jit, static_argnums=(0, 4))
-def stylize_each(settings: config.Generator, fast: Flat, slow: Flat, images: jax.Array, flat: bool) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=0)
+def stylize_each(settings: config.Generator, fast: Flat, slow: Flat, images: jax.Array) -> jax.Array:
     """f32[N, H, W, 3] -> the same, each picture by fast parameters of its own: leaves of `fast` are [N, ...].
 
     On CPUs one after the other in one program: kernels that differ from picture to picture make grouped convolutions,
-    which take two to three times as long there. flat: see `is_flat`.
+    which take two to three times as long there.
     """
-    cpu = jax.default_backend() == "cpu"
-    one = lambda fast, image: apply(settings, fast | slow, image[None], border=cpu and not flat)[0]
-    if not cpu:
+    one = lambda fast, image: apply(settings, fast | slow, image[None])[0]
+    if jax.default_backend() != "cpu":
         return jax.vmap(one)(fast, images)
     return jnp.stack([one(jax.tree.map(lambda x: x[i], fast), images[i]) for i in range(len(images))])  # noqa: B023
 

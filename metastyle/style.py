@@ -310,8 +310,7 @@ def stylize_batch(photographs: Sequence[Picture], styles: Sequence[Style]) -> li
     generator.check_size(*contents[0].shape[:2])
     fast = jax.tree.map(lambda *x: jnp.stack(x), *(style.file.fast for style in styles))
     stacked = np.stack(contents)
-    settings, flat = styles[0].config.generator, generator.is_flat(stacked)
-    outputs = generator.stylize_each(settings, fast, styles[0].slow, stacked, flat)
+    outputs = generator.stylize_each(styles[0].config.generator, fast, styles[0].slow, stacked)
     return [images.to_uint8(output) for output in np.asarray(outputs)]
 
 

@@ -20,7 +20,7 @@ from metastyle.planes import Plane, Tiles
 
 _LEAST, _TILE, _DEVICE_TILE = 64, 512, 2048  # px: the smallest that is chosen, the largest on CPUs, and elsewhere
 _CACHE = 48 * 2**20  # bytes: on CPUs, tiles that take more are slower
-_SPARE = 1.5  # XLA holds this much more than each result beside its inputs, at most
+_SPARE = 1.75  # XLA holds this much more than each result beside its inputs, at most
 _BAR = "{desc}: {percentage:3.0f}% [{elapsed} < {remaining}]"
 
 
@@ -46,7 +46,7 @@ def stylize(
     with _told(f"{width} x {height} px"):
         ours = plan(settings, height, width, tile, memory)
         if ours.tile == 0:
-            return np.asarray(generator.stylize(settings, params, picture[None], generator.is_flat(picture[None])))[0]
+            return np.asarray(generator.stylize(settings, params, picture[None]))[0]
         if ours.disk and progress:
             print(f"takes {_gib(ours.disk)} on disk, in {folder()}, until it is done", file=sys.stderr, flush=True)
         title = f"tiles of {ours.tile} px"

@@ -120,12 +120,11 @@ def test_a_network_is_what_its_string_says(arch):
 
 @pytest.mark.parametrize("kernel, stride", [(3, 1), (9, 1), (3, 2)])
 @pytest.mark.parametrize("height, width", [(16, 24), (6, 18), (5, 7)])
-@pytest.mark.parametrize("border", [False, True])
-def test_reflect_conv_is_numpys_in_both_forms(kernel, stride, height, width, border):
+def test_reflect_conv_is_numpys(kernel, stride, height, width):
     if min(height, width) <= kernel // 2:
         pytest.skip("a reflection needs a pixel more than it adds")
     x, weights = uniform(2, height, width, 3), uniform(kernel, kernel, 3, 4, seed=1) - 0.5
-    ours = generator.reflect_conv(jnp.asarray(x), jnp.asarray(weights), stride, border)
+    ours = generator.reflect_conv(jnp.asarray(x), jnp.asarray(weights), stride)
     expected = np.stack([numpy_conv(picture.astype(np.float64), weights, stride) for picture in x])
     np.testing.assert_allclose(ours, expected, atol=1e-5)
 
@@ -337,7 +336,6 @@ class PlainUnpack(nn.Module):
     features: int
     factor: int
     dtype: jnp.dtype
-    border: bool
     apart: bool
 
     @nn.compact
@@ -382,6 +380,5 @@ def test_a_constant_picture_stays_constant(settings):
 @pytest.mark.parametrize("settings", [COMPACT, JOHNSON], ids=["compact", "johnson"])
 def test_a_large_constant_picture_gets_no_frame(settings):
     picture = np.full((64, 64, 3), 0.3, np.float32)
-    assert generator.is_flat(picture[None]) and not generator.is_flat(np.linspace(0, 1, 48).reshape(1, 4, 4, 3))
     out = tiling.stylize(settings, random_params(settings), picture, tile=0)
     np.testing.assert_allclose(out, np.broadcast_to(out[:1, :1], out.shape), atol=1e-5)
