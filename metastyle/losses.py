@@ -78,7 +78,8 @@ def grid(images: jax.Array) -> jax.Array:
     The mean, over both periods and directions, of the logarithm of what `metrics.grid_artefact` is the largest of,
     where that is above 0.
     """
-    return jnp.maximum(metrics.log_prominence(images, jnp), 0).mean(-1)
+    with jax.default_matmul_precision("highest"):  # less would see the mean of a picture at every frequency
+        return jnp.maximum(metrics.log_prominence(images, jnp), 0).mean(-1)
 
 
 def style_target(params: vgg.Params, pictures: jax.Array, loss: Loss, dtype=jnp.float32) -> Target:
