@@ -62,8 +62,8 @@ def log_prominence(images: Any, xp: Any = np) -> Any:
 def _along_rows(lines: Any, xp: Any) -> Any:
     """How far 1/4 and 1/2 cycle per px stand out along the rows of [..., lines, pixels], both multiples of 4.
 
-    By products with the few waves that count. A Fourier transform among other work makes jaxlib 0.11 wait for ever on
-    CPUs: it waits for threads on one of them.
+    By products with the few waves that count. With a Fourier transform among other work jaxlib 0.11 may wait for ever
+    on CPUs: it waits for threads on one of them.
     """
     pixels = lines.shape[-1]
     places = np.arange(pixels)
