@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import metastyle
-from metastyle import images
+from metastyle.images import codec
 
 PAGE = Path(__file__).with_name("api.md")
 NAMES = (
@@ -57,7 +57,7 @@ def _called(function: Any) -> str:
     text = f"{function.__name__}(\n" + "".join(f"    {line},\n" for line in lines) + ")"
     if signature.return_annotation is not signature.empty:
         text += f" -> {inspect.formatannotation(signature.return_annotation)}"
-    for long, short in {str(images.Picture): "Picture", "collections.abc.": "", "typing.": "", "numpy.": "np."}.items():
+    for long, short in {str(codec.Picture): "Picture", "collections.abc.": "", "typing.": "", "numpy.": "np."}.items():
         text = text.replace(long, short)
     return re.sub(r"metastyle\.\w+\.", "", text)
 

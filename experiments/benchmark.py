@@ -6,7 +6,7 @@ everything; with --compare=a.json,b.json nothing: it shows two such files side b
 
 from absl import flags
 
-from metastyle.launch import run
+from metastyle.cli.app import run
 
 _ONLY = flags.DEFINE_list("only", [], "sections to run, or all (default: the stages): stylize, adapt_step, ...")
 _JSON = flags.DEFINE_string("json", None, "file to write the numbers to")
@@ -14,12 +14,12 @@ _COMPARE = flags.DEFINE_list("compare", [], "two such files to print side by sid
 
 
 def main(_: list[str]) -> None:
-    from metastyle import benchmark
+    from metastyle.benchmark import suite
 
     if _COMPARE.value:
-        print(benchmark.compare(_COMPARE.value))
+        print(suite.compare(_COMPARE.value))
     else:
-        benchmark.run(_ONLY.value, _JSON.value)
+        suite.run(_ONLY.value, _JSON.value)
 
 
 if __name__ == "__main__":

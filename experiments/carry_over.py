@@ -5,7 +5,7 @@ python -m experiments.carry_over --bundle=runs/few_shot/bundle --vgg_before=old.
 
 from absl import flags
 
-from metastyle.launch import run
+from metastyle.cli.app import run
 
 _BUNDLE = flags.DEFINE_string("bundle", None, "the bundle", required=True)
 _BEFORE = flags.DEFINE_string("vgg_before", None, "weights of the loss network that it was trained with", required=True)
@@ -16,9 +16,9 @@ _OUT = flags.DEFINE_string("out", None, "folder for the new bundle", required=Tr
 
 
 def main(_: list[str]) -> None:
-    from metastyle import carry
+    from metastyle.train import carry_over
 
-    left = carry.over(
+    left = carry_over.over(
         _BUNDLE.value, _BEFORE.value, _AFTER.value, _OUT.value, hidden=_HIDDEN.value, styles=_STYLES.value
     )
     print(f"wrote {_OUT.value}; of what the encoder guesses for styles kept back, {left:.1%} of the variance is lost")

@@ -6,7 +6,7 @@ python -m experiments.compare_losses --slim=runs/slim/slim_vgg.safetensors --rep
 from absl import flags
 
 from metastyle import config
-from metastyle.launch import run
+from metastyle.cli.app import run
 
 _SLIM = flags.DEFINE_string("slim", None, "weights of the slim network")
 _VGG = flags.DEFINE_string("vgg", "vgg16", "the teacher: vgg16, or a file")
@@ -16,10 +16,11 @@ flags.mark_flags_as_required(["slim", "report"])
 
 
 def main(_: list[str]) -> None:
-    from metastyle import agreement, vgg
+    from metastyle.evaluate.studies import compare_losses
+    from metastyle.nets import vgg
 
     data = config.from_dict({"data": {"size": _SIZE.value}}).data
-    print(agreement.describe(vgg.load(_SLIM.value, "slim"), vgg.load(_VGG.value), data, _REPORT.value))
+    print(compare_losses.describe(vgg.load(_SLIM.value, "slim"), vgg.load(_VGG.value), data, _REPORT.value))
 
 
 if __name__ == "__main__":

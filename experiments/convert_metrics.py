@@ -1,4 +1,4 @@
-"""Public PyTorch weights of LPIPS or of ArtFID's Inception to the form that metastyle/artfid.py reads; needs torch.
+"""Converts public PyTorch weights of LPIPS or ArtFID's Inception (metastyle/nets/metric_nets.py); needs torch.
 
 python -m experiments.convert_metrics --source=alexnet-owt-7be5be79.pth,alex.pth --out=lpips.safetensors
 python -m experiments.convert_metrics --source=art_inception.pth --out=art_inception.safetensors
@@ -8,8 +8,8 @@ The first is torchvision's AlexNet, the second weights/v0.1/alex.pth of the lpip
 
 from absl import flags
 
-from metastyle.artfid import convert
-from metastyle.launch import run
+from metastyle.cli.app import run
+from metastyle.nets.metric_nets import convert
 
 SOURCE = flags.DEFINE_list(
     "source",

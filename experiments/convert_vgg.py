@@ -1,12 +1,12 @@
-"""Public VGG-16 weights to the form this project reads (metastyle/convert.py).
+"""Public VGG-16 weights to the form this project reads (metastyle/weights/convert.py).
 
 python -m experiments.convert_vgg --source=vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 --out=vgg16.safetensors
 """
 
 from absl import flags
 
-from metastyle.convert import convert
-from metastyle.launch import run
+from metastyle.cli.app import run
+from metastyle.weights.convert import convert
 
 SOURCE = flags.DEFINE_string("source", None, "Keras .h5, torchvision .pth, or safetensors file.", required=True)
 OUT = flags.DEFINE_string("out", "vgg16.safetensors", "File to write.")

@@ -5,14 +5,14 @@ python -m experiments.demo --out=runs/demo
 
 from absl import flags
 
-from metastyle.launch import run
+from metastyle.cli.app import run
 
 _BUNDLE = flags.DEFINE_string("bundle", "default", "a meta-trained start; default: the one in the package")
 _OUT = flags.DEFINE_string("out", None, "folder for the style files and the pictures", required=True)
 
 
 def main(_: list[str]) -> None:
-    from metastyle.demo import demo
+    from metastyle.stylize.demo import demo
 
     for path in demo(_OUT.value, _BUNDLE.value):
         print(f"wrote {path}")

@@ -6,8 +6,8 @@ Any setting can be changed on the line, as in --config.run.steps=2000. The same 
 from absl import flags
 
 from metastyle import config
+from metastyle.cli.app import config_flag, run
 from metastyle.errors import RETRY
-from metastyle.launch import config_flag, run
 
 _CONFIG = config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for checkpoints, curves, pictures and the network")
@@ -17,9 +17,9 @@ flags.mark_flags_as_required(["config", "workdir"])
 def main(_: list[str]) -> int:
     settings = config.from_dict(_CONFIG.value.to_dict(), config.Distillation)
 
-    from metastyle import distill_run  # seconds of imports, which a mistake in the settings needn't wait for
+    from metastyle.train import distillation  # seconds of imports, which a mistake in the settings needn't wait for
 
-    return 0 if distill_run.run(settings, _WORKDIR.value) else RETRY
+    return 0 if distillation.run(settings, _WORKDIR.value) else RETRY
 
 
 if __name__ == "__main__":

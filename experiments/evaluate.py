@@ -7,9 +7,9 @@ python -m experiments.evaluate --config=configs/eval_quick.py --checkpoints=runs
 
 from absl import flags
 
+from metastyle.cli.app import config_flag, run
 from metastyle.errors import InputError
-from metastyle.launch import config_flag, run
-from metastyle.stopping import stopped_at_once
+from metastyle.system.signals import stopped_at_once
 
 _CONFIG = config_flag()
 _BUNDLES = flags.DEFINE_multi_string("bundle", [], "PATH or NAME=PATH; one row each")
@@ -36,21 +36,21 @@ _SETTINGS = ("contents", "styles", "pairs", "size", "steps", "methods", "baselin
 
 
 def main(_: list[str]) -> None:
-    from metastyle import evaluate
+    from metastyle.evaluate import evaluation
 
     given = {name: flags.FLAGS[name].value for name in _SETTINGS if flags.FLAGS[name].value is not None}
-    settings = evaluate.settings(_CONFIG.value, given)
-    part = evaluate.parse_part(_PART.value)
+    settings = evaluation.settings(_CONFIG.value, given)
+    part = evaluation.parse_part(_PART.value)
     starts = [flag.value for flag in (_BUNDLES, _ADAM_ALL, _LEARN_WITH, _DTYPE, _JUDGED, _BACKEND)]
     if _CHECKPOINTS.value and any(starts):
         raise InputError("`bundle`: expected bundles or --checkpoints, got both; evaluate them one after the other")
     with stopped_at_once():
         if _CHECKPOINTS.value:
-            results = evaluate.follow(settings, _CHECKPOINTS.value, _OUT.value, part, watch=_WATCH.value)
+            results = evaluation.follow(settings, _CHECKPOINTS.value, _OUT.value, part, watch=_WATCH.value)
         else:
-            results = evaluate.run(settings, evaluate.load(*starts), _OUT.value, part)
+            results = evaluation.run(settings, evaluation.load(*starts), _OUT.value, part)
     if results:
-        print(evaluate.summary(results, _OUT.value))
+        print(evaluation.summary(results, _OUT.value))
 
 
 if __name__ == "__main__":

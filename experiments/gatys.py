@@ -7,11 +7,11 @@ The same line again continues a stopped run.
 
 from absl import flags
 
+from metastyle.cli.app import run
 from metastyle.errors import RETRY
-from metastyle.gatys import Settings
-from metastyle.gatys_run import stylize_file
-from metastyle.images import MAX_PIXELS
-from metastyle.launch import run
+from metastyle.evaluate.baselines.gatys import Settings
+from metastyle.evaluate.baselines.gatys_files import stylize_file
+from metastyle.images.codec import MAX_PIXELS
 
 _CONTENT = flags.DEFINE_string("content", None, "photograph", required=True)
 _STYLE = flags.DEFINE_list("style", None, "picture of the style, or several: A,B", required=True)

@@ -7,8 +7,8 @@ cluster the same line is started once for each process, see docs/scaling.md and 
 from absl import flags
 
 from metastyle import config
+from metastyle.cli.app import config_flag, run
 from metastyle.errors import RETRY
-from metastyle.launch import config_flag, run
 
 _CONFIG = config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for checkpoints, curves, pictures and the bundle")
@@ -21,10 +21,13 @@ flags.mark_flags_as_required(["config", "workdir"])
 def main(_: list[str]) -> int:
     settings = config.from_dict(_CONFIG.value.to_dict())
 
-    from metastyle import peers, train  # seconds of imports, which a mistake in the settings needn't wait for
+    from metastyle.train import (  # seconds of imports, which a mistake in the settings needn't wait for
+        meta_training,
+        multihost,
+    )
 
-    peers.join(_TIMEOUT.value)
-    return 0 if train.train(settings, _WORKDIR.value, timeout=_TIMEOUT.value) else RETRY
+    multihost.join(_TIMEOUT.value)
+    return 0 if meta_training.train(settings, _WORKDIR.value, timeout=_TIMEOUT.value) else RETRY
 
 
 if __name__ == "__main__":

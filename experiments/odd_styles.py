@@ -5,8 +5,8 @@ python -m experiments.odd_styles --count=1000 --steps=10
 
 from absl import flags
 
+from metastyle.cli.app import run
 from metastyle.config import DEFAULT_BUNDLE
-from metastyle.launch import run
 
 _BUNDLE = flags.DEFINE_string("bundle", DEFAULT_BUNDLE, "the bundle")
 _COUNT = flags.DEFINE_integer("count", 1000, "styles", lower_bound=1)
@@ -15,7 +15,8 @@ _SEED = flags.DEFINE_integer("seed", 0, "of the styles")
 
 
 def main(_: list[str]) -> int:
-    from metastyle import odd_styles, stylizer
+    from metastyle.evaluate.studies import odd_styles
+    from metastyle.stylize import stylizer
 
     found = odd_styles.survey(stylizer.load(_BUNDLE.value), _COUNT.value, _STEPS.value, _SEED.value)
     print(odd_styles.table(found))

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from metastyle.launch import run
+from metastyle.cli.app import run
 
 _BUNDLE = flags.DEFINE_string("bundle", None, "folder of the bundle, to which they are added", required=True)
 _CONTENTS = flags.DEFINE_string("contents", "", "source of photographs; by default that of the bundle's meta-training")
@@ -11,10 +11,10 @@ _STEPS = flags.DEFINE_integer("steps", None, "of Adam; by default 400", lower_bo
 
 
 def main(_: list[str]) -> None:
-    from metastyle import plain
+    from metastyle.train.plain_parameters import SIZE, STEPS, add
 
-    found = plain.add(_BUNDLE.value, _CONTENTS.value, _VAL.value, steps=_STEPS.value or plain.STEPS)
-    print(f"wrote {_BUNDLE.value}; mean SSIM with photographs that it has not seen, at {plain.SIZE} px: {found:.3f}")
+    found = add(_BUNDLE.value, _CONTENTS.value, _VAL.value, steps=_STEPS.value or STEPS)
+    print(f"wrote {_BUNDLE.value}; mean SSIM with photographs that it has not seen, at {SIZE} px: {found:.3f}")
 
 
 if __name__ == "__main__":

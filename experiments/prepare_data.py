@@ -1,12 +1,12 @@
-"""A folder of pictures to a dataset that reads as `tfds:PATH` (metastyle/prepare.py).
+"""A folder of pictures to a dataset that reads as `tfds:PATH` (metastyle/data/prepare.py).
 
 python -m experiments.prepare_data --folder=coco/train2017 --out=datasets/coco --max_side=512
 """
 
 from absl import flags
 
-from metastyle.launch import run
-from metastyle.prepare import prepare
+from metastyle.cli.app import run
+from metastyle.data.prepare import prepare
 
 FOLDER = flags.DEFINE_string("folder", None, "Folder of pictures, at any depth.", required=True)
 OUT = flags.DEFINE_string("out", None, "Folder to write, new or empty.", required=True)

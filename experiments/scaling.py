@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import flags
 
 from metastyle import config
-from metastyle.launch import config_flag, run
+from metastyle.cli.app import config_flag, run
 
 _CONFIG = config_flag()
 _GRID = flags.DEFINE_list("grid", ["1x1", "1x2", "2x1", "2x2", "4x1"], "processes x devices, each a run; may be empty")
@@ -25,7 +25,7 @@ def main(_: list[str]) -> None:
     settings = config.from_dict(_CONFIG.value.to_dict())
     os.environ["JAX_PLATFORMS"] = "cpu"  # where XLA sees all operations of a step
 
-    from metastyle import scaling
+    from metastyle.benchmark import scaling
 
     grid = scaling.parse(_GRID.value, _TASKS.value)
     print(scaling.describe(settings, _DEVICES.value, _PER_DEVICE.value), flush=True)

@@ -7,13 +7,13 @@ The model card, and all that the docs print of the bundle in the package, are th
 
 from absl import flags
 
-from metastyle.launch import run
+from metastyle.cli.app import run
 
 _BUNDLE = flags.DEFINE_string("bundle", None, "the bundle", required=True)
 
 
 def main(_: list[str]) -> None:
-    from metastyle import bundles
+    from metastyle.weights import bundles
 
     for path in bundles.ship(_BUNDLE.value):
         print(f"{path} ({path.stat().st_size / 2**20:.2f} MiB)")

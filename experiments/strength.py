@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from metastyle.launch import run
+from metastyle.cli.app import run
 
 _BUNDLE = flags.DEFINE_string("bundle", "default", "a meta-trained start; default: the one in the package")
 _CONTENTS = flags.DEFINE_string("contents", "folder:$METASTYLE_SAMPLE_DATA/data/content/val", "source of photographs")
@@ -14,7 +14,10 @@ _VGG = flags.DEFINE_string("vgg", "vgg16", "the loss network that judges")
 
 
 def main(_: list[str]) -> None:
-    from metastyle import pairs, strength, stylizer, vgg
+    from metastyle.evaluate import pairs
+    from metastyle.evaluate.studies import strength
+    from metastyle.nets import vgg
+    from metastyle.stylize import stylizer
 
     chosen = pairs.Pairs(_CONTENTS.value, _STYLES.value, _PAIRS.value, _SIZE.value)
     start, params = stylizer.load(_BUNDLE.value), vgg.load(_VGG.value)

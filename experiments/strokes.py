@@ -2,14 +2,16 @@
 
 from absl import flags
 
-from metastyle.launch import run
+from metastyle.cli.app import run
 
 _BUNDLE = flags.DEFINE_string("bundle", "default", "a meta-trained start; default: the one in the package")
 _STEPS = flags.DEFINE_integer("steps", 10, "of adaptation", lower_bound=0)
 
 
 def main(_: list[str]) -> None:
-    from metastyle import paths, strokes, stylizer
+    from metastyle.evaluate.studies import strokes
+    from metastyle.stylize import stylizer
+    from metastyle.system import paths
 
     start, styles = stylizer.load(_BUNDLE.value), paths.demo_pictures("styles")
     sizes = [64, 128, 256]

@@ -5,15 +5,15 @@ python -m experiments.votes --votes=anna/votes.json,ben/votes.json
 
 from absl import flags
 
-from metastyle.launch import run
+from metastyle.cli.app import run
 
 _VOTES = flags.DEFINE_list("votes", None, "files votes.json, as downloaded from a report's vote.html", required=True)
 
 
 def main(_: list[str]) -> None:
-    from metastyle import report
+    from metastyle.evaluate.report import page
 
-    print(report.preference_table(report.preferences(report.read_votes(_VOTES.value))))
+    print(page.preference_table(page.preferences(page.read_votes(_VOTES.value))))
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ import importlib
 __version__ = "0.1.0"
 
 _HOMES = {
-    "load": "stylizer",
-    "load_style": "stylizer",
-    "Stylizer": "stylizer",
-    "Style": "style",
-    "Knobs": "style",
-    "blend": "style",
-    "compose": "style",
-    "stylize_batch": "style",
+    "load": "stylize.stylizer",
+    "load_style": "stylize.stylizer",
+    "Stylizer": "stylize.stylizer",
+    "Style": "stylize.style",
+    "Knobs": "stylize.style",
+    "blend": "stylize.style",
+    "compose": "stylize.style",
+    "stylize_batch": "stylize.style",
     "InputError": "errors",
     "Adjusted": "errors",
 }

@@ -15,7 +15,7 @@ if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):  # later ones do
 
 import jax  # noqa: E402
 
-from metastyle import paths  # noqa: E402
+from metastyle.system import paths  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)
 

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 import metastyle
-from metastyle import bundles, config, demo, evaluate, images, paths, vgg
+from metastyle import config
+from metastyle.evaluate import evaluation
+from metastyle.images import codec
+from metastyle.nets import vgg
+from metastyle.stylize import demo
+from metastyle.system import paths
+from metastyle.weights import bundles
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +39,7 @@ def test_a_style_is_a_small_file_that_finds_its_bundle(style, tmp_path):
     loaded = metastyle.load_style(tmp_path / "style.safetensors")
     assert loaded.file.bundle == "default"
     jax.tree.map(np.testing.assert_array_equal, loaded.file.fast, style.file.fast)
-    photograph = images.square(images.load(paths.demo_pictures("photos")[0])[0], 64)
+    photograph = codec.square(codec.load(paths.demo_pictures("photos")[0])[0], 64)
     stylised = loaded.stylize(photograph)
     np.testing.assert_array_equal(stylised, style.stylize(photograph))
     assert np.abs(stylised / 255 - photograph).mean() > 0.05
@@ -48,7 +54,7 @@ def test_the_command_compiled_as_for_users_makes_the_same_picture(style, tmp_pat
     ):
         subprocess.run([command, *line], check=True, timeout=300)
     here = style.stylize(photograph, content_size=128)
-    difference = np.abs(images.load(out)[0] * 255 - here)
+    difference = np.abs(codec.load(out)[0] * 255 - here)
     assert difference.max() <= 3 and difference.mean() < 0.1, (difference.max(), difference.mean())
 
 
@@ -58,7 +64,7 @@ def test_it_closes_on_unseen_pairs(sample_data, tmp_path):
         contents=f"folder:{sample_data}/data/content/val", styles=f"folder:{sample_data}/data/style/val",
         pairs=2, size=128, steps=(0, 5), methods=("identity",),
     )  # fmt: skip
-    summary = evaluate.run(settings, evaluate.load(["ours=default"]), tmp_path)["summary"]
+    summary = evaluation.run(settings, evaluation.load(["ours=default"]), tmp_path)["summary"]
     photograph, start, adapted = (line["J"] for line in summary)
     assert start < 0.85 * photograph and adapted < 0.65 * photograph
 

@@ -11,9 +11,10 @@ import nbformat
 import pytest
 from absl import flags
 
-from metastyle import cli
+from metastyle.cli import main as cli
+from tests.support.places import ROOT
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = ROOT / "docs"
 ROOT = DOCS.parent
 
 

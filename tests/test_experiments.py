@@ -4,12 +4,11 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
-from metastyle import bundles
 from metastyle.errors import RETRY
+from metastyle.weights import bundles
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 TINY = (
     "--config=configs/tiny_cpu.py", "--config.vgg=random", "--config.data.size=16", "--config.inner.steps=1",
     "--config.generator.arch=c3s1-4,c3s1-3", "--config.run.log_every=1",

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.places import ROOT
+
 LAUNCH = ROOT / "launch"
 BESIDE = Path(sys.executable).parent  # where pip puts commands
 

@@ -2,11 +2,11 @@
 
 import ast
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.places import ROOT
+
 MODULES = {path.stem: path for path in (ROOT / "metastyle").glob("*.py") if path.stem != "__init__"}
 
 # Each of these stands on those before it, never on those after it or beside it.

@@ -17,7 +17,7 @@ def python(code):
     return done.stdout.split()
 
 
-@pytest.mark.parametrize("module", ["metastyle", "metastyle.cli", "metastyle.config", "metastyle.launch"])
+@pytest.mark.parametrize("module", ["metastyle", "metastyle.cli.main", "metastyle.config", "metastyle.cli.app"])
 def test_import_is_light(module):
     heavy = python(
         f"import sys, {module}; heavy = 'jax jaxlib flax optax orbax matplotlib tensorboardX tensorflow_datasets';"
@@ -34,7 +34,8 @@ def test_import_of_the_package_alone_loads_nothing():
 def test_no_module_starts_a_jax_backend_or_loads_a_data_library():
     """jax_num_cpu_devices can't be set once a backend was started."""
     loaded = python(
-        "import sys, metastyle.cli, metastyle.evaluate, metastyle.stylizer, metastyle.train;"
+        "import sys, metastyle.cli.main, metastyle.evaluate.evaluation;"
+        "import metastyle.stylize.stylizer, metastyle.train.meta_training;"
         "import jax; jax.config.update('jax_num_cpu_devices', 2); assert len(jax.devices()) == 2;"
         "print(*(name for name in ('tensorflow', 'tensorflow_datasets', 'matplotlib') if name in sys.modules))"
     )
@@ -44,10 +45,10 @@ def test_no_module_starts_a_jax_backend_or_loads_a_data_library():
 @pytest.mark.parametrize(
     ("name", "home"),
     [
-        ("load", "stylizer"),
-        ("load_style", "stylizer"),
-        ("Stylizer", "stylizer"),
-        ("Style", "stylizer"),
+        ("load", "stylize.stylizer"),
+        ("load_style", "stylize.stylizer"),
+        ("Stylizer", "stylize.stylizer"),
+        ("Style", "stylize.stylizer"),
         ("InputError", "errors"),
     ],
 )

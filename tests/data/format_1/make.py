@@ -10,8 +10,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from metastyle import bundles, config, images, meta
-from metastyle.stylizer import Stylizer, load_style
+from metastyle import config
+from metastyle.images import codec
+from metastyle.meta import outer_loop
+from metastyle.stylize.stylizer import Stylizer, load_style
+from metastyle.weights import bundles
 
 FOLDER = Path(__file__).parent
 SETTINGS = config.from_dict(
@@ -26,7 +29,7 @@ SETTINGS = config.from_dict(
 
 def main() -> None:
     rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda: meta.initial_meta(SETTINGS))
+    shapes = jax.eval_shape(lambda: outer_loop.initial_meta(SETTINGS))
     draw = lambda center, spread, flat: {
         path: np.float32(center(path) + spread * rng.normal(size=x.shape)) for path, x in sorted(flat.items())
     }
@@ -38,13 +41,13 @@ def main() -> None:
     bundles.save_bundle(FOLDER / "bundle", bundles.Bundle(SETTINGS, start, 0.01), dtype="float16")
     stylizer = Stylizer(dataclasses.replace(bundles.load_bundle(FOLDER / "bundle"), path=None))
     photograph, painting = (rng.uniform(size=(4, 4, 3)) for _ in range(2))
-    photograph = images.to_uint8(images.resize(photograph, (22, 30)))
-    style = stylizer.adapt(images.resize(painting, (24, 24)), steps=3, support=[photograph])
+    photograph = codec.to_uint8(codec.resize(photograph, (22, 30)))
+    style = stylizer.adapt(codec.resize(painting, (24, 24)), steps=3, support=[photograph])
     style.save(FOLDER / "style.safetensors")
     style.save(FOLDER / "self_contained.safetensors", self_contained=True)
-    images.save(FOLDER / "photograph.png", photograph)
-    images.save(FOLDER / "start.png", stylizer.adapt(photograph, steps=0).stylize(photograph))
-    images.save(FOLDER / "style.png", load_style(FOLDER / "self_contained.safetensors").stylize(photograph))
+    codec.save(FOLDER / "photograph.png", photograph)
+    codec.save(FOLDER / "start.png", stylizer.adapt(photograph, steps=0).stylize(photograph))
+    codec.save(FOLDER / "style.png", load_style(FOLDER / "self_contained.safetensors").stylize(photograph))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,168 @@
+"""How meta-training scales: a calculation on paper for clusters, and runs on processes of this machine."""
+
+import dataclasses
+import functools
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from tqdm import tqdm
+
+from metastyle import config
+from metastyle.benchmark import timing
+from metastyle.errors import InputError
+from metastyle.meta import inner_loop, outer_loop
+from metastyle.nets import generator
+from metastyle.train import meta_training
+
+_RUN = {  # small enough for seconds a step; every process compiles
+    "config": "configs/tiny_cpu.py",
+    "config.inner.steps": 2,
+    "config.run.log_every": 1,
+    "config.run.checkpoint_every": 1000,
+    "config.run.picture_every": 1000,
+}
+_RATE = re.compile(r"steps after step \d+: (\S+) steps/s")  # as runlog tells it
+_SENT = re.compile(r"([\d,]+) bytes in \d+ \S+")  # as train tells it
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Hosts of `devices` accelerators each; what is assumed of them. The defaults are of a DGX H200."""
+
+    peak: float = 494e12  # FLOP/s of a device, in tf32
+    share: float = 0.2  # of the peak, that a step reaches
+    devices: int = 8  # of a host
+    inside: float = 450e9  # bytes/s that a device sends to another of its host (NVLink, one way)
+    between: float = 50e9  # bytes/s that a device sends to another host (one 400 Gb/s adapter for each)
+    latency: float = 10e-6  # seconds of a message
+    decoded: float = 80.0  # photographs/s that a core decodes and crops (experiments.benchmark, section data)
+    read: float = 100e3  # bytes of a photograph in the data set
+
+
+class Work(NamedTuple):
+    """One step of one device. photographs: to be decoded for it; sent: bytes of the all-reduce's operand."""
+
+    flops: float
+    sent: int
+    photographs: int
+
+
+class Estimate(NamedTuple):
+    """Of a step of a cluster: seconds to compute and to talk, and what every host must read meanwhile."""
+
+    compute: float
+    talk: float
+    efficiency: float  # compute / (compute + talk): nothing overlaps
+    photographs: float  # per second and host
+    cores: float  # of a host, that decode
+    read: float  # bytes/s and host
+
+
+def work(settings: config.Config, tasks: int) -> Work:
+    """Of `tasks` tasks a device, counted in the program that XLA gets on a CPU, where no loop hides operations."""
+    settings = dataclasses.replace(settings, outer=dataclasses.replace(settings.outer, at_once=1))  # one is counted
+    inner, outer, size = settings.inner, settings.outer, settings.data.size
+    photograph = lambda *shape: jax.ShapeDtypeStruct((1, *shape, size, size, 3), "float32")
+    task = {
+        "style": photograph(settings.data.shots),
+        "support": photograph(inner.steps, inner.support),
+        "query": photograph(outer.query),
+    }
+    state, params = jax.eval_shape(lambda: outer_loop.initial_state(settings)), meta_training.networks(settings)
+    problem = inner_loop.style_problem(settings.generator, settings.loss, bool(outer.vgg))
+    step = functools.partial(outer_loop.outer_step, problem, settings, inner.first_order)
+    # The norm of the meta-gradient is not sent, but ASKED is: as many numbers as are logged.
+    sent = 4 * (sum(generator.count(part) for part in state["meta"].values()) + len(meta_training.LOGGED))
+    pictures = sum(math.prod(x.shape[:-3]) for x in task.values())
+    return Work(tasks * timing.flops(step, state, task, params), sent, tasks * pictures)
+
+
+def estimate(work: Work, devices: int, cluster: Cluster) -> Estimate:
+    """A ring all-reduce sends 2 (n - 1) / n of its operand over every link, at the pace of the slowest one.
+
+    Its messages are few: NCCL takes a tree of 2 log2(n) of them where the operand is small.
+    """
+    compute = work.flops / (cluster.peak * cluster.share)
+    link = cluster.inside if devices <= cluster.devices else cluster.between
+    moved = 2 * (devices - 1) / devices * work.sent
+    talk = moved / link + 2 * math.ceil(math.log2(devices)) * cluster.latency
+    rate = min(devices, cluster.devices) * work.photographs / (compute + talk)
+    return Estimate(compute, talk, compute / (compute + talk), rate, rate / cluster.decoded, rate * cluster.read)
+
+
+def describe(settings: config.Config, devices: Sequence[int], tasks: int, cluster: Cluster | None = None) -> str:
+    """The assumptions and a table in Markdown, a row for each number of `devices`, of `tasks` tasks each."""
+    cluster, one = cluster or Cluster(), work(settings, tasks)
+    lines = [
+        f"A step of a device (tasks: {tasks}, {settings.data.size} px): {one.flops / 1e12:.2f} TFLOP, "
+        f"{one.photographs} pictures, an all-reduce of {one.sent / 2**20:.2f} MiB.",
+        f"Assumed: {cluster.share:.0%} of {cluster.peak / 1e12:.0f} TFLOP/s; {cluster.devices} devices a host, each "
+        f"sends {cluster.inside / 1e9:.0f} GB/s inside and {cluster.between / 1e9:.0f} GB/s to other hosts, "
+        f"{1e6 * cluster.latency:.0f} us a message;",
+        f"nothing overlaps; a core decodes {cluster.decoded:.0f} pictures/s, of {cluster.read / 1e3:.0f} kB each.",
+        "",
+        "| devices | pictures/s | compute, ms | all-reduce, ms | efficiency | a host: pictures/s | cores | MB/s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for n in devices:
+        found = estimate(one, n, cluster)
+        total = n * one.photographs / (found.compute + found.talk)
+        lines.append(
+            f"| {n} | {total:,.0f} | {1000 * found.compute:.1f} | {1000 * found.talk:.2f} | {found.efficiency:.1%} | "
+            f"{found.photographs:,.0f} | {found.cores:.1f} | {found.read / 1e6:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def parse(grid: Sequence[str], tasks: int) -> list[tuple[int, int]]:
+    """(processes, devices of each) of "2x1" and so on. Raises InputError where they don't divide the tasks."""
+    found = []
+    for text in filter(None, grid):
+        counts = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+        if not counts or tasks % (int(counts[1]) * int(counts[2])):
+            raise InputError(
+                f"`grid`: expected processes x devices whose product divides the {tasks} tasks, such as 2x1, "
+                f"got {text!r}; --tasks sets another number"
+            )
+        found.append((int(counts[1]), int(counts[2])))
+    return found
+
+
+def measure(root: Path, grid: Sequence[tuple[int, int]], steps: int, tasks: int) -> str:
+    """A table in Markdown: the same small run on each (processes, devices) of this machine, its `tasks` shared out.
+
+    root: of the checkout, for launch/simulate_hosts.sh. Raises InputError where a run fails.
+    """
+    rows = [_run(root, *counts, steps, tasks) for counts in tqdm(grid, unit="run", leave=False)]
+    lines = [
+        "",
+        "| processes x devices | tasks a device | steps/s | to the first | sent a step |",
+        "|---|---|---|---|---|",
+    ]
+    for (n, d), (rate, sent) in zip(grid, rows, strict=True):
+        lines.append(f"| {n} x {d} | {tasks // (n * d)} | {rate:.3g} | {rate / rows[0][0]:.0%} | {sent} |")
+    return "\n".join(lines)
+
+
+def _run(root, processes, devices, steps, tasks):
+    """Steps/s, and the bytes that a device sends in a step."""
+    with tempfile.TemporaryDirectory() as folder:
+        given = {"workdir": f"{folder}/run", "config.run.steps": steps, "config.outer.tasks": tasks}
+        flags = [f"--{name}={value}" for name, value in (_RUN | given).items()]
+        done = subprocess.run(
+            ["bash", "launch/simulate_hosts.sh", str(processes), str(devices), *flags],
+            cwd=root, env=os.environ | {"PYTHON": sys.executable}, capture_output=True, text=True,
+        )  # fmt: skip
+    if done.returncode:
+        sys.stderr.write(done.stderr)
+        raise InputError(f"`grid`: the run of {processes} x {devices} failed; see above")
+    rate, sent = (pattern.search(done.stdout + done.stderr) for pattern in (_RATE, _SENT))
+    return float(rate[1]), sent[0] if sent else "nothing"

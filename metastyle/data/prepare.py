@@ -1,0 +1,148 @@
+"""A folder of pictures to a TensorFlow dataset as array_record, one file for thousands: `tfds:PATH` in sources.py."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import re
+import secrets
+import shutil
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from metastyle.data.sources import FolderSource, import_tfds
+from metastyle.errors import InputError
+from metastyle.images import codec
+
+_PER_SHARD = 10_000
+_AT_ONCE = 64  # the writer rewrites its metadata after each call
+_INFO = "dataset_info.json"
+
+_log = logging.getLogger(__name__)
+
+
+def prepare(
+    folder: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    name: str = "pictures",
+    val: float = 0.05,
+    max_side: int = 0,
+    overwrite: bool = False,
+) -> dict[str, int]:
+    """Writes the folder `out`, a dataset of the pictures under `folder` with features `image` and `name`, their path.
+
+    JPEG and PNG in RGB are stored byte for byte, anything else as JPEG of quality 95. A picture that can't be decoded
+    is named in the log and left out.
+
+    Args:
+      name: of the dataset; `tfds:NAME` finds it too where `out` is `TFDS_DATA_DIR`/NAME/1.0.0.
+      val: share of the pictures in the split "val", the rest is "train". It goes by a hash of each file, so a picture
+        and its copies stay in their split when others are added.
+      max_side: longer pictures are scaled down to this, px; 0 is off.
+      overwrite: whether to replace a dataset at `out`.
+
+    Returns:
+      The number of pictures by what became of them: "train", "val", and of these "encoded" anew; "unreadable".
+
+    Raises:
+      FileNotFoundError: no such `folder`.
+      InputError: no picture in it, or none for the split "train"; `out` exists; a bad name or share.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise InputError(f"`name`: expected lower-case letters, digits and _, a letter first, got {name!r}")
+    if not 0 <= val < 1:
+        raise InputError(f"`val`: expected a share in [0, 1), got {val}")
+    if max_side < 0:
+        raise InputError(f"`max_side`: expected a number of pixels, or 0 for off, got {max_side}")
+    target = Path(os.path.realpath(out))
+    _check_output(target, Path(os.path.realpath(folder)), overwrite)
+    source = FolderSource(folder)
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{secrets.token_hex(8)}")
+    temporary.mkdir()
+    try:
+        counts = _write(source, temporary, name, val, max_side)
+        if not counts["train"]:
+            raise InputError(
+                f"`folder`: expected pictures for the split `train`, got none of {len(source)} in {str(folder)!r} "
+                f"({counts['val']} in `val`, {counts['unreadable']} unreadable); add pictures or lower `val`"
+            )
+        if target.exists():
+            replaced = target.with_name(f".{secrets.token_hex(8)}")
+            os.replace(target, replaced)
+            os.replace(temporary, target)
+            shutil.rmtree(replaced)
+        else:
+            os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return counts
+
+
+def _check_output(out: Path, folder: Path, overwrite: bool) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    # Only a dataset is ever replaced: `out` could as well be a folder of somebody's pictures.
+    if not (out / _INFO).is_file() or folder.is_relative_to(out):
+        raise InputError(f"`out`: expected a new or empty folder or a dataset, got {str(out)!r}; choose another")
+    if not overwrite:
+        raise InputError(f"`out`: there is a dataset at {str(out)!r}; choose another folder or add `--overwrite`")
+
+
+def _write(source: FolderSource, out: Path, name: str, val: float, max_side: int) -> dict[str, int]:
+    tfds = import_tfds()
+    features = {"image": tfds.features.Image(shape=(None, None, 3)), "name": tfds.features.Text()}
+    identity = tfds.core.dataset_info.DatasetIdentity(name, "1.0.0", os.fspath(out), module_name="")
+    info = tfds.core.DatasetInfo(builder=identity, features=tfds.features.FeaturesDict(features))
+    writer = tfds.core.SequentialWriter(info, _PER_SHARD, file_format="array_record")
+    counts = dict.fromkeys(("train", "val", "encoded", "unreadable"), 0)
+    waiting = {"train": [], "val": []}
+
+    def flush(split: str) -> None:
+        # A split without pictures can't be opened, so it comes into being with its first.
+        if waiting[split]:
+            writer.initialize_splits([split], fail_if_exists=False)
+            writer.add_examples({split: waiting[split]})
+            waiting[split] = []
+
+    for i in tqdm(range(len(source)), desc="preparing", unit=" pictures"):
+        file = source.file(i)
+        try:
+            stored = file.read_bytes()
+            encoded = _encode(file, stored, max_side)
+        except (InputError, OSError, Image.DecompressionBombError) as error:
+            _log.warning("left out: %s", error)
+            counts["unreadable"] += 1
+            continue
+        split = "val" if int.from_bytes(hashlib.sha256(stored).digest()[:8]) < val * 2**64 else "train"
+        counts[split] += 1
+        counts["encoded"] += encoded is not stored
+        waiting[split].append({"image": encoded, "name": source.name(i)})
+        if len(waiting[split]) == _AT_ONCE:
+            flush(split)
+    for split in waiting:
+        flush(split)
+    writer.close_all()
+    return counts
+
+
+def _encode(file: Path, stored: bytes, max_side: int) -> bytes:
+    """`stored` where it will do as it is, after making sure that it can be decoded."""
+    rgb, _ = codec.load(file, name="folder")
+    height, width = rgb.shape[:2]
+    if max_side and max(height, width) > max_side:
+        scale = max_side / max(height, width)
+        rgb = codec.resize(rgb, (max(round(height * scale), 2), max(round(width * scale), 2)))
+    else:
+        with Image.open(io.BytesIO(stored)) as image:
+            if image.format in ("JPEG", "PNG") and image.mode == "RGB":
+                return stored
+    buffer = io.BytesIO()
+    Image.fromarray(codec.to_uint8(rgb)).save(buffer, "JPEG", quality=95, subsampling="4:4:4")
+    return buffer.getvalue()

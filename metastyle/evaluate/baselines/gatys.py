@@ -1,0 +1,201 @@
+"""Style transfer that optimises the picture itself: no network learns anything (Gatys, Ecker and Bethge 2016).
+
+    objective = gatys.objective(vgg.load("vgg16"), photograph, [painting])
+    for state in gatys.optimise(objective, photograph, gatys.Settings(iterations=150)):
+        print(state.iteration, state.loss)  # J; state.picture is in [0, 1]
+
+Minutes where an adapted generator takes seconds; in return about the lowest J to be had for a photograph. The paper
+leaves the pixels free and clips at the end; here each iterate is in [0, 1].
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from metastyle.config import Loss
+from metastyle.errors import InputError
+from metastyle.losses import perceptual
+from metastyle.nets import vgg
+
+MIN_SIDE = 8  # px, of what VGG-16 takes
+_MEMORY = 10  # pairs of steps and gradient changes that L-BFGS remembers
+_FIRST = 0.03  # root mean square of the first step over all values, which has no memory to tell its length
+_TRIES = 10  # of lengths along one direction
+_TINY = 1e-30
+_DECREASE = 1e-4  # share of the decrease that the slope promises which must be had (Armijo 1966)
+
+Objective = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a picture is optimised; InputError where a value makes no sense."""
+
+    iterations: int = 150
+    optimizer: str = "lbfgs"  # or "adam"
+    lr: float = 0.05  # of Adam, in units of the pixels
+    start: str = "photograph"  # or "noise"
+    seed: int = 0  # of the noise
+    loss: Loss = Loss()
+
+    def __post_init__(self) -> None:
+        rules = (
+            ("iterations", "at least 0", self.iterations >= 0),
+            ("optimizer", "lbfgs or adam", self.optimizer in ("lbfgs", "adam")),
+            ("lr", "a positive number", 0 < self.lr < np.inf),
+            ("start", "photograph or noise", self.start in ("photograph", "noise")),
+            ("seed", "at least 0", self.seed >= 0),
+        )
+        for name, expected, holds in rules:
+            if not holds:
+                raise InputError(f"`{name}`: expected {expected}, got {getattr(self, name)!r}")
+
+
+class State(NamedTuple):
+    """All there is to know after an iteration: a pytree, with which the optimisation continues bit for bit."""
+
+    iteration: int
+    picture: jax.Array  # f32[H, W, 3] in [0, 1]
+    loss: float  # of the picture, as its gradient
+    gradient: jax.Array
+    memory: Any  # the optimiser's
+    converged: bool  # L-BFGS found no lower loss: the picture stays as it is
+
+
+def objective(
+    params: vgg.Params, photograph: np.ndarray, paintings: Sequence[np.ndarray], loss: Loss = Settings.loss
+) -> Objective:
+    """J and its gradient as a function of the picture, f32[H, W, 3] -> (f32[], f32[H, W, 3]).
+
+    photograph: f32[H, W, 3] in [0, 1]. paintings: one or more f32[h, w, 3] in [0, 1], of any sizes (see
+    losses.mean_target). No side may be shorter than 8 px.
+    """
+    content = _content_target(loss, params, photograph)
+    style = perceptual.mean_target([_style_target(loss, params, painting) for painting in paintings], loss)
+    return functools.partial(_value_and_gradient, loss, params, content, style)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _content_target(loss, params, photograph):
+    return perceptual.content_target(params, photograph[None], loss)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _style_target(loss, params, painting):
+    return perceptual.style_target(params, painting[None], loss)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _value_and_gradient(loss, params, content, style, picture):
+    return jax.value_and_grad(lambda x: perceptual.perceptual(params, x[None], content, style, loss).total[0])(picture)
+
+
+def optimise(
+    objective: Objective, photograph: np.ndarray, settings: Settings, state: State | None = None
+) -> Iterator[State]:
+    """Yields `state` (by default that of the start), then the state after each iteration up to `settings.iterations`.
+
+    Raises FloatingPointError when the loss or its gradient is not finite.
+    """
+    state = init(objective, photograph, settings) if state is None else state
+    yield state
+    while state.iteration < settings.iterations:
+        state = step(objective, settings, state)
+        yield state
+
+
+def init(objective: Objective, photograph: np.ndarray, settings: Settings) -> State:
+    """The state after 0 iterations: the photograph f32[H, W, 3] in [0, 1], or uniform noise of its size."""
+    picture = jnp.asarray(photograph, jnp.float32)
+    if settings.start == "noise":
+        picture = jnp.asarray(np.random.default_rng(settings.seed).random(picture.shape, np.float32))
+    loss, gradient = _evaluate(objective, picture, 0)
+    return State(0, picture, loss, gradient, _optimizer(settings).init(picture), False)
+
+
+def step(objective: Objective, settings: Settings, state: State) -> State:
+    """One iteration, which takes one evaluation of `objective`; L-BFGS now and then takes a few, and never goes up."""
+    count, tx = state.iteration + 1, _optimizer(settings)
+    if state.converged:
+        return state._replace(iteration=count)
+    if settings.optimizer == "adam":
+        direction, memory = tx.update(state.gradient, state.memory, state.picture)
+        picture, _ = _move(state, direction, 1.0)
+        return State(count, picture, *_evaluate(objective, picture, count), memory, False)
+    for afresh in (False, True) if state.iteration else (True,):  # the memory may mislead: then without
+        memory = tx.init(state.picture) if afresh else state.memory
+        direction, memory = tx.update(state.gradient, memory, state.picture)
+        length = _FIRST / max(float(jnp.sqrt(jnp.square(direction).mean())), _TINY) if afresh else 1.0
+        found = _search(objective, state, direction, length)
+        if found:
+            return State(count, *found, memory, False)
+    return state._replace(iteration=count, converged=True)
+
+
+def _search(
+    objective: Objective, state: State, direction: jax.Array, length: float
+) -> tuple[jax.Array, float, jax.Array] | None:
+    """The first picture along `direction` whose loss is low enough, with loss and gradient; None if there is none.
+
+    A loop in Python: optax.lbfgs has its line search in a while loop, where XLA:CPU runs convolutions slowly, and an
+    iteration took 2.5 times as long. The length of 1 that L-BFGS proposes is nearly always good: one evaluation.
+
+    Bounds: the path is projected. After 150 iterations on three held-out pairs at 128 px mean J was 0.848 so, 0.849
+    with scipy's L-BFGS-B or a search among the pixels off their bounds alone, 0.860 with clipping inside the loss, and
+    1.104 with clipping of the result alone.
+    """
+    for _ in range(_TRIES):
+        picture, slope = _move(state, direction, length)
+        if not slope < 0:  # the bounds turn the path up, or there is nowhere to go
+            return None
+        loss, gradient = _evaluate(objective, picture, state.iteration + 1)
+        if loss <= state.loss + _DECREASE * slope:
+            return picture, loss, gradient
+        lowest = slope / (2 * (slope + state.loss - loss))  # of the parabola through both losses and the slope
+        length *= min(max(lowest, 0.1), 0.5)
+    return None
+
+
+def _evaluate(objective: Objective, picture: jax.Array, iteration: int) -> tuple[float, jax.Array]:
+    loss, gradient = objective(picture)
+    if not (np.isfinite(loss) and jnp.isfinite(gradient).all()):
+        what = "gradient of the loss is not finite" if np.isfinite(loss) else f"loss is {float(loss)}"
+        raise FloatingPointError(
+            f"iteration {iteration}: the {what}; check the VGG weights and the weights of the loss"
+        )
+    return float(loss), gradient
+
+
+@jax.jit
+def _moved(picture, gradient, direction, length):
+    moved = jnp.clip(picture + length * direction, 0, 1)
+    return moved, jnp.vdot(gradient, moved - picture)
+
+
+def _move(state: State, direction: jax.Array, length: float) -> tuple[jax.Array, float]:
+    """The picture `length` directions further, in [0, 1], and what the gradient says of the loss there."""
+    picture, slope = _moved(state.picture, state.gradient, direction, length)
+    return picture, float(slope)
+
+
+def state_shapes(size: tuple[int, int], settings: Settings) -> State:
+    """The shapes and types of a state for a picture of (height, width), to restore a saved one into."""
+    picture = jax.ShapeDtypeStruct((*size, 3), jnp.float32)
+    return jax.eval_shape(lambda x: State(0, x, 0.0, x, _optimizer(settings).init(x), False), picture)
+
+
+def _optimizer(settings: Settings) -> optax.GradientTransformation:
+    return _compiled(settings.optimizer, settings.lr)
+
+
+@functools.cache
+def _compiled(optimizer: str, lr: float) -> optax.GradientTransformation:
+    lbfgs = optax.chain(optax.scale_by_lbfgs(_MEMORY), optax.scale(-1.0))
+    tx = {"lbfgs": lbfgs, "adam": optax.adam(lr)}[optimizer]
+    return optax.GradientTransformation(jax.jit(tx.init), jax.jit(tx.update))

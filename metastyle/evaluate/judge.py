@@ -1,0 +1,95 @@
+"""What an output is judged by: the same measures for every method, on the picture as it would be saved."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from metastyle.config import Loss
+from metastyle.evaluate import metrics
+from metastyle.evaluate.pairs import Pair
+from metastyle.images import codec
+from metastyle.losses import perceptual
+from metastyle.nets import metric_nets, vgg
+
+_GRAM, _MEAN_STD = Loss(), Loss(statistic="mean_std")
+_CONTENT_TAP = "relu3_3"
+
+Scores = dict[str, float | None]
+
+
+class _Reference(NamedTuple):
+    content: jax.Array
+    gram: perceptual.Target
+    mean_std: perceptual.Target
+
+
+class Judge:
+    """`judge(output, pair)`: the scores of an output f32[S, S, 3] in [0, 1], rounded to 8 bits before anything else.
+
+    J = C + 5 S    the relative losses of losses.perceptual on `params`, and their parts
+    S_mean_std     the style loss with the mean and standard deviation of each channel instead of Gram matrices
+    ssim           structural similarity with the photograph
+    cfsd           structural distance of features at relu3_3 from the photograph (metrics.cfsd)
+    grid           grid artefacts (metrics.grid_artefact)
+    lpips          perceptual distance from the photograph (artfid.lpips); None without `lpips` weights
+    """
+
+    def __init__(self, params: vgg.Params, lpips: Any = None):
+        self.params, self._lpips = params, lpips
+        self._last: tuple[int | None, _Reference | None] = (None, None)
+
+    def parts(self, output: np.ndarray, pair: Pair) -> perceptual.Parts:
+        """The relative losses alone, each f32[1]."""
+        reference, seen = self._reference(pair), _seen(output)
+        return _parts(self.params, seen[None], reference.content, reference.gram)
+
+    def __call__(self, output: np.ndarray, pair: Pair) -> Scores:
+        seen = _seen(output)
+        reference = self._reference(pair)
+        gram, mean_std, features = _judge(self.params, seen[None], reference)
+        scores = {
+            "J": float(gram.total[0]),
+            "C": float(gram.content[0]),
+            "S": float(gram.style[0]),
+            "S_mean_std": float(mean_std.style[0]),
+            "ssim": metrics.ssim(pair.content, seen),
+            "cfsd": metrics.cfsd(self.params, reference.content[0], features[0]),
+            "grid": metrics.grid_artefact(seen),
+            "lpips": None,
+        }
+        if self._lpips is not None:
+            scores["lpips"] = float(metric_nets.lpips(self._lpips, pair.content[None], seen[None])[0])
+        return scores
+
+    def _reference(self, pair: Pair) -> _Reference:
+        if self._last[0] != pair.index:
+            self._last = (pair.index, _measure(self.params, pair.content[None], pair.style[None]))
+        return self._last[1]
+
+
+def _seen(output: np.ndarray) -> np.ndarray:
+    return codec.to_uint8(output).astype(np.float32) / 255
+
+
+@jax.jit
+def _parts(params, output, content, target):
+    return perceptual.perceptual(params, output, content, target, _GRAM)
+
+
+@jax.jit
+def _measure(params, content, style):
+    return _Reference(
+        perceptual.content_target(params, content, _GRAM),
+        *(perceptual.style_target(params, style, loss) for loss in (_GRAM, _MEAN_STD)),
+    )
+
+
+@jax.jit
+def _judge(params, output, reference):
+    """Written as three passes through the network; the compiler makes one of them."""
+    parts = [
+        perceptual.perceptual(params, output, reference.content, target, loss)
+        for target, loss in ((reference.gram, _GRAM), (reference.mean_std, _MEAN_STD))
+    ]
+    return *parts, vgg.features(params, output, (_CONTENT_TAP,))[_CONTENT_TAP]

@@ -1,0 +1,183 @@
+"""How well a loss network stands in for VGG-16: the same features, the same ranks, the same way downhill?"""
+
+import dataclasses
+import functools
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from metastyle import config
+from metastyle.data.sources import open_source
+from metastyle.data.tasks import TaskSampler
+from metastyle.errors import InputError
+from metastyle.evaluate import pairs
+from metastyle.evaluate.judge import Judge
+from metastyle.images import codec
+from metastyle.losses import perceptual
+from metastyle.meta import inner_loop
+from metastyle.nets import style_encoder, vgg
+from metastyle.system.optional import need
+from metastyle.weights import bundles
+
+_FITTED, _CHECKED = 64, 32  # pictures of each kind
+_STEERED = 8  # pairs
+_LEAST = 5  # outputs of a pair that are worth ranking
+
+
+class Ranks(NamedTuple):
+    """Spearman's correlation of the two networks' J over the outputs for a pair, by pair; the outputs per pair."""
+
+    by_pair: dict[int, float]
+    outputs: int
+
+
+def embedding(slim: vgg.Params, teacher: vgg.Params, data: config.Data) -> dict[str, float]:
+    """|f W - F|^2 / |F|^2 at each tap on val pictures of `data`, W fitted by least squares on training pictures.
+
+    Squares of `data.size` px, photographs and styles alike, means over pictures.
+    """
+    sampler = TaskSampler(config.from_dict({"data": vars(data), "inner": {"steps": 1}}))
+    tasks = [sampler.task(i, 0) for i in range(_FITTED)]
+    fit = np.concatenate([x for task in tasks for x in (task["style"][:1], task["query"])])
+    val = np.stack([x for kind in ("content", "style") for x in _squares(getattr(data, f"val_{kind}"), kind, data)])
+    both = jax.jit(lambda pictures: (vgg.features(slim, pictures), vgg.features(teacher, pictures)))
+    products: dict[str, list] = {tap: [0.0, 0.0] for tap in vgg.TAPS}
+    for picture in fit:
+        ours, theirs = both(picture[None])
+        for tap, (own, mixed) in products.items():
+            f, big = (np.asarray(x[tap], np.float64).reshape(-1, x[tap].shape[-1]) for x in (ours, theirs))
+            products[tap] = [own + f.T @ f, mixed + f.T @ big]
+    maps = {tap: np.linalg.lstsq(own, mixed, rcond=1e-9)[0] for tap, (own, mixed) in products.items()}
+    errors: dict[str, list[float]] = {tap: [] for tap in vgg.TAPS}
+    for picture in val:
+        ours, theirs = both(picture[None])
+        for tap, found in errors.items():
+            found.append(float(perceptual.ratio(ours[tap] @ maps[tap], theirs[tap])[0]))
+    return {tap: float(np.mean(found)) for tap, found in errors.items()}
+
+
+def _squares(spec: str, kind: str, data: config.Data) -> list[np.ndarray]:
+    source = open_source(spec, kind, size=data.size, name=f"data.val_{kind}")
+    count = min(_CHECKED, len(source))
+    return [pairs.square(source, i * len(source) // count, data.size) for i in range(count)]
+
+
+def ranks(slim: vgg.Params, report: str | os.PathLike) -> Ranks:
+    """Compares the J of `slim` with that in an evaluation's results, over all methods and steps of each pair.
+
+    Raises FileNotFoundError or InputError for a folder that is no complete report, or has few outputs.
+    """
+    stats = need("scipy.stats", "the comparison of ranks")
+    results = _results(Path(report))
+    judged = pairs.of(config.from_dict(results["settings"], config.Evaluation))
+    judge, by_pair = Judge(slim), {}
+    rows: dict[int, list] = {}
+    for row in results["rows"]:
+        rows.setdefault(row["pair"], []).append(row)
+    for i, found in tqdm(rows.items(), desc="pairs"):
+        if len(found) < _LEAST:
+            raise InputError(f"`report`: expected at least {_LEAST} outputs of each pair, got {len(found)} of pair {i}")
+        pair = judged[i]
+        ours = [judge.parts(codec.load(Path(report, row["picture"]))[0], pair).total for row in found]
+        by_pair[i] = float(stats.spearmanr(np.ravel(ours), [row["J"] for row in found]).statistic)
+    return Ranks(by_pair, min(map(len, rows.values())))
+
+
+def gradients(slim: vgg.Params, teacher: vgg.Params, report: str | os.PathLike) -> dict[str, float]:
+    """The cosine of dJ / doutput by `slim` with that by `teacher`, at each method's last output; mean over pairs."""
+    results = _results(Path(report))
+    judged = pairs.of(config.from_dict(results["settings"], config.Evaluation))
+    last = {(row["method"], row["pair"]): row for row in results["rows"]}  # steps ascend
+    found: dict[str, list[float]] = {}
+    for (method, i), row in tqdm(last.items(), desc="gradients"):
+        output, pair = codec.load(Path(report, row["picture"]))[0], judged[i]
+        ours, theirs = (_downhill(params, output, pair.content, pair.style) for params in (slim, teacher))
+        found.setdefault(method, []).append(float(perceptual.cosine(ours, theirs)[0]))
+    return {method: float(np.mean(cosines)) for method, cosines in found.items()}
+
+
+def steering(
+    slim: vgg.Params, teacher: vgg.Params, data: config.Data, bundle: str | os.PathLike = config.DEFAULT_BUNDLE,
+    steps: int = 10,
+) -> dict[int, float]:  # fmt: skip
+    """The same cosine where it steers: of dJ / d(fast parameters) of a bundle, each leaf brought to rms 1.
+
+    Those are the gradients that the inner loop descends, on val photographs of `data`, squares of `data.size` px, after
+    0 and `steps` steps of adaptation with the bundle's own loss network: {steps: mean over pairs}. What a loss has
+    besides (`tv`, `grid`) is the same by any network, and not compared.
+    """
+    start = bundles.load_bundle(bundle)
+    settings, own = start.config, bundles.own_network(start)
+    judged = pairs.Pairs(data.val_content, data.val_style, _STEERED, data.size)
+    problem = inner_loop.style_problem(settings.generator, settings.loss)
+    compared = inner_loop.style_problem(settings.generator, dataclasses.replace(settings.loss, tv=0.0, grid=0.0))
+    measure = inner_loop.measure(settings.generator, settings.loss)
+    found: dict[int, list[float]] = {0: [], steps: []}
+    for i in tqdm(range(len(judged)), desc="steering"):
+        pair = judged[i]
+        target, code = measure.style(own, pair.style[None])
+        batches = [measure.content(own, x[None]) for x in pair.support[:steps]]
+        learned = style_encoder.start(start.meta, code)
+        adapted, _ = inner_loop.adapt(
+            problem.loss, learned, jax.tree.map(lambda *x: np.concatenate(x), *batches), (target, own), steps=steps,
+            inner=settings.inner, adam_lr=start.adam_lr,
+        )  # fmt: skip
+        judging = [
+            (measure.content(p, pair.content[None]), measure.style(p, pair.style[None])[0], p) for p in (slim, teacher)
+        ]
+        for k, fast in ((0, learned["fast"]), (steps, adapted)):
+            ours, theirs = (_steer(compared.loss, fast, learned["slow"], *fixed) for fixed in judging)
+            found[k].append(float(perceptual.cosine(ours, theirs)[0]))
+    return {k: float(np.mean(cosines)) for k, cosines in found.items()}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _steer(loss, fast, slow, batch, target, params):
+    gradient = inner_loop.normalized(jax.grad(loss)(fast, slow, batch, target, params))
+    return jnp.concatenate([x.ravel() for x in jax.tree.leaves(gradient)])[None]
+
+
+@jax.jit
+def _downhill(params, output, content, style):
+    loss = config.Loss()
+    kept, target = (
+        perceptual.content_target(params, content[None], loss),
+        perceptual.style_target(params, style[None], loss),
+    )
+    return jax.grad(lambda x: perceptual.perceptual(params, x, kept, target, loss).total.sum())(output[None])
+
+
+def _results(report: Path) -> dict[str, Any]:
+    path = report / "results.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"`report`: expected the folder of a finished evaluation, got {report}")
+    try:
+        found = json.loads(path.read_text())
+        return {part: found[part] for part in ("settings", "rows")}
+    except (ValueError, TypeError, KeyError) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise InputError(f"`report`: {path} is not of an evaluation ({what}); run the evaluation again") from None
+
+
+def describe(slim: vgg.Params, teacher: vgg.Params, data: config.Data, report: str | os.PathLike) -> str:
+    """All comparisons, for a terminal."""
+    found = ranks(slim, report)
+    cosines = gradients(slim, teacher, report)
+    lowest = min(found.by_pair, key=found.by_pair.get)
+    lines = [f"relative feature error at {tap}: {e:.3f}" for tap, e in embedding(slim, teacher, data).items()]
+    lines += [
+        f"Spearman's correlation of J with VGG-16's, {found.outputs} outputs of each of {len(found.by_pair)} pairs: "
+        f"mean {np.mean(list(found.by_pair.values())):.3f}, lowest {found.by_pair[lowest]:.3f} (pair {lowest})"
+    ]
+    lines += [f"cosine of J's gradient with VGG-16's, {method}: {cosine:.3f}" for method, cosine in cosines.items()]
+    lines += [
+        f"the same for what the bundle in the package adapts, after {k} steps: {cosine:.3f}"
+        for k, cosine in steering(slim, teacher, data).items()
+    ]
+    return "\n".join(lines)

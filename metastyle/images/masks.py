@@ -1,0 +1,82 @@
+"""Masks: where a style goes, and how much of it, f32[H, W] in [0, 1]."""
+
+import math
+import warnings
+
+import numpy as np
+
+from metastyle.errors import Adjusted, InputError
+from metastyle.images import codec
+
+
+def load(
+    picture: codec.Picture, height: int, width: int, *, name: str = "mask", max_pixels: int = codec.MAX_PIXELS
+) -> np.ndarray:
+    """Reads a mask: how light each pixel of a picture is, 0 where it is transparent.
+
+    Args:
+      picture: as for `images.load`, as are `name` and `max_pixels`.
+      height, width: of the picture that the mask is for. A mask of another size is resized, with an `Adjusted` warning.
+
+    Returns:
+      f32[height, width] in [0, 1]: the luma of Rec. 601 times the opacity; exactly the value of a grey.
+
+    Raises:
+      FileNotFoundError, InputError: as `images.load`.
+    """
+    rgb, alpha = codec.load(picture, name=name, max_pixels=max_pixels)
+    red, green, blue = np.moveaxis(rgb, -1, 0)
+    mask = green + 0.299 * (red - green) + 0.114 * (blue - green)
+    if alpha is not None:
+        mask -= 1 - alpha  # `images.load` lays pictures on white, a mask lies on black
+    mask = np.clip(mask, 0, 1, out=mask)
+    if mask.shape != (height, width):
+        had = f"{mask.shape[1]} x {mask.shape[0]}"
+        what = f"`{name}`: {codec.describe(picture)}"
+        warnings.warn(f"{what} is {had}, resized to {width} x {height}", Adjusted, stacklevel=2)
+        mask = codec.resize(mask, (height, width))
+    return mask
+
+
+def feather(mask: np.ndarray, radius: float, *, name: str = "feather") -> np.ndarray:
+    """Gaussian blur of a mask that goes on beyond its borders as in a mirror; the mean stays as it is.
+
+    Convolution is with the Gaussian at whole pixels to 6 standard deviations, its sum 1, in float precision. It is
+    done by Fourier transforms, so that the time hardly depends on the radius.
+
+    Args:
+      mask: f32[H, W] in [0, 1].
+      radius: the standard deviation, px; 0 gives the mask as it is.
+      name: the argument that errors name.
+
+    Returns:
+      f32[H, W] in [0, 1].
+
+    Raises:
+      InputError: `radius` is negative or not finite.
+    """
+    if not 0 <= radius < math.inf:
+        raise InputError(f"`{name}`: expected a radius of 0 px or more, got {radius}")
+    if radius == 0:
+        return mask
+    blurred = np.ascontiguousarray(_blur_rows(_blur_rows(mask, radius).T, radius).T)
+    return np.clip(blurred, 0, 1, out=blurred)
+
+
+def _blur_rows(mask: np.ndarray, radius: float) -> np.ndarray:
+    height, width = mask.shape
+    radius = min(radius, 2 * width)  # with any larger one, float32 knows but the mean
+    reach = math.ceil(6 * radius)
+    offsets = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * np.square(offsets / radius))
+    length = width + 2 * reach
+    factor = 1 << (length.bit_length() - 3)
+    length = -(-length // factor) * factor  # 4 to 8 times a power of 2: transforms of lengths near primes are slow
+    response = np.fft.rfft(np.bincount(offsets % length, weights / weights.sum(), length)).real.astype(np.float32)
+    out = np.empty((height, width), np.float32)
+    step = max((1 << 18) // length, 1)
+    for top in range(0, height, step):
+        rows = np.pad(mask[top : top + step], ((0, 0), (reach, reach)), "symmetric")
+        blurred = np.fft.irfft(np.fft.rfft(rows, length) * response, length)
+        out[top : top + step] = blurred[:, reach : reach + width]
+    return out

@@ -1,0 +1,202 @@
+"""The outer loop's maths: the loss of a task after adaptation, its gradient averaged over tasks, one optimiser step.
+
+Knows of devices no more than the name of the axis over which tasks are spread.
+"""
+
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from metastyle import config
+from metastyle.errors import InputError
+from metastyle.meta import inner_loop
+from metastyle.meta.inner_loop import Problem
+from metastyle.nets import generator, style_encoder
+
+AXIS = "tasks"
+_MULTI_STEP_FLOOR = 0.03  # share that intermediate steps keep when the multi-step loss is annealed (MAML++)
+_INVERSE_DECAY = 2.5e-5  # MetaStyle: both learning rates / (1 + 2.5e-5 step)
+
+Meta = dict[str, Any]
+State = dict[str, Any]
+
+
+def initial_meta(settings: config.Config) -> Meta:
+    """{"fast", "slow", "log_lr"} and, where there is one, "encoder": flat dicts of float32 arrays, from `run.seed`."""
+    params = generator.initial_params(settings.generator, settings.run.seed)
+    scope = settings.inner.scope
+    fast, slow = generator.split(params, scope)
+    meta = {"fast": fast, "slow": slow, "log_lr": inner_loop.initial_log_lr(fast, settings.inner)}
+    if settings.encoder.hidden:
+        if not any(generator.in_scope(path, "norm") for path in fast):
+            raise InputError(
+                f'`encoder.hidden`: expected 0 where nothing that an encoder guesses adapts (`inner.scope` "{scope}"), '
+                f"got {settings.encoder.hidden}; add norm to the scope"
+            )
+        meta["encoder"] = style_encoder.initial(settings.encoder, fast, settings.run.seed)
+    return meta
+
+
+def initial_state(settings: config.Config, meta: Meta | None = None) -> State:
+    """The whole state of a run: {"step": i32, "meta", "optimizer"}."""
+    meta = initial_meta(settings) if meta is None else meta
+    return {"step": jnp.zeros((), jnp.int32), "meta": meta, "optimizer": optimizer(settings).init(meta)}
+
+
+def optimizer(settings: config.Config) -> optax.GradientTransformation:
+    """Clipping, then Adam or SGD with warm-up and decay. Learned rates move in log space, `outer.lrs_lr` a step."""
+    outer, steps = settings.outer, settings.run.steps
+
+    def schedule(peak):
+        def decay(count):
+            if outer.decay == "inverse":
+                return peak / (1 + _INVERSE_DECAY * count)
+            progress = jnp.clip((count - outer.warmup) / max(steps - outer.warmup, 1), 0, 1)
+            return peak * 0.5 * (1 + jnp.cos(jnp.pi * progress))
+
+        return lambda count: decay(count) * jnp.minimum(1.0, (count + 1) / max(outer.warmup, 1))
+
+    make = {"adam": optax.adam, "sgd": optax.sgd}[outer.optimizer]
+    clip = optax.clip_by_global_norm(outer.clip) if outer.clip else optax.identity()
+    labels = lambda meta: {part: "rates" if part == "log_lr" else "params" for part in meta}
+    transforms = {"params": make(schedule(outer.lr)), "rates": make(schedule(outer.lrs_lr))}
+    return optax.chain(clip, optax.multi_transform(transforms, labels))
+
+
+def is_first_order(settings: config.Config, step: int) -> bool:
+    """Whether the meta-gradient of this outer step is first order: the one thing for which a step is recompiled."""
+    if settings.outer.update == "reptile":
+        return True
+    return settings.inner.first_order or step < settings.outer.second_order_from
+
+
+def step_weights(outer: config.Outer, steps: int, step: jax.Array) -> jax.Array:
+    """Weights of the losses after 0 ... K inner steps, f32[K + 1], summing to 1.
+
+    Uniform at first; annealed over `outer.multi_step` outer steps towards the last (MAML++, section 4).
+    """
+    last = jnp.zeros(steps + 1).at[-1].set(1.0)
+    if not outer.multi_step:
+        return last
+    progress = jnp.minimum(step / outer.multi_step, 1 - _MULTI_STEP_FLOOR)
+    return progress * last + (1 - progress) / (steps + 1)
+
+
+def task_loss(
+    problem: Problem, settings: config.Config, meta: Meta, task: Any, vgg: Any, step: jax.Array, first_order: bool
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Query loss of one task after adaptation (MAML, Finn et al. 2017), and what is logged of it.
+
+    The multi-step loss (MAML++) costs nothing here: every inner step has photographs of its own, so the support loss
+    before it, which is computed anyway, is the loss on photographs that the parameters haven't seen. Unless the query
+    is judged by another network: then that one judges one of them for all, too, every other time the start.
+    `outer.objective` "log" takes logarithms: the mean over tasks then is that of relative improvements, where the
+    few styles with a loss ten times that of others would drown them.
+    """
+    inner, outer = settings.inner, settings.outer
+    prepared = problem.prepare(task, vgg)
+    fixed, meta = (prepared.target, vgg), style_encoder.start(meta, prepared.code)
+    if inner.lrs == "fixed":
+        meta = meta | {"log_lr": jax.lax.stop_gradient(meta["log_lr"])}
+    judged = problem.query_loss is not None
+    result = inner_loop.inner_loop(
+        problem.loss, meta, prepared.support, fixed, inner, first_order=first_order, lr_scale=lr_scale(outer, step),
+        counted=bool(outer.multi_step) and not judged,
+    )  # fmt: skip
+    judge = lambda fast: problem.outer_loss(fast, meta["slow"], prepared.query, *fixed)
+    query, weights = judge(result.fast), step_weights(outer, inner.steps, step)
+    curve = jnp.append(result.support, query)
+    support = curve[: max(inner.steps, 1)]
+    if judged and outer.multi_step and inner.steps:
+        k = jnp.where(step % 2, step // 2 % inner.steps, 0)
+        before = jax.tree.map(lambda x: x[k], result.path)
+        curve, weights = jnp.stack([judge(before), query]), jnp.stack([1 - weights[-1], weights[-1]])
+    objective = {"mean": lambda x: x, "log": jnp.log}[outer.objective]
+    loss = weights @ objective(curve)
+    return loss, {"loss": loss, "query": query, "support_first": support[0], "support_mean": support.mean()}
+
+
+def reptile_gradient(problem: Problem, settings: config.Config, meta: Meta, task: Any, vgg: Any, step: jax.Array):
+    """`(metrics, gradient)` of Reptile (Nichol et al. 2018): from where the inner loop ends to where it began."""
+    prepared = problem.prepare(task, vgg)
+    fixed = (prepared.target, vgg)
+    result = inner_loop.inner_loop(
+        problem.loss, meta, prepared.support, fixed, settings.inner, lr_scale=lr_scale(settings.outer, step)
+    )
+    query = problem.outer_loss(result.fast, meta["slow"], prepared.query, *fixed)
+    metrics = {"loss": query, "query": query, "support_first": result.support[0], "support_mean": result.support.mean()}
+    gradient = jax.tree.map(jnp.zeros_like, meta)
+    return metrics, gradient | {"fast": jax.tree.map(jnp.subtract, meta["fast"], result.fast)}
+
+
+def lr_scale(outer: config.Outer, step: jax.Array) -> jax.Array | float:
+    """What the inner rates are multiplied by at this outer step."""
+    return 1 / (1 + _INVERSE_DECAY * step) if outer.decay == "inverse" else 1.0
+
+
+def deployed(outer: config.Outer, state: State) -> Meta:
+    """The meta-parameters of a state as they are deployed, numpy arrays: with the rates by which it learns by then."""
+    learned = jax.tree.map(np.asarray, state["meta"])
+    shift = np.float32(np.log(lr_scale(outer, int(state["step"]))))
+    return learned | {"log_lr": {path: x + shift for path, x in learned["log_lr"].items()}}
+
+
+def meta_gradient(
+    problem: Problem, settings: config.Config, meta: Meta, tasks: Any, vgg: Any, step: jax.Array, first_order: bool
+) -> tuple[dict[str, jax.Array], Meta]:
+    """Metrics and meta-gradient, averaged over `tasks` (leaves [T, ...]).
+
+    Accumulated over groups of `outer.at_once` tasks side by side, so that memory does not grow with T.
+    """
+    at_once = settings.outer.at_once
+
+    def one(group):
+        if settings.outer.update == "reptile":
+            return reptile_gradient(problem, settings, meta, group, vgg, step)
+        loss = lambda m, task: task_loss(problem, settings, m, task, vgg, step, first_order)
+        if at_once > 1:  # the mean is differentiated, not each: one convolution for all tasks' gradients of a kernel
+            each = jax.vmap(loss, (None, 0))
+            loss = lambda m, group: jax.tree.map(lambda x: x.mean(0), each(m, group))
+        (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(meta, group)
+        return metrics, gradient
+
+    count = jax.tree.leaves(tasks)[0].shape[0]
+    if at_once > 1:
+        count //= at_once
+        tasks = jax.tree.map(lambda x: x.reshape(count, at_once, *x.shape[1:]), tasks)
+    if jax.default_backend() == "cpu":  # no while loop, as in adapt.inner_loop
+        total = one(jax.tree.map(lambda x: x[0], tasks))
+        for i in range(1, count):
+            total = jax.tree.map(jnp.add, total, one(jax.tree.map(operator.itemgetter(i), tasks)))
+    else:
+        shapes = jax.eval_shape(one, jax.tree.map(lambda x: x[0], tasks))
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype) + _varying_zero(tasks, s.dtype), shapes)
+        total, _ = jax.lax.scan(lambda sum_, task: (jax.tree.map(jnp.add, sum_, one(task)), None), zeros, tasks)
+    return jax.tree.map(lambda x: x / count, total)
+
+
+def _varying_zero(tasks, dtype):
+    """A zero that varies over devices as the tasks do: a scan's carry must start with the type it ends with."""
+    return (jax.tree.leaves(tasks)[0].ravel()[0] * 0).astype(dtype)
+
+
+def outer_step(
+    problem: Problem, settings: config.Config, first_order: bool, state: State, tasks: Any, vgg: Any,
+    axis: str | None = None,
+) -> tuple[State, dict[str, jax.Array]]:  # fmt: skip
+    """One step of meta-training on this device's `tasks`; averages over `axis` where there are several devices."""
+    meta = state["meta"]
+    if axis:
+        # Without this, gradients with respect to replicated values are summed over devices, inside the inner loop too.
+        meta = jax.tree.map(lambda x: jax.lax.pcast(x, axis, to="varying"), meta)
+    metrics, gradient = meta_gradient(problem, settings, meta, tasks, vgg, state["step"], first_order)
+    if axis:
+        metrics, gradient = jax.lax.pmean((metrics, gradient), axis)
+    metrics["gradient_norm"] = optax.tree.norm(gradient)
+    updates, optimizer_state = optimizer(settings).update(gradient, state["optimizer"], state["meta"])
+    meta = optax.apply_updates(state["meta"], updates)
+    return {"step": state["step"] + 1, "meta": meta, "optimizer": optimizer_state}, metrics

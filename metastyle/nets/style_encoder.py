@@ -1,0 +1,126 @@
+"""The warm start: a small network that guesses a style's norm parameters from its statistics, before any step.
+
+Ghiasi et al. (2017) predict all of a style from its picture and stop there; here it is where the inner loop begins, and
+the outer loop trains both. Two layers, as a flat dict like all others:
+
+    fast_0 = fast + V relu(U n(code) + u)        for instance norms; what else is fast starts as it is
+
+`code` are the logarithms of means and standard deviations of the loss network's features, n brings a code to mean 0 and
+deviation 1. V starts at zero, so training begins from what it would be without.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from metastyle import config
+from metastyle.compress import least_squares
+from metastyle.errors import InputError
+from metastyle.nets import generator, vgg
+
+_SMALL = 1e-2  # of features: below it, there is nothing to tell styles apart by
+Flat = dict[str, Any]
+
+
+def code(params: vgg.Params, pictures: jax.Array, dtype=jnp.float32) -> jax.Array:
+    """What the encoder reads of a style: f32[shots, H, W, 3] in [0, 1] -> f32[D], D = `size(params)`.
+
+    That of several pictures is the mean of theirs.
+    """
+    statistics = []
+    for x in vgg.features(params, pictures, vgg.TAPS, dtype).values():
+        statistics += [x.mean((1, 2)), x.std((1, 2))]
+    return jnp.log(jnp.concatenate(statistics, -1) + _SMALL).mean(0)
+
+
+def size(params: vgg.Params) -> int:
+    """The length of a code: two numbers for each channel of the taps."""
+    return 2 * sum(params[f"conv{tap[4:]}"]["bias"].shape[0] for tap in vgg.TAPS)
+
+
+def initial(settings: config.Encoder, fast: Flat, seed: int) -> Flat:
+    """Parameters of an encoder for these fast ones: He-initialised, and zero in the last layer."""
+    outputs = sum(int(np.prod(x.shape)) for x in _norms(fast).values())
+    kernel = jax.random.normal(jax.random.key(seed), (settings.code, settings.hidden)) * np.sqrt(2 / settings.code)
+    return {
+        "hidden/bias": jnp.zeros(settings.hidden),
+        "hidden/kernel": kernel,
+        "out/kernel": jnp.zeros((settings.hidden, outputs)),
+    }
+
+
+def start(meta: dict[str, Flat], code: jax.Array) -> dict[str, Flat]:
+    """`meta` as the inner loop takes it for the style of `code`: with the fast parameters that are guessed for it.
+
+    Without an encoder it is `meta` itself.
+    """
+    if "encoder" not in meta:
+        return meta
+    fast = meta["fast"] | _guess(meta["encoder"], _norms(meta["fast"]), code)
+    return {part: flat for part, flat in meta.items() if part != "encoder"} | {"fast": fast}
+
+
+@jax.jit  # at deployment it is one program in the compile cache, not one for each operation
+def _guess(weights: Flat, norms: Flat, code: jax.Array) -> Flat:
+    hidden = jax.nn.relu(_normalized(code) @ weights["hidden/kernel"] + weights["hidden/bias"])
+    offsets, place, out = hidden @ weights["out/kernel"], 0, {}
+    for path, x in sorted(norms.items()):
+        count = int(np.prod(x.shape))
+        out[path] = x + offsets[place : place + count].reshape(x.shape)
+        place += count
+    return out
+
+
+def carry_over(weights: Flat, before: np.ndarray, after: np.ndarray, hidden: int) -> Flat:
+    """The encoder that guesses from another loss network's codes what this one does from its own: least squares.
+
+    before, after: f32[N, D], f32[N, E], the codes of the same styles by the two networks, N well above E. hidden: of
+    the encoder, no larger than now; the units that move the parameters most are kept. Raises InputError for more.
+    """
+    check_hidden(weights, hidden)
+    weights = {path: np.asarray(x, np.float64) for path, x in weights.items()}
+    before, after = (np.asarray(jax.vmap(_normalized)(codes), np.float64) for codes in (before, after))
+    units = before @ weights["hidden/kernel"] + weights["hidden/bias"]
+    lit = np.maximum(units, 0)
+    moved = np.square(lit).mean(0) * np.square(weights["out/kernel"]).sum(1)
+    kept = np.sort(np.argsort(-moved)[:hidden])
+    seen = np.concatenate([after, np.ones((len(after), 1))], 1)
+    fitted = _fit(seen, units[:, kept])
+    out = {
+        "hidden/bias": fitted[-1],
+        "hidden/kernel": fitted[:-1],
+        "out/kernel": _fit(np.maximum(seen @ fitted, 0), lit @ weights["out/kernel"]),
+    }
+    return {path: jnp.asarray(x, jnp.float32) for path, x in out.items()}
+
+
+def check_hidden(weights: Flat, hidden: int) -> None:
+    """Raises InputError unless an encoder can be carried over to this width."""
+    if not 0 < hidden <= len(weights["hidden/bias"]):
+        raise InputError(
+            f"`hidden`: expected 1 to {len(weights['hidden/bias'])}, the width of the encoder as it is, got {hidden}"
+        )
+
+
+def _fit(seen: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    return least_squares.ridge(seen.T @ seen, seen.T @ goal)
+
+
+def check(settings: config.Config, params: Any, name: str = "vgg") -> None:
+    """Raises InputError, naming that argument, when the encoder of these settings doesn't read this loss network."""
+    if settings.encoder.hidden and settings.encoder.code != size(params):
+        raise InputError(
+            f"`{name}`: expected the loss network that the encoder is for, whose codes have {settings.encoder.code} "
+            f"numbers (`encoder.code`), got one whose codes have {size(params)}"
+        )
+
+
+def _normalized(code):
+    centred = code - code.mean()
+    return centred * jax.lax.rsqrt(jnp.square(centred).mean() + 1e-6)
+
+
+def _norms(fast: Flat) -> Flat:
+    return generator.split(fast, "norm")[0] if fast else {}

@@ -1,0 +1,171 @@
+"""An adapted style as an ONNX graph, for onnxruntime: [N, height, width, 3] -> the same, of any size.
+
+An exported one takes and gives uint8; what `style.Style` runs, floats in [0, 1]. The graph is what `generator.walk`
+makes of its layers, padded and cropped as in `generator.apply`. In int8, convolutions are quantised: onnxruntime's
+static quantisation, a scale for each output channel, calibrated on photographs.
+"""
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metastyle import config
+from metastyle.images import codec
+from metastyle.nets import generator
+from metastyle.system import paths
+from metastyle.system.optional import need
+
+OPSET = 18
+_CALIBRATION_SIZE = 256  # px
+
+Flat = dict[str, np.ndarray]
+
+
+class _Graph:
+    """Nodes in the order in which they are added; every method returns the name of its output."""
+
+    def __init__(self, helper: Any, numpy_helper: Any):
+        self._helper, self._numpy_helper = helper, numpy_helper
+        self.nodes, self.constants = [], []
+
+    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        name = f"{kind.lower()}{len(self.nodes)}"
+        self.nodes.append(self._helper.make_node(kind, inputs, [name], name=name, **attributes))
+        return name
+
+    def constant(self, value: Any, dtype: Any = np.float32) -> str:
+        name = f"constant{len(self.constants)}"
+        self.constants.append(self._numpy_helper.from_array(np.asarray(value, dtype), name))
+        return name
+
+    def ints(self, *values: int) -> str:
+        return self.constant(values, np.int64)
+
+
+class _Layers:
+    """Layers of `generator.walk`: nodes, f32[N, C, H, W], by their names."""
+
+    def __init__(self, graph: _Graph):
+        self._graph = graph
+
+    def conv(self, x: str, kernel: np.ndarray, stride: int = 1, bias: np.ndarray | None = None) -> str:
+        graph, pad = self._graph, kernel.shape[0] // 2
+        x = graph.add("Pad", x, graph.ints(0, 0, pad, pad, 0, 0, pad, pad), mode="reflect")
+        inputs = [np.transpose(kernel, (3, 2, 0, 1))] + ([] if bias is None else [bias])
+        return graph.add("Conv", x, *map(graph.constant, inputs), strides=[stride, stride])
+
+    def norm(self, x: str, scale: np.ndarray, bias: np.ndarray) -> str:
+        inputs = map(self._graph.constant, (scale, bias))
+        return self._graph.add("InstanceNormalization", x, *inputs, epsilon=generator.EPSILON)
+
+    def relu(self, x: str) -> str:
+        return self._graph.add("Relu", x)
+
+    def add(self, x: str, y: str) -> str:
+        return self._graph.add("Add", x, y)
+
+    def up(self, x: str) -> str:
+        scales = self._graph.constant([1, 1, 2, 2])
+        nearest = {"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
+        return self._graph.add("Resize", x, "", scales, mode="nearest", **nearest)
+
+    def pack(self, x: str, factor: int) -> str:
+        return self._graph.add("SpaceToDepth", x, blocksize=factor)
+
+    def unpack(self, x: str, factor: int) -> str:
+        return self._graph.add("DepthToSpace", x, blocksize=factor, mode="DCR")
+
+    def sigmoid(self, x: str) -> str:
+        return self._graph.add("Sigmoid", x)
+
+
+def model(settings: config.Generator, params: Flat, *, int8: bool = False, floats: bool = False) -> Any:
+    """`build`, and in int8 `quantise`, calibrated on the packaged photographs."""
+    built = build(settings, params, floats=floats)
+    if not int8:
+        return built
+    photographs = [codec.square(codec.load(path)[0], _CALIBRATION_SIZE) for path in paths.demo_pictures("photos")]
+    return quantise(built, photographs if floats else [codec.to_uint8(x) for x in photographs])
+
+
+def build(settings: config.Generator, params: Flat, *, floats: bool = False) -> Any:
+    """The graph, an onnx.ModelProto: input `photograph`, output `stylised`, both [N, height, width, 3].
+
+    floats: they are float32 in [0, 1], else uint8.
+    """
+    onnx = need("onnx", "`onnx`")
+    helper, numpy_helper, kinds = onnx.helper, onnx.numpy_helper, onnx.TensorProto
+    graph = _Graph(helper, numpy_helper)
+    x = "photograph"
+    if not floats:
+        x = graph.add("Mul", graph.add("Cast", x, to=kinds.FLOAT), graph.constant(1 / 255))
+    x = graph.add("Transpose", x, perm=[0, 3, 1, 2])
+    size = graph.add("Shape", x, start=2, end=4)
+    multiple = graph.ints(generator.MULTIPLE, generator.MULTIPLE)
+    missing = graph.add("Mod", graph.add("Neg", size), multiple)
+    pads = graph.add("Concat", graph.ints(0, 0, 0, 0, 0, 0), missing, axis=0)
+    y = generator.walk(settings.arch, params, _Layers(graph), graph.add("Pad", x, pads, mode="reflect"))
+    y = graph.add("Slice", y, graph.ints(0, 0), size, graph.ints(2, 3))
+    if not floats:  # as images.to_uint8
+        y = graph.add("Add", graph.add("Mul", y, graph.constant(255)), graph.constant(0.5))
+        y = graph.add("Cast", y, to=kinds.UINT8)
+    graph.nodes.append(helper.make_node("Transpose", [y], ["stylised"], perm=[0, 2, 3, 1]))
+    shape = ["N", "height", "width", 3]
+    kind = kinds.FLOAT if floats else kinds.UINT8
+    ends = [helper.make_tensor_value_info(name, kind, shape) for name in ("photograph", "stylised")]
+    made = helper.make_graph(graph.nodes, "metastyle", ends[:1], ends[1:], graph.constants)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="metastyle")
+    model.ir_version = min(model.ir_version, 10)  # onnxruntime is slower to follow than onnx
+    onnx.checker.check_model(model)
+    return model
+
+
+def quantise(model: Any, pictures: Sequence[np.ndarray]) -> Any:
+    """The graph with convolutions in int8, calibrated on `pictures`, [height, width, 3] of the kind that it takes."""
+    onnx, quantization = need("onnx", "`onnx`"), need("onnxruntime.quantization", "`onnx`")
+
+    class Reader(quantization.CalibrationDataReader):
+        def __init__(self):
+            self.left = iter(pictures)
+
+        def get_next(self):
+            picture = next(self.left, None)
+            return None if picture is None else {"photograph": picture[None]}
+
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        source, out = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
+        onnx.save(model, source)
+        quantization.quantize_static(
+            source,
+            out,
+            Reader(),
+            op_types_to_quantize=["Conv"],
+            per_channel=True,
+            quant_format=quantization.QuantFormat.QDQ,
+        )
+        return onnx.load(out)
+
+
+def session(model: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """What stylises by it on this machine's CPU: [N, height, width, 3] of the kind that it takes -> the same."""
+    onnxruntime = need("onnxruntime", "`onnx`")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    runs = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda photographs: runs.run(None, {"photograph": photographs})[0]
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without onnxruntime's advice on graphs of other kinds, which it gives through the root logger."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,196 @@
+"""Pictures of any size: in one piece where that fits in memory, else in tiles, which give the same."""
+
+import contextlib
+import functools
+import math
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from metastyle import config
+from metastyle.errors import InputError
+from metastyle.nets import generator
+from metastyle.nets.generator import MIN_SIDE, MULTIPLE, Flat
+from metastyle.stylize.tiled_layers import Plane, Tiles
+from metastyle.system.memory import Arrays, folder, free, free_on_device
+
+_LEAST, _TILE, _DEVICE_TILE = 64, 512, 2048  # px: the smallest that is chosen, the largest on CPUs, and elsewhere
+_CACHE = 48 * 2**20  # bytes: on CPUs, tiles that take more are slower
+_SPARE = 1.75  # XLA holds this much more than each result beside its inputs, at most
+_BAR = "{desc}: {percentage:3.0f}% [{elapsed} < {remaining}]"
+
+
+def stylize(
+    settings: config.Generator,
+    params: Flat,
+    picture: np.ndarray,
+    tile: int | None = None,
+    *,
+    progress: bool = False,
+    memory: int | None = None,
+) -> np.ndarray:
+    """`generator.stylize` of one picture of any size: f32[H, W, 3] in [0, 1] -> the same, sides of at least 16 px.
+
+    tile: px, of square tiles, which change nothing but the rounding; 0: none; by default none if that fits in memory.
+    progress: shows on stderr how far the tiles are, and what they take of the disk.
+    memory: bytes that this may take beside `picture`. By default, of what is free, a quarter without tiles, else half,
+      and more where less won't do. Features that it has no room for are on disk, where temporary files are.
+
+    Raises InputError, in one line, for any other tile, and where memory or disk are too small.
+    """
+    height, width = picture.shape[:2]
+    with _told(f"{width} x {height} px"):
+        ours = plan(settings, height, width, tile, memory)
+        if ours.tile == 0:
+            return np.asarray(generator.stylize(settings, params, picture[None]))[0]
+        if ours.disk and progress:
+            print(f"takes {_gib(ours.disk)} on disk, in {folder()}, until it is done", file=sys.stderr, flush=True)
+        title = f"tiles of {ours.tile} px"
+        with tqdm(total=ours.work, desc=title, bar_format=_BAR, smoothing=0.1, disable=not progress) as bar:
+            return _walk(settings, params, picture, ours.tile, Arrays(ours.planes), bar)[1].buffer
+
+
+class Plan(NamedTuple):
+    """What `stylize` does. tile: px, 0 for none; planes, disk: bytes of features in memory, and beyond that on disk."""
+
+    tile: int
+    planes: int = 0
+    disk: int = 0
+    work: float = 0.0
+
+
+def plan(
+    settings: config.Generator, height: int, width: int, tile: int | None = None, memory: int | None = None
+) -> Plan:
+    """That of `stylize` with these arguments, of a picture of this size. Raises InputError as it does."""
+    generator.check_size(height, width)
+    check_tile(tile)
+    most = free() if memory is None else memory
+    usual = most // 2 if memory is None else memory
+    if tile is None:
+        tile = _choice(settings, height, width, most // 4 if memory is None else memory)
+    if tile == 0:
+        return Plan(0)
+    tile = int(tile)
+    in_work = 2 * untiled_bytes(settings, min(tile, height), min(tile, width))  # one computed, one read or written
+    least = 4 * height * width * 3 + in_work
+    if least > most:
+        raise InputError(
+            f"`content`: {width} x {height} px in tiles of {tile} px take at least {_gib(least)} of memory, "
+            f"got {_gib(most)}; use a smaller picture or smaller tiles"
+        )
+    planes = max(usual - least, 0)
+    blank = lambda shape: np.broadcast_to(np.float32(0), shape)
+    params = {path: blank(x.shape) for path, x in generator.shapes(settings).items()}
+    tiles, _ = _walk(settings, params, blank((height, width, 3)), tile, Arrays(planes, imagined=True), None)
+    disk, left = tiles.arrays.most["disk"], shutil.disk_usage(folder()).free
+    if disk > left:
+        raise InputError(
+            f"`content`: {width} x {height} px take {_gib(disk)} on disk beside {_gib(usual)} of memory, "
+            f"got {_gib(left)} in {folder()}; make room, or name another folder in TMPDIR"
+        )
+    return Plan(tile, planes, disk, tiles.work)
+
+
+def check_tile(tile: int | None) -> None:
+    """Raises InputError for any other tile than `stylize` takes."""
+    if tile is not None and (not isinstance(tile, int | np.integer) or (tile < MIN_SIDE and tile != 0)):
+        raise InputError(f"`tile`: expected whole px, at least {MIN_SIDE}, or 0 for no tiles, got {tile!r}")
+
+
+def _walk(
+    settings: config.Generator, params: Flat, picture: np.ndarray, tile: int, arrays: Arrays, bar: tqdm | None
+) -> tuple[Tiles, Plane]:
+    tiles = Tiles(settings, *picture.shape[:2], tile, arrays, bar)
+    return tiles, generator.walk(settings.arch, params, tiles, tiles.picture(picture))
+
+
+def _choice(settings: config.Generator, height: int, width: int, memory: int) -> int:
+    """The side of tiles, px; 0 for none, which is a fifth faster."""
+    device = free_on_device()
+    room = memory if device is None else min(memory, device // 2)
+    if untiled_bytes(settings, height, width) <= room:
+        return 0
+    tile, most = (_TILE, min(room // 4, _CACHE)) if device is None else (_DEVICE_TILE, room // 4)
+    while tile > _LEAST and untiled_bytes(settings, tile, tile) > most:
+        tile //= 2
+    return tile
+
+
+def untiled_bytes(settings: config.Generator, height: int, width: int) -> int:
+    """What `generator.stylize` of a picture takes at most, the picture and the result included.
+
+    Counted from the architecture: no less than XLA asks for, and no more than three times that.
+    """
+    return math.ceil(height / MULTIPLE) * math.ceil(width / MULTIPLE) * _untiled_bytes(settings)
+
+
+@functools.cache
+def _untiled_bytes(settings: config.Generator) -> int:
+    """For every MULTIPLE x MULTIPLE pixels."""
+    side, sizes = 4 * MULTIPLE, _Sizes()
+
+    def count(params):
+        generator.walk(settings.arch, params, sizes, sizes.new(side, side, 3))
+
+    jax.eval_shape(count, generator.shapes(settings))
+    return math.ceil(_SPARE * sizes.arrays.most["memory"] / (side // MULTIPLE) ** 2)
+
+
+class _Sizes:
+    """Layers of `generator.walk` that compute nothing: what they take if each result is held beside its inputs."""
+
+    def __init__(self):
+        self.arrays = Arrays(imagined=True)
+
+    def new(self, *shape: int) -> np.ndarray:
+        return self.arrays.new(shape)
+
+    def conv(self, x: np.ndarray, kernel: Any, stride: int = 1, bias: Any = None) -> np.ndarray:
+        return self.new(x.shape[0] // stride, x.shape[1] // stride, kernel.shape[-1])
+
+    def norm(self, x: np.ndarray, scale: Any, bias: Any) -> np.ndarray:
+        return self.new(*x.shape)
+
+    def relu(self, x: np.ndarray) -> np.ndarray:
+        return x
+
+    def add(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return self.new(*x.shape)
+
+    def up(self, x: np.ndarray) -> np.ndarray:
+        return self.new(2 * x.shape[0], 2 * x.shape[1], x.shape[2])
+
+    def pack(self, x: np.ndarray, factor: int) -> np.ndarray:
+        return self.new(x.shape[0] // factor, x.shape[1] // factor, x.shape[2] * factor**2)
+
+    def unpack(self, x: np.ndarray, factor: int) -> np.ndarray:
+        return self.new(x.shape[0] * factor, x.shape[1] * factor, x.shape[2] // factor**2)
+
+    def sigmoid(self, x: np.ndarray) -> np.ndarray:
+        return self.new(*x.shape)
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Want of memory or disk as InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"`content`: {what} take files in {folder()}, which failed: {error.strerror}; make room, or name another "
+            "folder in TMPDIR"
+        ) from None
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise InputError(f"`content`: {what} take more memory than there is; use smaller tiles or pictures") from None
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"

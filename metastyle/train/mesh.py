@@ -1,0 +1,96 @@
+"""Devices: the mesh, and the two ways of spreading one local step function over it.
+
+"shard_map" (default) works on one device, many, and many hosts. "pmap" wraps the very same function, on one host.
+"""
+
+import functools
+import math
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from metastyle.errors import InputError
+from metastyle.meta.outer_loop import AXIS
+from metastyle.system import paths
+
+_COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
+_SHAPE = re.compile(r"\b[a-z]+(\d+)\[([\d,]*)\]")  # f32[3,8]
+
+
+class Parallel:
+    """Where arrays go, and how a step is compiled, for one `run.parallel`."""
+
+    def __init__(self, mode: str, tasks: int, devices: list | None = None):
+        """mode: "shard_map" or "pmap". Raises InputError if `tasks` don't divide evenly over the devices."""
+        self.mode = mode
+        self.devices = jax.devices() if devices is None else devices
+        if tasks % len(self.devices):
+            raise InputError(
+                f"`outer.tasks`: expected a multiple of the {len(self.devices)} devices, got {tasks}; "
+                f"use {-(-tasks // len(self.devices)) * len(self.devices)}"
+            )
+        if mode == "pmap" and jax.process_count() > 1:
+            raise InputError('`run.parallel`: pmap is for one process; use "shard_map" on several hosts')
+        self.mesh = Mesh(np.array(self.devices), (AXIS,))
+        self.replicated = NamedSharding(self.mesh, P())
+
+    def local_indices(self, tasks: int) -> list[int]:
+        """Which of the `tasks` global tasks this process feeds to its devices."""
+        share = tasks // len(self.devices)
+        mine = [i for i, device in enumerate(self.devices) if device.process_index == jax.process_index()]
+        return [i * share + j for i in mine for j in range(share)]
+
+    def replicate(self, tree: Any) -> Any:
+        """A copy of `tree` on every device; the original stays valid when the copy is donated."""
+        return jax.device_put(jax.tree.map(np.asarray, tree), self.replicated)
+
+    def split(self, batch: Any) -> Any:
+        """This process's numpy batch (leaves [T, ...]) as the global one."""
+        if self.mode == "pmap":
+            count = len(self.devices)
+            return jax.tree.map(lambda x: x.reshape(count, len(x) // count, *x.shape[1:]), batch)
+        sharding = NamedSharding(self.mesh, P(AXIS))
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+
+    def for_checkpoint(self, state: Any) -> Any:
+        """The state as Orbax takes it: arrays that pmap returned are no global ones."""
+        return jax.tree.map(np.asarray, state) if self.mode == "pmap" else state
+
+    def compile(self, step: Callable) -> Callable:
+        """`step(state, batch, vgg, axis=...)` over all devices; the state is donated."""
+        local = functools.partial(step, axis=AXIS)
+        if self.mode == "pmap":
+            return jax.pmap(
+                local, axis_name=AXIS, in_axes=(None, 0, None), out_axes=None, donate_argnums=0, devices=self.devices
+            )
+        specs = {"in_specs": (P(), P(AXIS), P()), "out_specs": P()}
+        return jax.jit(jax.shard_map(local, mesh=self.mesh, **specs), donate_argnums=0)
+
+
+def traffic(program: str) -> list[tuple[str, int]]:
+    """(kind, bytes of its result on a device) of every collective in the HLO text of a compiled program."""
+    found = re.findall(rf"= (.*?) ({'|'.join(_COLLECTIVES)})(?:-start)?\(", program)
+    return [(kind, sum(_size(*shape) for shape in _SHAPE.findall(shapes))) for shapes, kind in found]
+
+
+def _size(dtype: str, dimensions: str) -> int:
+    return int(dtype) // 8 * math.prod(int(n) for n in dimensions.split(",") if n)
+
+
+def enable_compile_cache() -> None:
+    """Keeps compiled programs in the user's cache folder, unless JAX was told of another."""
+    if jax.config.jax_compilation_cache_dir is None:
+        folder = paths.cache_dir() / "xla"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return  # a read-only home costs compile time, nothing else
+        if os.access(folder, os.W_OK):
+            jax.config.update("jax_compilation_cache_dir", str(folder))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

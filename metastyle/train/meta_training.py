@@ -1,0 +1,259 @@
+"""Meta-training: a straight loop over outer steps that can be stopped anywhere and continued by the same line."""
+
+import dataclasses
+import functools
+import math
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from metastyle import config
+from metastyle.data.on_device import DeviceSampler, drawn
+from metastyle.data.procedural import source
+from metastyle.data.tasks import Prefetcher, Task, TaskSampler, without_changes
+from metastyle.errors import InputError
+from metastyle.evaluate import pairs
+from metastyle.images import contact_sheet
+from metastyle.meta import inner_loop, outer_loop, tune_rates
+from metastyle.meta.inner_loop import Problem
+from metastyle.nets import generator, style_encoder, vgg
+from metastyle.system.signals import StopSignal
+from metastyle.train import checkpoint, mesh
+from metastyle.train.multihost import Company
+from metastyle.train.run_log import RunLog
+from metastyle.weights import bundles
+
+LOGGED = ("loss", "query", "support_first", "support_mean", "gradient_norm")
+ASKED = "asked"
+_VAL_STYLES = 4
+_TUNING_TASKS = 8
+
+
+def train(
+    settings: config.Config,
+    workdir: str | os.PathLike,
+    problem: Problem | None = None,
+    params: Any = None,
+    timeout: float = config.PEER_TIMEOUT,
+) -> bool:
+    """Runs or continues a run in `workdir`; returns whether it is complete (False: it was asked to stop).
+
+    Writes config.json, checkpoints/, metrics.csv, TensorBoard events/, pictures/ and at the end bundle/. `problem` and
+    `params` replace style transfer on VGG features, for tests. Several processes (peers.join) run it together, and each
+    ends when another does not answer for `timeout` seconds. Raises InputError or FileNotFoundError for bad settings
+    or data before anything is written, InputError for a workdir that doesn't fit, and FloatingPointError when a loss is
+    not finite.
+    """
+    run, outer = settings.run, settings.outer
+    mesh.enable_compile_cache()
+    parallel = mesh.Parallel(run.parallel, outer.tasks)
+    share = outer.tasks // len(parallel.devices)
+    if share % outer.at_once:
+        raise InputError(
+            f"`outer.at_once`: expected a divisor of the {share} tasks of each of the {len(parallel.devices)} devices, "
+            f"got {outer.at_once}"
+        )
+    params = networks(settings) if params is None else params
+    if problem is None:
+        problem = inner_loop.style_problem(settings.generator, settings.loss, bool(outer.vgg), outer.at_once > 1)
+    problem = problem._replace(prepare=jax.jit(problem.prepare))  # one program outside the step too, for pictures
+    if settings.data.on_device:
+        sampler = DeviceSampler(settings)
+        learnt, of_step = drawn(problem, settings), {"networks": params, "pictures": sampler.pictures}
+    else:
+        sampler, learnt, of_step = TaskSampler(settings), problem, params
+    tuning, val = _tuning_sampler(settings), val_tasks(settings)
+    main = jax.process_index() == 0
+    workdir = Path(workdir)
+    origin = bundles.started_from(workdir, settings)
+    state = outer_loop.initial_state(settings, begin(settings, origin) if origin else None)
+
+    with checkpoint.Checkpoints(workdir / "checkpoints", run.keep_checkpoints) as saved, StopSignal() as stop:
+        # Resume policy: 1. the newest checkpoint that can be read, 2. else the start. Tasks are a function of (seed,
+        # step), so there is nothing else to restore; rows of metrics.csv beyond it are dropped and written again.
+        checkpoint.claim(workdir, settings, saved.latest() or 0)
+        if main and origin and not bundles.there(workdir / "start"):
+            bundles.save_bundle(workdir / "start", origin)
+        start, state = saved.resume(state, parallel.replicated)
+        if start == run.steps and _is_bundle_of(workdir / "bundle", settings):
+            if main:
+                print(f"{workdir} is complete after {start} steps; raise run.steps to continue it", flush=True)
+            return True
+        state = state if start else parallel.replicate(state)
+        replicas = parallel.replicate(of_step)
+        tasks = parallel.local_indices(outer.tasks)
+        take_step, first_order, before, pending, stopping = None, None, None, [], False
+        with (
+            RunLog(workdir, start, run.steps, LOGGED, "query", main) as log,
+            Prefetcher(sampler.task, tasks, start, run.steps, threads=settings.data.threads) as batches,
+            Company(stop, timeout) as company,
+        ):
+            for step, batch in batches:
+                batch = parallel.split((batch, company.asked(len(tasks))))
+                if outer_loop.is_first_order(settings, step) != first_order:
+                    first_order = outer_loop.is_first_order(settings, step)
+                    with company.busy():
+                        take_step, told = _compile(learnt, settings, first_order, parallel, (state, batch, replicas))
+                    log.say(told if step > start else f"{_derived(settings, parallel, state, start)}; {told}")
+                state, metrics = take_step(state, batch, replicas)
+                jax.block_until_ready(before)  # no step is started before the one before the last is done
+                done, stopping, before = step + 1, company.stops(before), metrics.pop(ASKED)
+                pending.append((done, metrics))
+                saving = stopping or done == run.steps or done % run.checkpoint_every == 0
+                picturing = done == run.steps or done % run.picture_every == 0
+                if saving or picturing or done % run.log_every == 0:
+                    saved.check()
+                    log.write(jax.device_get(pending), run.log_every, saved.latest(), batches.waited)
+                    pending = []
+                if saving:
+                    saved.save(done, parallel.for_checkpoint(state), settings)
+                if main and picturing:
+                    learned = outer_loop.deployed(outer, state)
+                    log.picture(pictures(settings, learned, val, problem, params), done)
+                if stopping:
+                    break
+        saved.wait()
+    if stopping:
+        if main:
+            print(f"stopped after step {int(state['step'])} of {run.steps}; the same line continues", flush=True)
+        return False
+    made = _bundle(settings, origin, outer_loop.deployed(outer, state), tuning, problem, params)
+    if main:
+        bundles.save_bundle(workdir / "bundle", made)
+        told = f"Adam lr {made.adam_lr:g} beyond {settings.inner.steps} steps"
+        print(f"wrote {workdir / 'bundle'} ({told})", flush=True)
+    return True
+
+
+def _bundle(
+    settings: config.Config, origin: bundles.Bundle | None, learned: outer_loop.Meta, sampler: TaskSampler,
+    problem: Problem, params: Any,
+) -> bundles.Bundle:  # fmt: skip
+    """The run's bundle, with rates chosen on tasks of `sampler` (`_tuning_sampler`), learned on as at deployment.
+
+    Every process makes it and one writes it: if the others had nothing to do, they would give that one up.
+    """
+    tasks = [sampler.task(settings.run.steps, i) for i in range(_TUNING_TASKS)]
+    support = np.stack(source.photographs(math.prod(tasks[0]["support"].shape[:2]), settings.data.size))
+    tasks = [task | {"support": support.reshape(task["support"].shape)} for task in tasks]
+    learned, rate = tune_rates.choose(learned, settings, tasks, params, problem)
+    network = params["inner"] if settings.outer.vgg else params
+    digest = bundles.network_digest(network) if settings.encoder.hidden else ""
+    return bundles.Bundle(settings, learned, rate, origin.pictures_seen if origin else 0, network=digest)
+
+
+def networks(settings: config.Config) -> Any:
+    """The loss networks, as adapt.style_problem takes them."""
+    inner = vgg.load(settings.vgg)
+    style_encoder.check(settings, inner)
+    return {"inner": inner, "outer": vgg.load(settings.outer.vgg, "outer.vgg")} if settings.outer.vgg else inner
+
+
+def begin(settings: config.Config, found: bundles.Bundle) -> outer_loop.Meta:
+    """The meta-parameters of a run that starts from a bundle: what fits of it, else as they are drawn.
+
+    Its generator must be the same; the scope may be another, an encoder and learned rates are taken where their shapes
+    fit. Raises InputError for another generator.
+    """
+    learned = outer_loop.initial_meta(settings)
+    if generator.parse(found.config.generator.arch) != generator.parse(settings.generator.arch):
+        raise InputError(
+            f"`start`: expected a bundle of {settings.generator.arch}, got {found.config.generator.arch} "
+            f"in {settings.start}; set `generator.arch` to that"
+        )
+    params = found.meta["fast"] | found.meta["slow"]
+    learned["fast"], learned["slow"] = generator.split(params, settings.inner.scope)
+    for part in learned.keys() & {"encoder", "log_lr"}:
+        theirs = found.meta.get(part, {})
+        fits = {path for path, x in learned[part].items() if path in theirs and theirs[path].shape == x.shape}
+        if part == "encoder" and not fits >= {"hidden/kernel", "hidden/bias"}:
+            fits = set()  # a last layer that was trained on other hidden units is worse than one of zeros
+        learned[part] |= {path: theirs[path] for path in fits}
+    return jax.tree.map(jax.numpy.asarray, learned)
+
+
+def _tuning_sampler(settings: config.Config) -> TaskSampler:
+    """Synthetic styles that no run has seen, to choose rates on, which needs photographs at least."""
+    inner = dataclasses.replace(settings.inner, steps=max(settings.inner.steps, 1))
+    data = without_changes(settings.data)
+    unseen = source.ProceduralSource("style", data.size, settings.run.seed + 1)
+    return TaskSampler(dataclasses.replace(settings, inner=inner, data=data), style=unseen)
+
+
+def val_tasks(settings: config.Config) -> list[Task]:
+    """The tasks of the picture grid, the same for a whole run: a style, a photograph, support [N, 1, S, S, 3]."""
+    val, inner = TaskSampler(settings, prefix="val_"), settings.inner
+    count, support = min(_VAL_STYLES, len(val.style)), max(inner.steps * inner.support, 1)
+    size, contents = settings.data.size, len(val.content)
+    photographs = np.stack([pairs.square(val.content, i % contents, size) for i in range(count + support)])[:, None]
+    styles = np.stack([pairs.square(val.style, i * len(val.style) // count, size) for i in range(count)])[:, None]
+    return [
+        {"style": style, "support": photographs[i + 1 : i + 1 + support], "query": photographs[i]}
+        for i, style in enumerate(styles)
+    ]
+
+
+def pictures(
+    settings: config.Config, learned: outer_loop.Meta, tasks: Sequence[Task], problem: Problem, params: Any
+) -> np.ndarray:
+    """A grid f32[H, W, 3], a row for each of `val_tasks`: photograph, style, and the photograph after 0 and K steps."""
+    inner, rows = settings.inner, []
+    for task in tasks:
+        prepared = problem.prepare(jax.tree.map(jax.numpy.asarray, task), params)
+        support = jax.tree.map(lambda x: x[:, 0], prepared.support)
+        start = style_encoder.start(learned, prepared.code)
+        fast, _ = inner_loop.adapt(
+            problem.loss, start, support, (prepared.target, params), steps=inner.steps, inner=inner, adam_lr=0.0
+        )  # fmt: skip
+        views = [
+            generator.stylize(settings.generator, {**params_, **start["slow"]}, task["query"])
+            for params_ in (start["fast"], fast)
+        ]
+        rows.append([np.asarray(x[0]) for x in (task["query"], task["style"], *views)])
+    return contact_sheet.grid(rows, column_labels=["photograph", "style", "0 steps", f"{inner.steps} steps"])
+
+
+def _is_bundle_of(folder: Path, settings: config.Config) -> bool:
+    try:
+        return bundles.load_bundle(folder).config == settings
+    except (InputError, FileNotFoundError):
+        return False
+
+
+def _derived(settings: config.Config, parallel: mesh.Parallel, state: outer_loop.State, start: int) -> str:
+    learned = {part: generator.count(flat) for part, flat in state["meta"].items()}
+    per_task = settings.inner.steps * settings.inner.support + settings.outer.query
+    return (
+        f"{len(parallel.devices)} {parallel.devices[0].platform} devices in {jax.process_count()} processes "
+        f"({settings.run.parallel}), {settings.outer.tasks // len(parallel.devices)} tasks per device, "
+        f"{settings.outer.tasks * per_task} photographs of {settings.data.size} px per step; "
+        f"{learned['fast']:,} fast, {learned['slow']:,} slow parameters, {learned['log_lr']:,} rates; "
+        f"{f'continued from step {start}' if start else 'from the start'}"
+    )
+
+
+def _step(problem, settings, first_order, state, batch, params, axis):
+    """meta.outer_step, with the mean of Company.asked among the metrics: it travels in the same all-reduce."""
+    tasks, asked = batch
+    state, metrics = outer_loop.outer_step(problem, settings, first_order, state, tasks, params, axis)
+    return state, metrics | {ASKED: jax.lax.pmean(asked.mean(), axis)}
+
+
+def _compile(problem, settings, first_order, parallel, arguments):
+    began = time.monotonic()
+    step = parallel.compile(functools.partial(_step, problem, settings, first_order))
+    compiled = step.lower(*arguments).compile()
+    memory = compiled.memory_analysis()
+    temporary = f"{memory.temp_size_in_bytes / 2**20:.0f} MiB" if memory else "unknown"
+    order = "first-order" if first_order else "second-order"
+    kind = "Reptile" if settings.outer.update == "reptile" else order
+    told = f"compiled the {kind} step in {time.monotonic() - began:.0f} s, temporary memory {temporary}"
+    if len(parallel.devices) > 1:
+        sent = mesh.traffic(compiled.as_text())
+        told += f", {sum(size for _, size in sent):,} bytes in {len(sent)} {' and '.join({kind for kind, _ in sent})}"
+    return compiled, told

@@ -1,0 +1,104 @@
+"""Plain parameters: fast parameters with which a network gives the photograph back. Strength 0 (style.py) starts there.
+
+They are trained for content alone: by Adam, from a bundle's own fast parameters, on
+
+    L = 1 - SSIM(luma) + 100 MSE
+
+(Wang et al. 2004, uniform windows of 7 px). The slow parameters stay as they are, so one set serves all styles of the
+bundle. A photograph's own colours are lost in the instance norms; what strength does about that is said there. The
+squared error keeps them near, or weak strengths would begin with a change of colours (experiments/RESULTS.md).
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tqdm import tqdm
+
+from metastyle import config
+from metastyle.data.sources import open_source
+from metastyle.data.tasks import augment
+from metastyle.evaluate import metrics
+from metastyle.images import codec
+from metastyle.nets import generator
+from metastyle.weights import bundles
+from metastyle.weights.bundles import Bundle
+
+STEPS, SIZE = 400, 256
+_BATCH, _LR = 4, 1e-2
+_WINDOW, _C1, _C2, _SQUARED = 7, 0.01**2, 0.03**2, 100.0
+Flat = dict[str, jax.Array]
+
+
+def fit(bundle: Bundle, contents: str, steps: int = STEPS) -> dict[str, np.ndarray]:
+    """The plain parameters of a bundle, learned on crops of the photographs of a source (sources.open_source)."""
+    settings, data = bundle.config, bundle.config.data
+    source = open_source(contents, "content", size=data.size, name="contents")
+    fast, slow = (jax.tree.map(jnp.asarray, bundle.meta[part]) for part in ("fast", "slow"))
+    optimizer = optax.adam(optax.cosine_decay_schedule(_LR, steps))
+
+    @jax.jit
+    def step(fast, state, slow, photographs):
+        value, gradient = jax.value_and_grad(functools.partial(loss, settings.generator))(fast, slow, photographs)
+        updates, state = optimizer.update(gradient, state, fast)
+        return optax.apply_updates(fast, updates), state, value
+
+    state, shown = optimizer.init(fast), tqdm(range(steps), unit="step", mininterval=1.0)
+    for k in shown:
+        rng = np.random.default_rng((settings.run.seed, k))
+        drawn = [source[int(i)] for i in rng.integers(len(source), size=_BATCH)]
+        crops = [augment(rng, x, data.size, zoom=data.zoom, rotate=0.0, flip=True) for x in drawn]
+        fast, state, value = step(fast, state, slow, np.stack(crops))
+        if k % 20 == 0:
+            shown.set_postfix_str(f"loss {float(value):.3f}")
+    return {path: np.float32(np.float16(x)) for path, x in fast.items()}
+
+
+def loss(net: config.Generator, fast: Flat, slow: Flat, photographs: jax.Array) -> jax.Array:
+    """L of photographs f32[N, H, W, 3], sides of at least 16 px, and what the network makes of them."""
+    outputs = generator.apply(net, fast | slow, photographs)
+    luma = jnp.array(metrics.LUMA)
+    squared = jnp.square(outputs - photographs).mean()
+    return 1 - similarity(outputs @ luma, photographs @ luma) + _SQUARED * squared
+
+
+def similarity(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Mean SSIM over the windows of f32[N, H, W] in [0, 1]; differentiable, at most 1."""
+
+    def mean(x):
+        window = (1, _WINDOW, _WINDOW)
+        return jax.lax.reduce_window(x, 0.0, jax.lax.add, window, (1, 1, 1), "VALID") / _WINDOW**2
+
+    mean_a, mean_b = mean(a), mean(b)
+    var_a, var_b, cov = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2, mean(a * b) - mean_a * mean_b
+    numerator = (2 * mean_a * mean_b + _C1) * (2 * cov + _C2)
+    return (numerator / ((mean_a**2 + mean_b**2 + _C1) * (var_a + var_b + _C2))).mean()
+
+
+def judge(bundle: Bundle, contents: str, size: int = SIZE, count: int = 40) -> float:
+    """Mean SSIM (metrics.ssim) of photographs, squares of `size` px, and what the plain parameters make of them."""
+    source = open_source(contents, "content", size=size, name="contents")
+    params, scores = bundle.plain | bundle.meta["slow"], []
+    for i in range(min(count, len(source))):
+        photograph = codec.square(codec.load(source[i])[0], size)
+        output = np.asarray(generator.stylize(bundle.config.generator, params, photograph[None])[0])
+        scores.append(metrics.ssim(photograph, output))
+    return float(np.mean(scores))
+
+
+def add(folder: str, contents: str = "", val_contents: str = "", *, steps: int = STEPS, size: int = SIZE) -> float:
+    """Makes the plain parameters of the bundle in `folder` and writes them into it; returns what `judge` finds.
+
+    contents, val_contents: sources of photographs, by default those of its meta-training. Raises FileNotFoundError or
+    InputError for what is no bundle or source.
+    """
+    start = bundles.load_bundle(folder)
+    contents, val_contents = contents or start.config.data.content, val_contents or start.config.data.val_content
+    open_source(val_contents, "content", size=size, name="val_contents")  # a mistake in it is told before the work
+    start = dataclasses.replace(start, plain=fit(start, contents, steps))
+    found = judge(start, val_contents, size)
+    bundles.save_bundle(start.path, start)
+    return found

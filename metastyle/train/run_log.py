@@ -1,0 +1,107 @@
+"""What a run tells while it runs: metrics.csv, TensorBoard events, pictures, and progress with the time left."""
+
+import contextlib
+import csv
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from metastyle.images import codec
+
+_EVENTS_KEPT = 1  # seconds until events are on disk: a kill loses no more of them
+Row = tuple[int, dict[str, Any]]  # a step and its metrics, scalars by name
+
+
+class RunLog:
+    """metrics.csv, TensorBoard events, pictures, and a progress bar; nothing unless `main`."""
+
+    def __init__(self, workdir: Path, start: int, steps: int, columns: Sequence[str], shown: str, main: bool = True):
+        """columns: the metrics of metrics.csv; rows of steps after `start` are dropped. shown: the one in the bar."""
+        self._main, self._pictures, self._columns, self._shown = main, workdir / "pictures", columns, shown
+        if main:
+            _keep_rows(workdir / "metrics.csv", start, columns)
+        self._csv = open(workdir / "metrics.csv" if main else os.devnull, "a", newline="")  # noqa: SIM115
+        self._events = SummaryWriter(
+            str(workdir / "events"), purge_step=start + 1, flush_secs=_EVENTS_KEPT, write_to_disk=main
+        )
+        self._bar = tqdm(total=steps, initial=start, unit="step", mininterval=1.0, disable=not main)
+        self._waited, self._since, self._first = 0.0, time.monotonic(), None
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        self._bar.close()
+        if kind is None and self._first is not None and self._bar.n > self._first[0]:
+            (step, began), done = self._first, self._bar.n
+            self.say(f"{done - step} steps after step {step}: {(done - step) / (self._since - began):.3g} steps/s")
+        told = (OSError,) if kind else ()  # it may be that nothing can be written, which is told already
+        with contextlib.suppress(*told):
+            self._csv.close()
+            self._events.close()
+
+    def say(self, text: str) -> None:
+        """Prints a line above the progress bar."""
+        if self._main:
+            tqdm.write(text)
+            sys.stdout.flush()  # into a file it would else come after what stderr is told later
+
+    def write(self, rows: Sequence[Row], every: int, last_good: int | None, waited: float) -> None:
+        """Shows every step's progress; writes the steps whose number is a multiple of `every`.
+
+        last_good: the step of the newest checkpoint. waited: seconds waited for data since the start. Raises
+        FloatingPointError where a metric is not finite.
+        """
+        _check_finite(rows, self._columns, last_good)
+        seconds = max(time.monotonic() - self._since, 1e-9)
+        share = (waited - self._waited) / seconds
+        for step, metrics in rows:
+            if step % every == 0:
+                csv.writer(self._csv).writerow([step, *(repr(float(metrics[k])) for k in self._columns)])
+                for name in self._columns:
+                    self._events.add_scalar(name, float(metrics[name]), step)
+                self._events.add_scalar("data_wait_share", share, step)
+        try:
+            self._csv.flush()
+        except OSError as error:
+            raise OSError(
+                f"`workdir`: cannot write {self._csv.name} ({error.strerror}); mend that, and the same line continues"
+            ) from None
+        mean = np.mean([float(metrics[self._shown]) for _, metrics in rows])
+        self._bar.set_postfix_str(f"{self._shown} {mean:.3f}, data wait {share:.0%}", refresh=False)
+        self._bar.update(len(rows))
+        self._waited, self._since = waited, time.monotonic()
+        self._first = self._first or (self._bar.n, self._since)  # before, it was compiled
+
+    def picture(self, grid: np.ndarray, step: int) -> None:
+        self._pictures.mkdir(exist_ok=True)
+        codec.save(self._pictures / f"step_{step:07d}.png", grid)
+        self._events.add_image("val", codec.to_uint8(grid), step, dataformats="HWC")
+
+
+def _keep_rows(path: Path, start: int, columns: Sequence[str]) -> None:
+    """Leaves metrics.csv with its header and the whole rows of the steps up to `start`."""
+    kept = []
+    if path.exists():
+        with path.open(newline="") as file:
+            rows = [row for row in csv.reader(file) if len(row) == 1 + len(columns) and row[0].isdigit()]
+        kept = [row for row in rows if int(row[0]) <= start]
+    with codec.atomic(path) as temporary, open(temporary, "w", newline="") as file:
+        csv.writer(file).writerows([("step", *columns), *kept])
+
+
+def _check_finite(rows: Sequence[Row], columns: Sequence[str], last_good: int | None) -> None:
+    for step, metrics in rows:
+        for name in columns:
+            if not np.isfinite(metrics[name]):
+                good = f"the checkpoint of step {last_good} is good" if last_good else "there is no checkpoint yet"
+                raise FloatingPointError(
+                    f"step {step}: {name} is {metrics[name]}; {good}; try lower rates in another --workdir"
+                )

@@ -1,0 +1,113 @@
+"""A user's mistake is one line and a non-zero exit; a defect keeps its traceback."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+from metastyle.cli import app
+from metastyle.errors import RETRY, InputError
+from tests.support.places import ROOT
+
+TINY = "--config=configs/tiny_cpu.py"
+
+
+def raising(error):
+    def main(argv):
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize("status", [None, 0, 1, RETRY])
+def test_the_exit_status_is_what_main_returns(status):
+    assert RETRY == 75
+    assert app.guard(lambda argv: status, []) == (status or 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (InputError("`steps`: expected 1,\n  got 0"), 1, "error: `steps`: expected 1, got 0\n"),
+        (FileNotFoundError("`content`: no such file"), 1, "error: `content`: no such file\n"),
+        (OSError(28, "No space left on device"), 1, "error: [Errno 28] No space left on device\n"),
+        (FloatingPointError("step 3: loss is nan"), 1, "error: step 3: loss is nan\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_what_a_user_can_mend_is_told_in_one_line(capsys, error, status, line):
+    assert app.guard(raising(error), []) == status
+    assert capsys.readouterr().err == line
+
+
+@pytest.mark.parametrize("error", [ValueError("shapes"), KeyError("x"), TypeError("f() takes 0 arguments")])
+def test_a_defect_keeps_its_traceback(error):
+    with pytest.raises(type(error)):
+        app.guard(raising(error), [])
+
+
+def test_home_is_expanded_where_the_shell_left_it(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    values = flags.FlagValues()
+    flags.DEFINE_string("out", None, "", flag_values=values)
+    flags.DEFINE_string("none", None, "", flag_values=values)
+    flags.DEFINE_integer("steps", 3, "", flag_values=values)
+    flags.DEFINE_list("style", None, "", flag_values=values)
+    values(["x", "--out=~/out", "--style=~/a.jpg,b~.jpg"])
+    app.expand_home(values)
+    assert (values.out, values.none, values.steps) == ("/home/ada/out", None, 3)
+    assert values.style == ["/home/ada/a.jpg", "b~.jpg"]
+
+
+def test_a_name_that_is_no_text_can_be_told():
+    line = "from metastyle import launch; launch.guard(lambda _: print('wrote caf\\udce9.png'), [])"
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([sys.executable, "-c", line], cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (0, "wrote caf\\udce9.png\n")
+
+
+def meta_train(*flags):
+    line = [sys.executable, "-m", "experiments.meta_train", *flags]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ([TINY], "flag --workdir=None"),
+        (["--config=configs/none.py"], "`config`: [Errno 2] No such file or directory: 'configs/none.py'"),
+        (["--config=configs/none.py", "--config.inner.steps=3"], "No such file or directory: 'configs/none.py'"),
+        ([TINY, "--config.inner.stepz=3"], "`config.inner.stepz`: not found: 'stepz' Did you mean \"steps\""),
+        ([TINY, "--config.inner.steps=three"], "flag --config.inner.steps=three"),
+        ([TINY, "--config.inner.steps=-1"], "`inner.steps`: expected at least 0, got -1"),
+        ([TINY, "--frobnicate"], "Unknown command line flag 'frobnicate'"),
+        ([TINY, "--flagfile=none.txt"], "Unable to open flagfile"),
+        ([TINY, "extra"], "`extra`: expected only flags"),
+        (["--config={folder}/mistaken.py"], "`outer.lr`: expected at least 0, got -1.0"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(tmp_path, flags, line):
+    (tmp_path / "mistaken.py").write_text(
+        "from metastyle.config import config_dict\ndef get_config(): return config_dict(outer={'lr': -1})\n"
+    )
+    workdir = [] if flags == [TINY] else [f"--workdir={tmp_path / 'run'}"]
+    result = meta_train(*(flag.format(folder=tmp_path) for flag in flags), *workdir)
+    assert result.returncode == 1 and result.stdout == ""
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert line in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("defect", ["def get_config(): {}['x']", "def get_config(): 1 + 'x'", "import none"])
+def test_a_defect_in_a_config_file_keeps_its_traceback(tmp_path, defect):
+    (tmp_path / "defective.py").write_text(defect)
+    result = meta_train(f"--config={tmp_path / 'defective.py'}", f"--workdir={tmp_path / 'run'}")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr and "defective.py" in result.stderr
+
+
+def test_help_lists_the_flags():
+    result = meta_train("--help")
+    assert "--workdir" in result.stdout and "--config" in result.stdout

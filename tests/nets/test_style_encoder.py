@@ -1,0 +1,193 @@
+"""The warm start: what it reads, what it changes, that it begins at nothing and learns."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metastyle import config
+from metastyle.errors import InputError
+from metastyle.evaluate import methods
+from metastyle.evaluate.pairs import Pairs
+from metastyle.meta import outer_loop
+from metastyle.nets import style_encoder, vgg
+from metastyle.stylize import stylizer
+from metastyle.weights import bundles
+from tests.support import toy
+
+WIDTHS = (2, 3, 2, 4, 2, 2, 5, 2, 2, 6)
+PARAMS = vgg.random_params(widths=WIDTHS)
+LENGTH = 2 * (3 + 4 + 5 + 6)
+
+
+def uniform(*shape, seed=0):
+    return np.random.default_rng(seed).uniform(size=shape).astype(np.float32)
+
+
+def with_weights(settings, seed=0):
+    """Meta-parameters whose encoder does something."""
+    start, rng = outer_loop.initial_meta(settings), np.random.default_rng(seed)
+    start["encoder"]["out/kernel"] = jnp.asarray(rng.normal(size=start["encoder"]["out/kernel"].shape), jnp.float32)
+    return start
+
+
+def test_a_code_is_the_logarithm_of_means_and_deviations():
+    pictures = uniform(2, 16, 24, 3)
+    found = style_encoder.code(PARAMS, pictures)
+    assert found.shape == (style_encoder.size(PARAMS),) == (LENGTH,)
+    expected = []
+    for x in vgg.features(PARAMS, pictures).values():
+        x = np.asarray(x, np.float64)
+        expected += [np.log(x.mean((1, 2)) + 0.01).mean(0), np.log(x.std((1, 2)) + 0.01).mean(0)]
+    np.testing.assert_allclose(found, np.concatenate(expected), atol=1e-4)
+    single = [style_encoder.code(PARAMS, picture[None]) for picture in pictures]
+    np.testing.assert_allclose(found, np.mean(single, 0), atol=1e-5)
+    assert np.isfinite(style_encoder.code(PARAMS, np.zeros((1, 16, 16, 3), np.float32))).all()
+
+
+def test_it_begins_at_the_fast_parameters():
+    start = outer_loop.initial_meta(toy.settings(hidden=4))
+    begun = style_encoder.start(start, jnp.asarray([0.1, 0.5, 0.9]))
+    assert set(begun) == {"fast", "slow", "log_lr"}
+    jax.tree.map(np.testing.assert_array_equal, begun, {part: start[part] for part in begun})
+
+
+def test_without_an_encoder_nothing_changes():
+    start = outer_loop.initial_meta(toy.settings())
+    assert style_encoder.start(start, jnp.ones(3)) is start
+
+
+def test_the_guess_is_two_layers_on_the_normalised_code():
+    start, code = with_weights(toy.settings(inner={"scope": "all"}, hidden=4)), np.float32([0.1, 0.5, 0.9])
+    weights = {path: np.asarray(x, np.float64) for path, x in start["encoder"].items()}
+    normal = (code - code.mean()) / code.std()
+    offsets = np.maximum(normal @ weights["hidden/kernel"] + weights["hidden/bias"], 0) @ weights["out/kernel"]
+    begun, place = style_encoder.start(start, code)["fast"], 0
+    for path, x in sorted(start["fast"].items()):
+        if path.startswith("norm"):
+            expected = x + offsets[place : place + x.size].reshape(x.shape)
+            np.testing.assert_allclose(begun[path], expected, atol=1e-4)
+            place += x.size
+        else:
+            np.testing.assert_array_equal(begun[path], x)
+    assert place == offsets.size > 0
+
+
+def test_the_outer_loop_trains_it():
+    """Styles differ in colour: what is guessed from the colour is better than what is the same for all."""
+    found = []
+    for hidden in (0, 16):
+        settings = toy.settings(inner={"steps": 0}, outer={"lr": 1e-2}, run={"steps": 150}, hidden=hidden)
+        step = jax.jit(
+            lambda state, tasks, s=settings: outer_loop.outer_step(toy.problem(), s, True, state, tasks, toy.VGG)
+        )
+        state, curve = outer_loop.initial_state(settings), []
+        for k in range(150):
+            state, metrics = step(state, toy.tasks(8, steps=0, seed=k))
+            curve.append(float(metrics["query"]))
+        found.append(np.mean(curve[-20:]))
+    assert found[1] < 0.8 * found[0]
+
+
+def test_a_bundle_keeps_it(tmp_path):
+    settings = toy.settings(hidden=4)
+    start = with_weights(settings)
+    bundles.save_bundle(tmp_path / "b", bundles.Bundle(settings, start, 1e-3))
+    loaded = bundles.load_bundle(tmp_path / "b")
+    jax.tree.map(np.testing.assert_array_equal, loaded.meta, start)
+    assert bundles.describe_bundle(tmp_path / "b")["warm start"] == "an encoder of 48 parameters"
+
+
+def test_a_bundle_without_its_encoder_is_refused(tmp_path):
+    settings = toy.settings(hidden=4)
+    bundles.save_bundle(tmp_path / "b", bundles.Bundle(settings, outer_loop.initial_meta(toy.settings()), 1e-3))
+    with pytest.raises(InputError, match="got no encoder/hidden/bias"):
+        bundles.load_bundle(tmp_path / "b")
+
+
+def network_settings(code=LENGTH):
+    return config.from_dict(
+        {"generator": {"arch": toy.ARCH}, "data": {"size": 32}, "inner": {"steps": 1},
+         "encoder": {"hidden": 4, "code": code}}
+    )  # fmt: skip
+
+
+def test_zero_steps_depend_on_the_style(tmp_path):
+    vgg.save(tmp_path / "vgg.safetensors", vgg.tensors(PARAMS), vgg.TORCHVISION)
+    settings = dataclasses.replace(network_settings(), vgg=str(tmp_path / "vgg.safetensors"))
+    start = bundles.Bundle(settings, with_weights(settings), 1e-3)
+    moved = dataclasses.replace(start, config=dataclasses.replace(settings, vgg="gone.safetensors"))
+    styles = [
+        stylizer.Stylizer(bundle).adapt(uniform(32, 32, 3, seed=i), steps=0, weights=weights)
+        for i, bundle, weights in ((1, start, None), (1, start, "slim"), (1, moved, settings.vgg), (2, start, None))
+    ]
+    a, *same, other = (style.file.fast for style in styles)
+    for one in same:
+        jax.tree.map(np.testing.assert_array_equal, a, one)
+    assert toy.relative_error(a, other) > 1e-3
+    paintings = [uniform(32, 32, 3, seed=i) for i in (1, 2)]
+    code = np.mean([style_encoder.code(PARAMS, x[None]) for x in paintings], 0)
+    both = stylizer.Stylizer(start).adapt(paintings, steps=0).file.fast
+    for path, x in style_encoder.start(start.meta, code)["fast"].items():
+        np.testing.assert_allclose(both[path], x, rtol=2e-3, atol=1e-3)  # half precision
+
+
+def test_another_loss_network_is_refused():
+    settings = dataclasses.replace(network_settings(code=480), vgg="random")
+    start = bundles.Bundle(settings, outer_loop.initial_meta(settings), 1e-3)
+    message = r"`vgg`: expected the loss network .* codes have 480 numbers .*, got one whose codes have 36"
+    with pytest.raises(InputError, match=message):
+        methods.bundle("ours", methods.Start(start), PARAMS, (0,))
+    with pytest.raises(InputError, match="`vgg`: expected the loss network that the encoder is for"):
+        stylizer.Stylizer(start).adapt(uniform(32, 32, 3), steps=0, weights="slim")
+
+
+def test_it_reads_by_its_own_network_whatever_the_bundle_learns_with():
+    settings, pair = network_settings(), Pairs("procedural", "procedural", 1, 32)[0]
+    start = methods.Start(bundles.Bundle(settings, with_weights(settings), 1e-3), learns_with="random")
+    own, other = (
+        {view.steps: view.picture for view in methods.bundle("ours", start, params, (0, 1), PARAMS).views(pair)}
+        for params in (PARAMS, vgg.random_params())
+    )
+    np.testing.assert_array_equal(own[0], other[0])
+    assert np.abs(own[1] - other[1]).max() > 1e-4
+
+
+def codes(seed=0, count=200):
+    """Of the same styles by two networks: the second's are linear in the first's."""
+    rng = np.random.default_rng(seed)
+    before = rng.normal(size=(count, 6)).astype(np.float32)
+    turn = np.random.default_rng(9).normal(size=(6, 9))
+    return before, (before @ turn).astype(np.float32)
+
+
+def guesses(weights, codes, start):
+    fast = [style_encoder.start(start | {"encoder": weights}, code)["fast"] for code in codes]
+    return np.stack([np.concatenate([np.ravel(x) for x in flat.values()]) for flat in fast])
+
+
+def carried_error(hidden):
+    settings = config.from_dict({"generator": {"arch": toy.ARCH}, "encoder": {"hidden": 8, "code": 6}})
+    start, (before, after), (unseen, unseen_after) = with_weights(settings), codes(), codes(1)
+    weights = style_encoder.carry_over(start["encoder"], before, after, hidden)
+    assert weights["hidden/kernel"].shape == (9, hidden)
+    goal, found = guesses(start["encoder"], unseen, start), guesses(weights, unseen_after, start)
+    return np.square(found - goal).sum() / np.square(goal - goal.mean(0)).sum()
+
+
+def test_carried_over_it_guesses_nearly_the_same_from_other_codes_and_less_with_fewer_units():
+    errors = [carried_error(hidden) for hidden in (8, 6, 2)]
+    assert errors[0] < 0.2 and errors[0] < errors[1] < errors[2] < 1
+
+
+def test_it_cannot_be_carried_over_to_more_units():
+    start, (before, after) = with_weights(toy.settings(hidden=4)), codes()
+    with pytest.raises(InputError, match="`hidden`: expected 1 to 4, the width of the encoder as it is, got 5"):
+        style_encoder.carry_over(start["encoder"], before, after, 5)
+
+
+def test_reptile_has_none():
+    with pytest.raises(InputError, match="`encoder.hidden`: reptile trains no encoder"):
+        toy.settings(inner={"scope": "all"}, outer={"update": "reptile"}, hidden=4)

@@ -1,0 +1,94 @@
+"""An exported style is the network itself: every token of the language, any size, to a 255th."""
+
+import numpy as np
+import pytest
+
+from metastyle import config
+from metastyle.cli import main
+from metastyle.config import Generator
+from metastyle.errors import InputError
+from metastyle.images import codec
+from metastyle.nets import generator
+from metastyle.stylize import onnx_export, stylizer
+from metastyle.system import paths
+from tests.nets.test_generator import SMALL, random_params
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+
+def photographs(*shape):
+    return np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+def by_jax(settings, params, pictures):
+    return codec.to_uint8(np.asarray(generator.stylize(settings, params, pictures.astype(np.float32) / 255)))
+
+
+@pytest.mark.parametrize("arch", SMALL)
+def test_it_stylises_as_jax_does_at_any_size(arch):
+    settings = Generator(arch)
+    params = random_params(settings)
+    session = onnx_export.session(onnx_export.build(settings, params))
+    for shape in [(1, 16, 16), (2, 20, 32), (1, 17, 23), (1, 30, 19)]:
+        pictures = photographs(*shape)
+        ours, theirs = by_jax(settings, params, pictures).astype(int), session(pictures).astype(int)
+        assert ours.shape == theirs.shape and np.abs(ours - theirs).max() <= 1
+        assert ours.std() > 10
+
+
+def test_int8_is_close():
+    settings = Generator(SMALL[1])
+    params = generator.initial_params(settings, 0)
+    pictures = [codec.to_uint8(codec.square(codec.load(path)[0], 64)) for path in paths.demo_pictures("photos")]
+    model = onnx_export.quantise(onnx_export.build(settings, params), pictures[1:])
+    assert "QuantizeLinear" in {node.op_type for node in model.graph.node}
+    ours = by_jax(settings, params, pictures[0][None]).astype(int)
+    error = np.abs(onnx_export.session(model)(pictures[0][None]) - ours).mean()
+    assert 0 < error < 5
+
+
+@pytest.fixture
+def style_file(tmp_path):
+    from tests.stylize.test_stylizer import BUNDLE, PAINTING, PHOTOGRAPH
+
+    path = tmp_path / "style.safetensors"
+    stylizer.load(BUNDLE).adapt(PAINTING, steps=0, support=PHOTOGRAPH, weights="random").save(path)
+    return path
+
+
+def test_the_backends_of_a_style(style_file):
+    style, photograph = stylizer.load_style(style_file), photographs(33, 22)
+    jax, onnx_, int8 = (style.stylize(photograph, backend=backend).astype(int) for backend in config.BACKENDS)
+    assert np.abs(jax - onnx_).max() <= 1
+    assert 0 < np.abs(jax - int8).mean() < 10
+    with pytest.raises(InputError, match="`backend`: expected one of jax, onnx, onnx-int8, got 'torch'"):
+        style.stylize(photograph, backend="torch")
+    with pytest.raises(InputError, match="`content`: expected sides of at least 16 px, got 10 x 20"):
+        style.stylize(photographs(20, 10), backend="onnx")
+
+
+def test_the_command_writes_what_onnxruntime_runs(style_file, tmp_path, capsys):
+    out, photograph = tmp_path / "style.onnx", photographs(1, 24, 28)
+    for precision in config.PRECISIONS:
+        with pytest.raises(SystemExit, match="0"):
+            main.main(["export", f"--style_file={style_file}", f"--out={out}", f"--precision={precision}"])
+        assert capsys.readouterr().out == f"wrote {out}\n"
+        onnx.checker.check_model(out)
+        kinds = {node.op_type for node in onnx.load(out).graph.node}
+        assert ("QuantizeLinear" in kinds) == (precision == "int8")
+        session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+        (stylised,) = session.run(None, {"photograph": photograph})
+        assert stylised.shape == photograph.shape and stylised.dtype == np.uint8
+
+
+def test_what_is_missing_is_named(style_file, tmp_path, capsys, monkeypatch):
+    with pytest.raises(SystemExit):
+        main.main(["export", f"--style_file={style_file}", f"--out={tmp_path}/style.pt"])
+    assert capsys.readouterr().err.startswith("error: `out`: expected a name that ends in .onnx, got ")
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    with pytest.raises(SystemExit):
+        main.main(["export", f"--style_file={style_file}", f"--out={tmp_path}/style.onnx"])
+    expected = 'error: `onnx` needs onnx, which is not installed; type `pip install "metastyle[onnx]"`\n'
+    assert capsys.readouterr().err == expected
+    assert not (tmp_path / "style.onnx").exists()

@@ -1,0 +1,90 @@
+"""A bundle for another loss network: what is kept of its guesses, and what is refused.
+
+The other one has the same features but for the last tap: one channel less, in another order and on another scale.
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from metastyle import config
+from metastyle.errors import InputError
+from metastyle.meta import outer_loop
+from metastyle.nets import style_encoder, vgg
+from metastyle.train import carry_over
+from metastyle.weights import bundles
+from tests.nets.test_style_encoder import LENGTH, PARAMS, network_settings, with_weights
+from tests.support import toy
+
+LAST = PARAMS["conv4_3"]
+OTHER = PARAMS | {"conv4_3": {"kernel": 3 * LAST["kernel"][..., [5, 4, 3, 2, 1]], "bias": LAST["bias"][:5]}}
+
+
+@pytest.fixture
+def given(tmp_path):
+    """A bundle with an encoder of PARAMS, and both networks as files."""
+    settings = network_settings()
+    data = {"content": "procedural", "style": "procedural", "size": 32}
+    settings = config.from_dict(dataclasses.asdict(settings) | {"data": data})
+    bundles.save_bundle(tmp_path / "b", bundles.Bundle(settings, with_weights(settings), 1e-3))
+    for name, params in {"before": PARAMS, "after": OTHER}.items():
+        vgg.save(tmp_path / f"{name}.safetensors", vgg.tensors(params), vgg.TORCHVISION)
+    return tmp_path
+
+
+def carried(folder, **changes):
+    names = [folder / "b", str(folder / "before.safetensors"), str(folder / "after.safetensors"), folder / "out"]
+    return carry_over.over(*names, **{"styles": 240} | changes)
+
+
+def test_the_bundle_reads_the_other_network_and_guesses_about_the_same(given):
+    lost = carried(given)
+    before, after = bundles.load_bundle(given / "b"), bundles.load_bundle(given / "out")
+    assert after.config.vgg == str(given / "after.safetensors")
+    assert before.config.encoder.code == LENGTH and after.config.encoder.code == style_encoder.size(OTHER)
+    bundles.check_reads(after, OTHER)
+    same_size = vgg.random_params(1, widths=[len(OTHER[layer]["bias"]) for layer in vgg.LAYERS])
+    style_encoder.check(after.config, same_size)
+    with pytest.raises(InputError, match="`vgg`: expected the loss network that the encoder was trained with"):
+        bundles.check_reads(after, same_size)
+    bundles.check_reads(dataclasses.replace(after, network=""), same_size)  # a bundle of before it was recorded
+    for part in ("fast", "slow", "log_lr"):
+        jax.tree.map(np.testing.assert_array_equal, before.meta[part], after.meta[part])
+    assert 0 < lost < 0.5
+
+
+def test_a_narrower_encoder_loses_more(given):
+    assert carried(given, hidden=1) > carried(given)
+    assert bundles.load_bundle(given / "out").config.encoder.hidden == 4
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"styles": 20}, f"`styles`: expected at least {2 * style_encoder.size(OTHER)}, .*, got 20"),
+        ({"hidden": 5}, "`hidden`: expected 1 to 4, .*, got 5"),
+    ],
+)
+def test_what_does_not_fit_is_one_line_and_nothing_is_written(given, changes, message):
+    with pytest.raises(InputError, match=message):
+        carried(given, **changes)
+    assert not (given / "out").exists()
+
+
+def test_networks_the_wrong_way_round_are_refused(given):
+    names = [given / "b", str(given / "after.safetensors"), str(given / "before.safetensors"), given / "out"]
+    with pytest.raises(InputError, match="`vgg_before`: expected the loss network that the encoder is for"):
+        carry_over.over(*names)
+    names[1] = str(given / "gone.safetensors")
+    with pytest.raises(FileNotFoundError, match="`vgg_before`: expected .*gone"):
+        carry_over.over(*names)
+
+
+def test_a_bundle_without_an_encoder_needs_none(given):
+    settings = toy.settings()
+    start = bundles.Bundle(settings, outer_loop.initial_meta(settings), 1e-3)
+    bundles.save_bundle(given / "b", start)
+    with pytest.raises(InputError, match="`bundle`: expected one with an encoder"):
+        carried(given)
