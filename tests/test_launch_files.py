@@ -24,6 +24,22 @@ def test_the_shell_files_are_clean():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_python_that_does_not_start_is_passed_over(tmp_path):
+    """As a shim of pyenv, which is on the PATH for every version, installed or not."""
+    (tmp_path / "launch").mkdir()
+    (tmp_path / "commands").mkdir()
+    shutil.copy(LAUNCH / "_env.sh", tmp_path / "launch")
+    (tmp_path / "pyproject.toml").write_text("")
+    scripts = {"python3.12": "exit 127", "python3.13": "exit 1", "python3.11": '[ "$1" = -c ] || echo "called: $*"'}
+    for name, script in scripts.items():
+        (tmp_path / "commands" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "commands" / name).chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}/commands:{os.environ['PATH']}"}
+    line = ["bash", "-c", "source launch/_env.sh"]
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.splitlines()[:2] == ["making .venv with called: --version", "called: -m venv .venv"], done.stderr
+
+
 def test_the_kubernetes_job_is_valid_and_its_numbers_agree():
     kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="install the extra `test`")
     service, job = yaml.safe_load_all((LAUNCH / "k8s_job.yaml").read_text())
