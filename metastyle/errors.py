@@ -23,3 +23,8 @@ class Stopped(Exception):
 def one_line(error: BaseException | str) -> str:
     """A message, or that of an exception, without line breaks."""
     return " ".join(str(error).split())
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, without line breaks: of an OSError its text alone, without the number and the file name."""
+    return one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)

@@ -12,6 +12,7 @@ import metastyle
 from metastyle import config
 from metastyle.evaluate import evaluation
 from metastyle.images import codec
+from metastyle.images.resize import square
 from metastyle.nets import vgg
 from metastyle.stylize import demo
 from metastyle.system import paths
@@ -39,7 +40,7 @@ def test_a_style_is_a_small_file_that_finds_its_bundle(style, tmp_path):
     loaded = metastyle.load_style(tmp_path / "style.safetensors")
     assert loaded.file.bundle == "default"
     jax.tree.map(np.testing.assert_array_equal, loaded.file.fast, style.file.fast)
-    photograph = codec.square(codec.load(paths.demo_pictures("photos")[0])[0], 64)
+    photograph = square(codec.load(paths.demo_pictures("photos")[0])[0], 64)
     stylised = loaded.stylize(photograph)
     np.testing.assert_array_equal(stylised, style.stylize(photograph))
     assert np.abs(stylised / 255 - photograph).mean() > 0.05

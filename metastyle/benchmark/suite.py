@@ -33,7 +33,7 @@ def run(names: Sequence[str] = (), out: str | None = None) -> dict[str, Any]:
     names: of SECTIONS; none for STAGES, "all" for all. Returns {"machine", "versions", "numbers"}. A section that fails
     doesn't stop the others; InputError names it in the end, when the rest is written.
     """
-    from metastyle.images.codec import atomic, check_output
+    from metastyle.system.files import atomic, check_output
 
     names = list(SECTIONS) if "all" in names else list(names or STAGES)
     unknown = sorted(set(names) - set(SECTIONS))

@@ -12,6 +12,7 @@ from metastyle.cli.app import expand_home, guard
 from metastyle.config import BACKENDS, DEFAULT_BUNDLE, PRECISIONS
 from metastyle.errors import Adjusted, InputError, one_line
 from metastyle.images.codec import MAX_PIXELS
+from metastyle.system.files import check_output, expand
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def _stylize(values: flags.FlagValues, _: list[str]) -> None:
         tile=values.tile, backend=values.backend, progress=True, max_pixels=values.max_pixels,
     )  # fmt: skip
     codec.check_quality(values.quality)
-    contents = codec.expand(values.content, codec.IMAGE_SUFFIXES, "content")
+    contents = expand(values.content, codec.IMAGE_SUFFIXES, "content")
     output = jobs.Output(codec.suffix_of(values.format), values.quality, values.overwrite)
     styles = jobs.styles(values.style_file, values.bundle)
     looks = jobs.looks(styles, values.weights, values.mask, knobs)
@@ -196,10 +197,9 @@ def _export_flags(values: flags.FlagValues) -> None:
 
 
 def _export(values: flags.FlagValues, _: list[str]) -> None:
-    from metastyle.images import codec
     from metastyle.stylize import stylizer
 
-    codec.check_output(values.out, suffixes={".onnx"}, name="out")
+    check_output(values.out, suffixes={".onnx"}, name="out")
     stylizer.load_style(values.style_file, values.bundle).export(values.out, int8=values.precision == "int8")
     print(f"wrote {values.out}")
 

@@ -20,6 +20,7 @@ from metastyle.data.sources import Source
 from metastyle.data.tasks import TaskSampler, collage
 from metastyle.errors import InputError
 from metastyle.images import codec, color
+from metastyle.images.resize import resize_short
 from metastyle.meta.inner_loop import Problem
 from metastyle.system import memory
 
@@ -159,7 +160,7 @@ def _reduced(picture: np.ndarray, side: int) -> np.ndarray:
     rows, columns = (min(length, math.floor(short * _ASPECT)) for length in (height, width))
     top, left = (height - rows) // 2, (width - columns) // 2
     cut = picture[top : top + rows, left : left + columns]
-    return cut if short <= side else codec.to_uint8(codec.resize_short(np.float32(cut) / 255, side))
+    return cut if short <= side else codec.to_uint8(resize_short(np.float32(cut) / 255, side))
 
 
 def _check_memory(needed: int) -> None:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from metastyle.data.sources import FolderSource, import_tfds
 from metastyle.errors import InputError
 from metastyle.images import codec
+from metastyle.images.resize import resize
 
 _PER_SHARD = 10_000
 _AT_ONCE = 64  # the writer rewrites its metadata after each call
@@ -138,7 +139,7 @@ def _encode(file: Path, stored: bytes, max_side: int) -> bytes:
     height, width = rgb.shape[:2]
     if max_side and max(height, width) > max_side:
         scale = max_side / max(height, width)
-        rgb = codec.resize(rgb, (max(round(height * scale), 2), max(round(width * scale), 2)))
+        rgb = resize(rgb, (max(round(height * scale), 2), max(round(width * scale), 2)))
     else:
         with Image.open(io.BytesIO(stored)) as image:
             if image.format in ("JPEG", "PNG") and image.mode == "RGB":

@@ -20,6 +20,7 @@ from PIL import Image
 from metastyle.data.procedural.source import ProceduralSource
 from metastyle.errors import InputError
 from metastyle.images import codec
+from metastyle.images.resize import square
 from metastyle.system import paths
 
 MAX_UNREADABLE = 0.05
@@ -237,3 +238,8 @@ class Resilient:
                 f"`{self._argument}`: more than {MAX_UNREADABLE:.0%} of the pictures can't be read: {bad} of {total}, "
                 f"first {self.name(index)}: {reason}"
             )
+
+
+def load_square(source: Source, index: int, size: int) -> np.ndarray:
+    """Picture `index` of a source as a square f32[size, size, 3]: Lanczos to the short side, then the centre."""
+    return square(codec.load(source[index])[0], size)

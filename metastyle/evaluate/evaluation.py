@@ -37,6 +37,7 @@ from metastyle.images import codec
 from metastyle.losses import perceptual
 from metastyle.meta import inner_loop, outer_loop
 from metastyle.nets import generator, metric_nets, vgg
+from metastyle.system import files
 from metastyle.system.optional import need
 from metastyle.train import checkpoint, mesh
 from metastyle.weights import bundles
@@ -300,7 +301,7 @@ class Cell:
         self._write(cell | {"rows": [rows[k] for k in sorted(rows)], "complete": True})
 
     def _write(self, cell: dict[str, Any]) -> None:
-        with codec.atomic(self._path) as temporary:
+        with files.atomic(self._path) as temporary:
             temporary.write_text(json.dumps(cell))
 
 
@@ -367,13 +368,13 @@ def summary(results: Results, out: str | os.PathLike) -> str:
 
 
 def _write(results: Results, out: Path) -> None:
-    with codec.atomic(out / "results.json") as temporary:
+    with files.atomic(out / "results.json") as temporary:
         temporary.write_text(json.dumps(results, indent=1) + "\n")
-    with codec.atomic(out / "pairs.csv") as temporary, open(temporary, "w", newline="") as file:
+    with files.atomic(out / "pairs.csv") as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, ("pair", "content", "style"))
         writer.writeheader()
         writer.writerows(results["pairs"])
-    with codec.atomic(out / "table.txt") as temporary:
+    with files.atomic(out / "table.txt") as temporary:
         temporary.write_text(page.table(results) + "\n")
     page.plot(results, out / "curve.png")
     page.page(results, out)

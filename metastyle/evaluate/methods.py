@@ -22,7 +22,7 @@ from metastyle.images import codec
 from metastyle.meta import inner_loop, outer_loop
 from metastyle.nets import generator, style_encoder, vgg
 from metastyle.stylize import onnx_export
-from metastyle.system import paths
+from metastyle.system import files, paths
 from metastyle.system.optional import need
 from metastyle.weights import bundles
 
@@ -239,7 +239,7 @@ def johnson(settings: config.Config, params: vgg.Params, folder: Path, pairs: in
             picture = stylize(trained.params, pair.content)
             view = View(trained.steps, picture, trained.seconds, 1000 * (time.perf_counter() - began))
             folder.mkdir(parents=True, exist_ok=True)
-            with codec.atomic(kept(view.steps)) as temporary:
+            with files.atomic(kept(view.steps)) as temporary:
                 np.savez(temporary, picture=view.picture, adapt_s=view.adapt_s, stylize_ms=view.stylize_ms)
             left.remove(view.steps)
             yield view
@@ -277,7 +277,7 @@ def gatys(params: vgg.Params, iterations: int, pairs: int | None) -> Method:
             for state in optimisation.optimise(objective, pair.content, settings):
                 if state.iteration in looks:
                     found[state.iteration] = codec.to_uint8(np.asarray(state.picture)), time.perf_counter() - began
-            with codec.atomic(kept) as temporary:
+            with files.atomic(kept) as temporary:
                 pictures, seconds = zip(*found.values(), strict=True)
                 np.savez(temporary, steps=list(found), pictures=pictures, seconds=seconds)
         with np.load(kept) as found:

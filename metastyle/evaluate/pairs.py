@@ -10,9 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from metastyle.config import Evaluation
-from metastyle.data.sources import Source, open_source
+from metastyle.data.sources import Source, load_square, open_source
 from metastyle.errors import InputError
-from metastyle.images import codec
 
 SUPPORT = 16  # photographs to learn on, per pair
 
@@ -115,7 +114,7 @@ class Pairs:
         return found
 
     def _read(self, kind: str, index: int) -> np.ndarray:
-        return square(self._contents if kind == "content" else self._styles, index, self._size)
+        return load_square(self._contents if kind == "content" else self._styles, index, self._size)
 
     def digest(self, index: int) -> str:
         """Of the pixels of a pair and of its support."""
@@ -159,11 +158,6 @@ def of(settings: Evaluation) -> Pairs:
         settings.contents, settings.styles, settings.pairs, settings.size,
         product=settings.product, leave_out=settings.leave_out,
     )  # fmt: skip
-
-
-def square(source: Source, index: int, size: int) -> np.ndarray:
-    """Picture `index` of a source as a square f32[size, size, 3]: Lanczos to the short side, then the centre."""
-    return codec.square(codec.load(source[index])[0], size)
 
 
 def _open(spec: str, kind: str, size: int) -> Source:

@@ -1,14 +1,12 @@
-"""Reading, writing and resizing pictures: float32 RGB in [0, 1], [H, W, 3]; uint8 only on disk."""
+"""Reading and writing pictures: float32 RGB in [0, 1], [H, W, 3]; uint8 only on disk."""
 
 from __future__ import annotations
 
 import contextlib
-import glob
 import io
 import os
-import secrets
 import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +14,8 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from metastyle.errors import InputError, one_line
+from metastyle.errors import InputError, reason
+from metastyle.system.files import check_output, stat_mode, write
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _FORMAT_OF = {".jpg": "JPEG", ".tif": "TIFF"} | {f".{name.lower()}": name for name in _FORMATS}
@@ -96,7 +95,7 @@ def _opened(file: str | os.PathLike | bytes, name: str) -> Iterator[Image.Image]
 
 
 def _file(path: str, name: str) -> io.BufferedReader:
-    mode = _stat_mode(path, name)
+    mode = stat_mode(path, name)
     if mode is None:
         raise FileNotFoundError(f"`{name}`: no such file: {path!r}")
     if stat.S_ISDIR(mode):
@@ -106,7 +105,7 @@ def _file(path: str, name: str) -> io.BufferedReader:
     try:
         return open(path, "rb")
     except OSError as error:
-        raise InputError(f"`{name}`: cannot read {path!r}: {_line(error)}") from None
+        raise InputError(f"`{name}`: cannot read {path!r}: {reason(error)}") from None
 
 
 def _open(stream: BinaryIO) -> Image.Image | None:
@@ -142,12 +141,12 @@ def _decoding(name: str, what: str) -> Iterator[None]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(
-            f"`{name}`: {what} is more than Pillow decodes of its format ({_line(error)}); "
+            f"`{name}`: {what} is more than Pillow decodes of its format ({reason(error)}); "
             "use a smaller picture, or a PNG or JPEG"
         ) from error
     except Exception as error:
         raise InputError(
-            f"`{name}`: cannot decode {what}, which may be damaged or truncated ({_line(error)}); use another copy"
+            f"`{name}`: cannot decode {what}, which may be damaged or truncated ({reason(error)}); use another copy"
         ) from error
 
 
@@ -226,82 +225,6 @@ def _check_size(height: int, width: int, max_pixels: int, name: str, what: str) 
         )
 
 
-def _stat_mode(path: str, name: str) -> int | None:
-    """`st_mode` of what is at `path`, None where nothing is."""
-    try:
-        return os.stat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:  # a folder one may not enter, too long a name, a null byte
-        raise InputError(f"`{name}`: cannot use {path!r}: {_line(error)}") from None
-
-
-def _line(error: Exception) -> str:
-    return one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
-
-
-def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Lanczos with antialiasing, in float precision throughout.
-
-    Args:
-      image: floats [H, W] or [H, W, C] in [0, 1].
-      size: `(height, width)` of the result.
-
-    Returns:
-      float32, clipped to [0, 1] where the filter overshoots.
-    """
-    return _lanczos(image, size)
-
-
-def resize_short(image: np.ndarray, short: int) -> np.ndarray:
-    """`resize` that takes the shorter side to `short` and keeps the aspect ratio."""
-    return _lanczos(image, _short_size(image, short))
-
-
-def center_crop(image: np.ndarray, size: int) -> np.ndarray:
-    """The central `size` x `size` pixels of [H, W, ...], a view; ValueError where `image` is smaller."""
-    height, width = image.shape[:2]
-    if size > min(height, width):
-        raise ValueError(f"`size`: expected at most {min(height, width)} for a {width} x {height} picture, got {size}")
-    top, left = (height - size) // 2, (width - size) // 2
-    return image[top : top + size, left : left + size]
-
-
-def square(image: np.ndarray, size: int) -> np.ndarray:
-    """`center_crop(resize_short(image, size), size)`, without computing what the crop discards."""
-    height, width = image.shape[:2]
-    full_height, full_width = _short_size(image, size)
-    top, left = (full_height - size) // 2, (full_width - size) // 2
-    box = (
-        left * width / full_width,
-        top * height / full_height,
-        (left + size) * width / full_width,
-        (top + size) * height / full_height,
-    )
-    return _lanczos(image, (size, size), box)
-
-
-def _short_size(image: np.ndarray, short: int) -> tuple[int, int]:
-    height, width = image.shape[:2]
-    if height <= width:
-        return short, round(width * short / height)
-    return round(height * short / width), short
-
-
-def _lanczos(
-    image: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
-) -> np.ndarray:
-    if not np.issubdtype(image.dtype, np.floating):
-        raise ValueError(f"`image`: expected floats in [0, 1], got {image.dtype}; read pictures with `load`")
-    height, width = size
-    planes = image.reshape(*image.shape[:2], -1)
-    out = np.empty((height, width, planes.shape[-1]), np.float32)
-    for c in range(planes.shape[-1]):
-        plane = Image.fromarray(np.ascontiguousarray(planes[..., c], np.float32))
-        out[..., c] = np.asarray(plane.resize((width, height), Image.Resampling.LANCZOS, box))
-    return np.clip(out, 0, 1, out=out).reshape(height, width, *image.shape[2:])
-
-
 def to_uint8(image: np.ndarray) -> np.ndarray:
     """Floats to uint8: clipped to [0, 1], times 255, halves rounded up; ValueError at NaN or infinity."""
     if not np.isfinite(image).all():
@@ -329,7 +252,7 @@ def save(
       FileNotFoundError, InputError: as `check_output` and `encode`, or where the file can't be written.
       ValueError: as `encode`.
     """
-    check_output(path, name=name)
+    check_output(path, suffixes=IMAGE_SUFFIXES, name=name)
     options = {"alpha": alpha, "quality": quality, "metadata": metadata}
     what = repr(os.fspath(path))
     write(path, _encoded(image, Path(path).suffix, **options, name=name, what=what), name=name)
@@ -394,7 +317,7 @@ def _encoded(
         Image.fromarray(pixels).save(stream, kind, **_options(kind, quality or _QUALITY, metadata or {}))
     except (OSError, ValueError, OverflowError) as error:
         raise InputError(
-            f"`{name}`: cannot write {what} ({_line(error)}); the picture may be too large for the format"
+            f"`{name}`: cannot write {what} ({reason(error)}); the picture may be too large for the format"
         ) from error
     return stream.getvalue()
 
@@ -444,46 +367,6 @@ def read_metadata(path: str | os.PathLike, *, name: str = "picture") -> dict[str
         }
 
 
-def expand(spec: str | os.PathLike | Sequence[str | os.PathLike], suffixes: Collection[str], name: str) -> list[str]:
-    """The files that names stand for, in their order, each once.
-
-    A file stands for itself, whatever characters its name has. A folder stands for the files in it, and a pattern, as
-    `photos/*.jpg` or `photos/**`, for the files that it matches, at any depth with `**`; of these, the ones that end in
-    one of `suffixes` (in either case) and are not hidden, sorted. What a pattern begins with and exists is no pattern:
-    `a[1]/*` looks into the folder `a[1]` where there is one. "-", the standard input, stays.
-
-    Raises:
-      FileNotFoundError: no such file or folder, of a name that is no pattern.
-      InputError: a folder or a pattern that stands for no file.
-    """
-    found: dict[str, str] = {}  # by absolute path
-    for item in [spec] if isinstance(spec, (str, os.PathLike)) else spec:
-        item = os.fspath(item)
-        for file in [item] if item == "-" else _stands_for(item, suffixes, name):
-            found.setdefault("-" if file == "-" else os.path.abspath(file), file)
-    return list(found.values())
-
-
-def _stands_for(item: str, suffixes: Collection[str], name: str) -> list[str]:
-    mode = _stat_mode(item, name)
-    if mode is not None and not stat.S_ISDIR(mode):
-        return [item]
-    if mode is not None:
-        matches, lacks = [os.path.join(item, file) for file in os.listdir(item)], f"the folder {item!r} has no file"
-    elif glob.has_magic(item):
-        head = item
-        while head and not os.path.lexists(head):
-            head = os.path.dirname(head)
-        matches, lacks = glob.glob(glob.escape(head) + item[len(head) :], recursive=True), f"{item!r} matches no file"
-    else:
-        raise FileNotFoundError(f"`{name}`: no such file: {item!r}")
-    files = [x for x in matches if os.path.splitext(x)[1].lower() in suffixes and os.path.isfile(x)]
-    files = sorted(x for x in files if not os.path.basename(x).startswith("."))
-    if not files:
-        raise InputError(f"`{name}`: {lacks} that ends in {' '.join(sorted(suffixes))}")
-    return files
-
-
 def suffix_of(form: str) -> str:
     """The suffix of a format such as "png". Raises InputError for one that can't be written."""
     suffix = f".{form.lower().lstrip('.')}"
@@ -497,63 +380,3 @@ def check_quality(quality: int | None) -> None:
     """Raises InputError unless it is one that `save` takes."""
     if quality is not None and not 1 <= quality <= 100:
         raise InputError(f"`quality`: expected 1 to 100, got {quality}")
-
-
-def check_output(
-    path: str | os.PathLike,
-    *,
-    suffixes: Collection[str] = IMAGE_SUFFIXES,
-    name: str = "output",
-    inputs: Collection[Picture] = (),
-) -> None:
-    """Raises now, before the work, if a file couldn't be written to `path` after it, or would replace one of `inputs`.
-
-    Raises:
-      FileNotFoundError: the folder that `path` is in doesn't exist.
-      InputError: `path` is a folder, one of `inputs`, its suffix is not one of `suffixes` (in either case), or its
-        folder is read-only.
-    """
-    path = os.fspath(path)
-    if any(isinstance(x, (str, os.PathLike)) and same_file(x, path) for x in inputs):
-        raise InputError(f"`{name}`: {path!r} is a picture to work from, which would be lost; choose another name")
-    mode = _stat_mode(path, name)
-    if mode is not None and stat.S_ISDIR(mode):
-        raise InputError(f"`{name}`: expected a file to write, got the folder {path!r}; add a file name")
-    if Path(path).suffix.lower() not in suffixes:
-        raise InputError(f"`{name}`: expected a name that ends in {' '.join(sorted(suffixes))}, got {path!r}")
-    folder = os.path.dirname(os.path.realpath(path))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"`{name}`: no such folder: {folder!r}, to write {path!r} in; create it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"`{name}`: cannot write in the folder {folder!r}; choose another or change its permissions")
-
-
-def same_file(a: str | os.PathLike, b: str | os.PathLike) -> bool:
-    """Whether both names, of files that may not be there, are of one file."""
-    return os.path.realpath(a) == os.path.realpath(b)
-
-
-def write(path: str | os.PathLike, data: bytes, *, name: str = "out") -> None:
-    """Writes the file that the argument `name` asks for, whole or not at all; InputError where it can't be written."""
-    try:
-        with atomic(path) as temporary:
-            temporary.write_bytes(data)
-    except OSError as error:
-        what = repr(os.fspath(path))
-        raise InputError(f"`{name}`: cannot write {what} ({_line(error)}); the disk may be full") from error
-
-
-@contextlib.contextmanager
-def atomic(path: str | os.PathLike) -> Iterator[Path]:
-    """`with atomic(path) as temporary:` moves what the block wrote to `temporary` onto `path`, all at once.
-
-    `temporary` is in the same folder and has the same suffix; a symbolic link is followed, not replaced. If the block
-    raises, `path` stays as it was and `temporary` is removed.
-    """
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{secrets.token_hex(8)}{Path(path).suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from metastyle.images import codec
+from metastyle.images.resize import resize
 
 
 def grid(
@@ -79,7 +79,7 @@ def contact_sheet(
             np.ones((height, width, 3), np.float32),
             ((height - inner[0]) // 2, (width - inner[1]) // 2),
         )
-        canvas[top : top + inner[0], left : left + inner[1]] = codec.resize(picture, inner)
+        canvas[top : top + inner[0], left : left + inner[1]] = resize(picture, inner)
         return canvas
 
     cells = [[None if picture is None else centred(picture) for picture in row] for row in rows]

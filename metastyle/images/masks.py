@@ -7,6 +7,7 @@ import numpy as np
 
 from metastyle.errors import Adjusted, InputError
 from metastyle.images import codec
+from metastyle.images.resize import resize
 
 
 def load(
@@ -34,7 +35,7 @@ def load(
         had = f"{mask.shape[1]} x {mask.shape[0]}"
         what = f"`{name}`: {codec.describe(picture)}"
         warnings.warn(f"{what} is {had}, resized to {width} x {height}", Adjusted, stacklevel=2)
-        mask = codec.resize(mask, (height, width))
+        mask = resize(mask, (height, width))
     return mask
 
 

@@ -21,7 +21,7 @@ import safetensors.numpy
 from jax import lax
 
 from metastyle.errors import InputError
-from metastyle.images.codec import check_output, write
+from metastyle.system.files import check_output, write
 from metastyle.system.optional import need
 from metastyle.system.tensor_file import read
 from metastyle.weights.convert import READING, read_torch

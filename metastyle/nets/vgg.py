@@ -21,7 +21,7 @@ import safetensors.numpy
 from jax import lax
 
 from metastyle.errors import InputError
-from metastyle.images.codec import write
+from metastyle.system.files import write
 from metastyle.system.paths import ASSETS, cache_dir, sample_data
 from metastyle.system.tensor_file import read as read_tensors
 

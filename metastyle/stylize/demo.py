@@ -8,8 +8,10 @@ import numpy as np
 from metastyle import config
 from metastyle.data.procedural.source import ProceduralSource
 from metastyle.images import codec, contact_sheet
+from metastyle.images.resize import square
 from metastyle.stylize import stylizer
 from metastyle.system import paths
+from metastyle.system.files import atomic
 
 STEPS = 10
 _SIZE = 256  # px, sides of the photographs in the grid
@@ -37,9 +39,9 @@ def demo(out: str, bundle: str = config.DEFAULT_BUNDLE) -> list[Path]:
         histories[name] = learned[STEPS].history
         files.append(out / f"{name}.safetensors")
         learned[STEPS].save(files[-1])
-        shown = codec.square(codec.load(picture)[0], _SIZE)
+        shown = square(codec.load(picture)[0], _SIZE)
         for photograph in _PHOTOGRAPHS:
-            content = codec.square(codec.load(photographs[photograph])[0], _SIZE)
+            content = square(codec.load(photographs[photograph])[0], _SIZE)
             stylised = [style.stylize(content).astype(np.float32) / 255 for style in learned.values()]
             rows.append([content, shown, *stylised])
     files += [out / "before_after.png", out / "loss_versus_steps.png"]
@@ -59,5 +61,5 @@ def _curves(path: Path, histories: dict[str, tuple[float, ...]]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="gradient steps", ylabel="loss, on another photograph at each step")
     axes.legend()
-    with codec.atomic(path) as temporary:
+    with atomic(path) as temporary:
         figure.savefig(temporary, dpi=120)

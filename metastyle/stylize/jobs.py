@@ -13,8 +13,10 @@ from tqdm import tqdm
 from metastyle.errors import Adjusted, InputError, one_line
 from metastyle.images import codec, contact_sheet
 from metastyle.images.codec import Picture
+from metastyle.images.resize import resize
 from metastyle.stylize import stylizer
 from metastyle.stylize.style import Knobs, Style, blend, record, stylized
+from metastyle.system import files
 from metastyle.system.optional import need
 
 STANDARD = "-"  # standard input, or standard output
@@ -39,7 +41,7 @@ class Output(NamedTuple):
 def styles(names: Sequence[str], bundle: str | None) -> dict[str, Style]:
     """The styles of files and globs (images.expand), by the names of their files without folder and suffix."""
     found = {}
-    for path in codec.expand(names, {".safetensors"}, "style_file"):
+    for path in files.expand(names, {".safetensors"}, "style_file"):
         name = Path(path).stem
         if name in found:
             raise InputError(f"`style_file`: expected files of different names, got two {name}; rename one")
@@ -87,9 +89,9 @@ def photographs(names: Sequence[str], sheet: str) -> list[str]:
 
     That one is left out, which is said (errors.Adjusted). Raises InputError where it is named itself, or is all.
     """
-    codec.check_output(sheet, name="out", inputs=names)
-    found = codec.expand(names, codec.IMAGE_SUFFIXES, "content")
-    left = [x for x in found if not codec.same_file(x, sheet)]
+    files.check_output(sheet, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=names)
+    found = files.expand(names, codec.IMAGE_SUFFIXES, "content")
+    left = [x for x in found if not files.same_file(x, sheet)]
     if not left:
         raise InputError(f"`content`: expected photographs, got only the sheet {sheet!r} itself")
     if len(left) < len(found):
@@ -124,14 +126,16 @@ def sheet(
         picture = read(content)
         made = [stylized(picture, [(style, None)], knobs)[0] for _, style, knobs in columns]
         shown = [codec.load(picture, max_pixels=columns[0][2].max_pixels)[0], *made]
-        rows.append([codec.resize(x, contact_sheet.fitted(x.shape[:2], cell)) for x in shown])  # large ones aren't kept
+        rows.append([resize(x, contact_sheet.fitted(x.shape[:2], cell)) for x in shown])  # large ones aren't kept
     return contact_sheet.contact_sheet(rows, column_labels=["photograph", *(name for name, *_ in columns)], cell=cell)
 
 
 def one(photograph: Picture, look: Look, out: str, knobs: Knobs, output: Output) -> None:
     """Stylises one photograph into the file `out`; "-" is standard output."""
     if out != STANDARD:
-        codec.check_output(out, name="out", inputs=(photograph, *(mask for _, mask in look.parts)))
+        files.check_output(
+            out, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=(photograph, *(mask for _, mask in look.parts))
+        )
     pixels, alpha = stylized(photograph, look.parts, knobs)
     made_of = record([style for style, _ in look.parts], knobs)
     options = {"alpha": alpha, "quality": output.quality, "metadata": made_of}

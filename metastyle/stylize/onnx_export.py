@@ -16,6 +16,7 @@ import numpy as np
 
 from metastyle import config
 from metastyle.images import codec
+from metastyle.images.resize import square
 from metastyle.nets import generator
 from metastyle.system import paths
 from metastyle.system.optional import need
@@ -89,7 +90,7 @@ def model(settings: config.Generator, params: Flat, *, int8: bool = False, float
     built = build(settings, params, floats=floats)
     if not int8:
         return built
-    photographs = [codec.square(codec.load(path)[0], _CALIBRATION_SIZE) for path in paths.demo_pictures("photos")]
+    photographs = [square(codec.load(path)[0], _CALIBRATION_SIZE) for path in paths.demo_pictures("photos")]
     return quantise(built, photographs if floats else [codec.to_uint8(x) for x in photographs])
 
 

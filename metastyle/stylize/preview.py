@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from metastyle.errors import Adjusted
 from metastyle.images import codec
 from metastyle.nets import generator
+from metastyle.system import files
 from metastyle.system.optional import need
 
 SUFFIXES = frozenset({".gif", ".webp"})
@@ -118,7 +119,7 @@ def check(path: str | os.PathLike, *, name: str = "preview_out", inputs: Collect
       FileNotFoundError, InputError: as `images.check_output` for the suffixes SUFFIXES.
       InputError: matplotlib is not installed.
     """
-    codec.check_output(path, suffixes=SUFFIXES, name=name, inputs=inputs)
+    files.check_output(path, suffixes=SUFFIXES, name=name, inputs=inputs)
     need("matplotlib.figure", f"`{name}`")
 
 
@@ -170,7 +171,7 @@ def write(
     options = {"save_all": True, "append_images": drawn[1:], "loop": 0, **_ENCODING[suffix]}
     file = io.BytesIO()
     drawn[0].save(file, suffix[1:], duration=[*[pace] * (len(drawn) - 1), _HELD], **options)
-    codec.write(path, file.getvalue(), name=name)
+    files.write(path, file.getvalue(), name=name)
 
 
 def _layout(height: int, width: int) -> tuple[tuple[int, int], ...]:

@@ -29,8 +29,10 @@ from metastyle.errors import Adjusted, InputError
 from metastyle.images import codec, masks
 from metastyle.images.codec import MAX_PIXELS, Picture
 from metastyle.images.color import COLORS, transfer
+from metastyle.images.resize import resize_short
 from metastyle.nets import generator
 from metastyle.stylize import onnx_export, tiling
+from metastyle.system import files
 from metastyle.weights import bundles
 from metastyle.weights.bundles import Flat, StyleFile
 
@@ -127,7 +129,7 @@ class Style:
 
         quality: 1 to 100, of JPEG and WebP. knobs: as `stylize` takes. The file records style and knobs (`record`).
         """
-        codec.check_output(out, name="out", inputs=(photograph, mask))
+        files.check_output(out, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=(photograph, mask))
         codec.check_quality(quality)
         chosen = Knobs(**knobs)
         pixels, alpha = stylized(photograph, [(self, mask)], chosen)
@@ -181,8 +183,8 @@ class Style:
 
     def export(self, out: str | os.PathLike, *, int8: bool = False) -> None:
         """Writes the style as an ONNX file: input `photograph`, output `stylised`, both uint8 [N, height, width, 3]."""
-        codec.check_output(out, suffixes={".onnx"}, name="out")
-        codec.write(out, self.onnx(int8=int8).SerializeToString())
+        files.check_output(out, suffixes={".onnx"}, name="out")
+        files.write(out, self.onnx(int8=int8).SerializeToString())
 
     def save(self, path: str | os.PathLike, *, self_contained: bool = False) -> None:
         """Writes the style file: the fast parameters, or with `self_contained` all that `stylize` needs.
@@ -200,7 +202,7 @@ class Style:
 
 def check_style_path(path: str | os.PathLike) -> None:
     """Raises InputError or FileNotFoundError unless a style file can be written there."""
-    codec.check_output(path, suffixes={".safetensors"}, name="out")
+    files.check_output(path, suffixes={".safetensors"}, name="out")
 
 
 def blend(parts: Sequence[tuple[Style, float]]) -> Style:
@@ -260,7 +262,7 @@ def stylized(
     regions = [None if mask is None else masks.load(mask, *size, max_pixels=knobs.max_pixels) for _, mask in parts]
     if knobs.content_size is not None:
         _check_scaled(size, knobs)
-        scaled = lambda x: None if x is None else codec.resize_short(x, knobs.content_size)
+        scaled = lambda x: None if x is None else resize_short(x, knobs.content_size)
         content, alpha, regions = scaled(content), scaled(alpha), [scaled(mask) for mask in regions]
     generator.check_size(*content.shape[:2])
     shares = _shares(content.shape[:2], regions, knobs.feather)

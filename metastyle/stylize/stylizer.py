@@ -17,6 +17,7 @@ from metastyle.data.procedural import source
 from metastyle.errors import InputError, Stopped
 from metastyle.images import codec
 from metastyle.images.codec import MAX_PIXELS, Picture
+from metastyle.images.resize import square
 from metastyle.losses import perceptual
 from metastyle.meta import inner_loop
 from metastyle.nets import generator, style_encoder, vgg
@@ -90,8 +91,7 @@ class Stylizer:
         if not 0 <= until < 1:
             raise InputError(f"`until`: expected a share from 0 to 1, such as 0.01, got {until:g}")
         paintings = [
-            codec.square(codec.load(picture, name="style", max_pixels=max_pixels)[0], style_size)
-            for picture in _list(styles)
+            square(codec.load(picture, name="style", max_pixels=max_pixels)[0], style_size) for picture in _list(styles)
         ]
         photographs = None if support is None else _list(support)
         if not paintings or photographs == []:
@@ -215,12 +215,12 @@ def support_crops(
     crops = {}
     for first, picture in enumerate(photographs[:count]):
         photograph, _ = codec.load(picture, name="support", max_pixels=max_pixels)
-        crops[first] = codec.square(photograph, size)
+        crops[first] = square(photograph, size)
         for i in range(first + len(photographs), count, len(photographs)):
             rng = np.random.default_rng((seed, i))
             side = int(min(photograph.shape[:2]) * rng.uniform(0.6, 1.0))
             y, x = (rng.integers(0, extent - side + 1) for extent in photograph.shape[:2])
-            crops[i] = codec.square(photograph[y : y + side, x : x + side], size)
+            crops[i] = square(photograph[y : y + side, x : x + side], size)
     return [crops[i] for i in range(count)]
 
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from metastyle.errors import InputError
-from metastyle.images import codec
+from metastyle.system import files
 
 Tensors = dict[str, np.ndarray]
 
@@ -32,7 +32,7 @@ def digest(*arrays: np.ndarray) -> str:
 
 def write(path: Path, identity: dict[str, Any], tensors: Tensors) -> None:
     """Writes the file whole or not at all; `identity`: what tells this work from others, by the names of the flags."""
-    codec.write(path, to_bytes(tensors, {"run": json.dumps(identity)}))
+    files.write(path, to_bytes(tensors, {"run": json.dumps(identity)}))
 
 
 def read(path: Path, identity: dict[str, Any], build: Callable[[Tensors], Any]) -> Any:

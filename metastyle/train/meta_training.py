@@ -15,9 +15,9 @@ import numpy as np
 from metastyle import config
 from metastyle.data.on_device import DeviceSampler, drawn
 from metastyle.data.procedural import source
+from metastyle.data.sources import load_square
 from metastyle.data.tasks import Prefetcher, Task, TaskSampler, without_changes
 from metastyle.errors import InputError
-from metastyle.evaluate import pairs
 from metastyle.images import contact_sheet
 from metastyle.meta import inner_loop, outer_loop, tune_rates
 from metastyle.meta.inner_loop import Problem
@@ -190,8 +190,8 @@ def val_tasks(settings: config.Config) -> list[Task]:
     val, inner = TaskSampler(settings, prefix="val_"), settings.inner
     count, support = min(_VAL_STYLES, len(val.style)), max(inner.steps * inner.support, 1)
     size, contents = settings.data.size, len(val.content)
-    photographs = np.stack([pairs.square(val.content, i % contents, size) for i in range(count + support)])[:, None]
-    styles = np.stack([pairs.square(val.style, i * len(val.style) // count, size) for i in range(count)])[:, None]
+    photographs = np.stack([load_square(val.content, i % contents, size) for i in range(count + support)])[:, None]
+    styles = np.stack([load_square(val.style, i * len(val.style) // count, size) for i in range(count)])[:, None]
     return [
         {"style": style, "support": photographs[i + 1 : i + 1 + support], "query": photographs[i]}
         for i, style in enumerate(styles)

@@ -23,6 +23,7 @@ from metastyle.data.sources import open_source
 from metastyle.data.tasks import augment
 from metastyle.evaluate import metrics
 from metastyle.images import codec
+from metastyle.images.resize import square
 from metastyle.nets import generator
 from metastyle.weights import bundles
 from metastyle.weights.bundles import Bundle
@@ -83,7 +84,7 @@ def judge(bundle: Bundle, contents: str, size: int = SIZE, count: int = 40) -> f
     source = open_source(contents, "content", size=size, name="contents")
     params, scores = bundle.plain | bundle.meta["slow"], []
     for i in range(min(count, len(source))):
-        photograph = codec.square(codec.load(source[i])[0], size)
+        photograph = square(codec.load(source[i])[0], size)
         output = np.asarray(generator.stylize(bundle.config.generator, params, photograph[None])[0])
         scores.append(metrics.ssim(photograph, output))
     return float(np.mean(scores))

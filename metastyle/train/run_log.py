@@ -14,6 +14,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from metastyle.images import codec
+from metastyle.system import files
 
 _EVENTS_KEPT = 1  # seconds until events are on disk: a kill loses no more of them
 Row = tuple[int, dict[str, Any]]  # a step and its metrics, scalars by name
@@ -93,7 +94,7 @@ def _keep_rows(path: Path, start: int, columns: Sequence[str]) -> None:
         with path.open(newline="") as file:
             rows = [row for row in csv.reader(file) if len(row) == 1 + len(columns) and row[0].isdigit()]
         kept = [row for row in rows if int(row[0]) <= start]
-    with codec.atomic(path) as temporary, open(temporary, "w", newline="") as file:
+    with files.atomic(path) as temporary, open(temporary, "w", newline="") as file:
         csv.writer(file).writerows([("step", *columns), *kept])
 
 

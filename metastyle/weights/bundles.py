@@ -25,9 +25,9 @@ from safetensors.numpy import save
 
 from metastyle.config import DEFAULT_BUNDLE, Config, from_dict
 from metastyle.errors import InputError, one_line
-from metastyle.images.codec import atomic, write
 from metastyle.meta.outer_loop import initial_meta
 from metastyle.nets import generator, style_encoder, vgg
+from metastyle.system.files import atomic, write
 from metastyle.system.paths import ASSETS
 from metastyle.system.tensor_file import read
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from metastyle.errors import InputError, one_line
-from metastyle.images.codec import check_output
 from metastyle.nets import vgg
+from metastyle.system.files import check_output
 from metastyle.system.optional import need
 
 READING = "reading these weights"  # what needs a package

@@ -17,8 +17,8 @@ import numpy as np
 from tqdm import tqdm
 
 from metastyle.errors import InputError
-from metastyle.images.codec import check_output
 from metastyle.nets import vgg
+from metastyle.system.files import check_output
 from metastyle.system.optional import need
 from metastyle.system.paths import cache_dir
 from metastyle.weights.convert import READING, convert

@@ -9,6 +9,7 @@ import pytest
 from metastyle.errors import InputError
 from metastyle.evaluate import metrics
 from metastyle.images import codec
+from metastyle.images.resize import square
 from metastyle.losses import perceptual
 from metastyle.nets import vgg
 from metastyle.system import paths
@@ -29,7 +30,7 @@ GRIDS = {
 
 def photograph(path, size):
     picture = codec.load(path)[0]
-    return codec.square(picture, size) if size else picture
+    return square(picture, size) if size else picture
 
 
 def with_grid(picture, name, amplitude=8):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from metastyle.images import codec, contact_sheet
+from metastyle.images import contact_sheet
+from metastyle.images.resize import resize
 from tests.support.pictures import noise
 
 
@@ -67,7 +68,7 @@ def test_contact_sheet_fits_each_picture_into_the_middle_of_its_cell():
 
 def test_contact_sheet_resizes_with_lanczos_and_labels_as_grid():
     picture = noise(50, 100, 3)
-    cell = codec.resize(picture, (32, 64))  # no higher than the highest
+    cell = resize(picture, (32, 64))  # no higher than the highest
     labels = {"row_labels": ["row"], "column_labels": ["a", "b"]}
     sheet = contact_sheet.contact_sheet([[picture, picture]], ["row"], ["a", "b"], 64)
     np.testing.assert_array_equal(sheet, contact_sheet.grid([[cell, cell]], **labels))

@@ -8,6 +8,7 @@ from PIL import Image
 
 from metastyle.errors import Adjusted, InputError
 from metastyle.images import codec, masks
+from metastyle.images.resize import resize
 from tests.support.pictures import noise, one_line
 
 
@@ -38,7 +39,7 @@ def test_mask_of_another_size_is_resized_and_that_is_said(tmp_path):
         resized = masks.load(tmp_path / "half.png", 30, 80)
     assert [str(w.message) for w in record] == [f"`mask`: '{tmp_path / 'half.png'}' is 40 x 20, resized to 80 x 30"]
     assert record[0].filename == __file__
-    np.testing.assert_array_equal(resized, codec.resize(mask, (30, 80)))
+    np.testing.assert_array_equal(resized, resize(mask, (30, 80)))
     with pytest.warns(Adjusted, match=r"`where`: the array of shape \(20, 40\) is 40 x 20, resized to 20 x 10"):
         masks.load(mask, 10, 20, name="where")
     with warnings.catch_warnings():

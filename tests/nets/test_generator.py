@@ -13,6 +13,7 @@ from metastyle.config import Generator
 from metastyle.errors import InputError
 from metastyle.evaluate import metrics
 from metastyle.images import codec
+from metastyle.images.resize import square
 from metastyle.nets import generator
 from metastyle.stylize import tiling
 from metastyle.system import paths
@@ -331,7 +332,7 @@ def test_flatten_and_its_inverse():
 
 @pytest.fixture(scope="module")
 def photographs():
-    return np.stack([codec.square(codec.load(path)[0], 128) for path in paths.demo_pictures("photos")])
+    return np.stack([square(codec.load(path)[0], 128) for path in paths.demo_pictures("photos")])
 
 
 class PlainUnpack(nn.Module):

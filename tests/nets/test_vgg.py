@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from metastyle.config import Loss
 from metastyle.errors import InputError
 from metastyle.images import codec
+from metastyle.images.resize import square
 from metastyle.losses import perceptual
 from metastyle.nets import vgg
 from metastyle.system import paths
@@ -291,7 +292,7 @@ def test_named_weights_must_be_there(nowhere, monkeypatch, name):
 def test_the_slim_network_in_the_package_stands_for_vgg16(sample_data):
     """As a loss: it ranks pictures as VGG-16 does, from a photograph over blends and damage to the style itself."""
     stats = pytest.importorskip("scipy.stats")
-    photograph, style = (codec.square(codec.load(paths.demo_pictures(kind)[0])[0], 96) for kind in ("photos", "styles"))
+    photograph, style = (square(codec.load(paths.demo_pictures(kind)[0])[0], 96) for kind in ("photos", "styles"))
     noise = np.random.default_rng(0).normal(0, 0.2, photograph.shape)
     outputs = [(1 - share) * photograph + share * style for share in np.linspace(0, 1, 9)]
     outputs += [photograph + share * noise for share in (0.2, 0.5, 1)] + [style[:, ::-1], np.full_like(style, 0.5)]

@@ -8,6 +8,7 @@ from metastyle.cli import main
 from metastyle.config import Generator
 from metastyle.errors import InputError
 from metastyle.images import codec
+from metastyle.images.resize import square
 from metastyle.nets import generator
 from metastyle.stylize import onnx_export, stylizer
 from metastyle.system import paths
@@ -40,7 +41,7 @@ def test_it_stylises_as_jax_does_at_any_size(arch):
 def test_int8_is_close():
     settings = Generator(SMALL[1])
     params = generator.initial_params(settings, 0)
-    pictures = [codec.to_uint8(codec.square(codec.load(path)[0], 64)) for path in paths.demo_pictures("photos")]
+    pictures = [codec.to_uint8(square(codec.load(path)[0], 64)) for path in paths.demo_pictures("photos")]
     model = onnx_export.quantise(onnx_export.build(settings, params), pictures[1:])
     assert "QuantizeLinear" in {node.op_type for node in model.graph.node}
     ours = by_jax(settings, params, pictures[0][None]).astype(int)

@@ -16,6 +16,7 @@ from metastyle.evaluate import metrics
 from metastyle.evaluate.pairs import Pairs
 from metastyle.evaluate.studies import strength
 from metastyle.images import codec, color, masks
+from metastyle.images.resize import resize, resize_short
 from metastyle.nets import generator, vgg
 from metastyle.stylize import style
 from metastyle.stylize.style import Knobs
@@ -29,7 +30,7 @@ BUNDLE = FORMAT_1 / "bundle"
 def picture(height, width, seed=0, channels=3):
     """A blurred random picture, uint8."""
     coarse = np.random.default_rng(seed).uniform(size=(4, 4, channels))
-    return codec.to_uint8(codec.resize(coarse, (height, width)))
+    return codec.to_uint8(resize(coarse, (height, width)))
 
 
 PHOTOGRAPH = picture(22, 30, seed=3)
@@ -350,7 +351,7 @@ def test_color_is_transferred_from_the_photograph(styles, kind):
 def test_content_size_is_the_shorter_side_of_what_is_stylised(styles):
     found = styles[0].stylize(PHOTOGRAPH, content_size=44)
     assert found.shape == (44, 60, 3)
-    larger = codec.resize_short(np.float32(PHOTOGRAPH) / 255, 44)
+    larger = resize_short(np.float32(PHOTOGRAPH) / 255, 44)
     np.testing.assert_array_equal(found, styles[0].stylize(larger))
 
 
@@ -386,7 +387,7 @@ def test_transparency_stays_with_every_knob(styles, tmp_path):
     styles[0].stylize_file(rgba, tmp_path / "x.png", mask=level(200), content_size=44, strength=0.7)
     with Image.open(tmp_path / "x.png") as written:
         assert written.mode == "RGBA" and written.size == (60, 44)
-        expected = codec.to_uint8(codec.resize_short(rgba[..., 3] / np.float32(255), 44))
+        expected = codec.to_uint8(resize_short(rgba[..., 3] / np.float32(255), 44))
         np.testing.assert_array_equal(np.asarray(written)[..., 3], expected)
 
 

@@ -18,6 +18,7 @@ from metastyle import config
 from metastyle.data.procedural import source
 from metastyle.errors import InputError, Stopped
 from metastyle.images import codec
+from metastyle.images.resize import resize
 from metastyle.meta import inner_loop
 from metastyle.nets import generator, style_encoder, vgg
 from metastyle.stylize import stylizer
@@ -31,7 +32,7 @@ BUNDLE = FORMAT_1 / "bundle"
 def picture(height, width, seed=0, channels=3):
     """A blurred random picture, uint8."""
     coarse = np.random.default_rng(seed).uniform(size=(4, 4, channels))
-    return codec.to_uint8(codec.resize(coarse, (height, width)))
+    return codec.to_uint8(resize(coarse, (height, width)))
 
 
 PAINTING, OTHER, PHOTOGRAPH = picture(24, 20, seed=1), picture(18, 30, seed=2), picture(22, 30, seed=3)
@@ -85,7 +86,7 @@ def test_learned_steps_are_those_of_meta_training(start):
     inner, size = settings.inner, settings.data.size
     style = fit(start, [PAINTING, OTHER], steps=inner.steps, support=[PHOTOGRAPH, OTHER], seed=7)
 
-    square = lambda pixels: codec.square(codec.load(pixels)[0], size)
+    square = lambda pixels: square(codec.load(pixels)[0], size)
     count = inner.steps * inner.support
     crops = np.stack(stylizer.support_crops([PHOTOGRAPH, OTHER], count, size, 7, codec.MAX_PIXELS))
     np.testing.assert_array_equal(crops[:2], [square(PHOTOGRAPH), square(OTHER)])

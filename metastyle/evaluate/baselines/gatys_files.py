@@ -16,8 +16,9 @@ from metastyle.evaluate.baselines import gatys
 from metastyle.evaluate.baselines.gatys import MIN_SIDE, Settings, State
 from metastyle.images import codec
 from metastyle.images.codec import MAX_PIXELS, Picture
+from metastyle.images.resize import resize_short, square
 from metastyle.nets import vgg
-from metastyle.system import resume
+from metastyle.system import files, resume
 from metastyle.system.signals import StopSignal
 from metastyle.train import mesh
 
@@ -58,14 +59,14 @@ def stylize_file(
             raise InputError(f"`{name}`: expected at least {low}, got {value}")
     if not styles:
         raise InputError("`style`: expected at least one picture, got none")
-    codec.check_output(out, name="out")
+    files.check_output(out, suffixes=codec.IMAGE_SUFFIXES, name="out")
     photograph, _ = codec.load(content, max_pixels=max_pixels)
     if min(photograph.shape[:2]) < MIN_SIDE:
         height, width = photograph.shape[:2]
         raise InputError(f"`content`: expected sides of at least {MIN_SIDE} px, got {width} x {height}")
     if min(photograph.shape[:2]) > size:
-        photograph = codec.resize_short(photograph, size)
-    paintings = [codec.square(codec.load(x, name="style", max_pixels=max_pixels)[0], style_size) for x in styles]
+        photograph = resize_short(photograph, size)
+    paintings = [square(codec.load(x, name="style", max_pixels=max_pixels)[0], style_size) for x in styles]
     params = vgg.load(weights)
 
     out = Path(out)

@@ -18,9 +18,9 @@ from safetensors.numpy import save
 from metastyle import config
 from metastyle.data.tasks import Prefetcher, TaskSampler
 from metastyle.errors import InputError
-from metastyle.images.codec import atomic
 from metastyle.meta import inner_loop, outer_loop
 from metastyle.nets import vgg
+from metastyle.system.files import atomic
 
 SAVE_EVERY = 50
 

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from metastyle.errors import InputError
-from metastyle.images import codec
 from metastyle.system import paths
+from metastyle.system.files import atomic
 from metastyle.system.optional import need
 
 QUESTIONS = {"content": "keeps the photograph better", "style": "has the style better"}
@@ -85,7 +85,7 @@ def plot(results: dict[str, Any], path: str | os.PathLike) -> None:
 
     Raises InputError where matplotlib is not installed.
     """
-    with codec.atomic(path) as temporary:
+    with atomic(path) as temporary:
         temporary.write_bytes(_curve(results))
 
 
@@ -423,7 +423,7 @@ def _write(template: str, out: str | os.PathLike, parts: dict[str, str]) -> Path
     text = (_TEMPLATES / template).read_text(encoding="utf-8")
     text = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], text)
     path = Path(out) / template
-    with codec.atomic(path) as temporary:
+    with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="replace")  # a file name may not be valid Unicode
     return path
 

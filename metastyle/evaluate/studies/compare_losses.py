@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from metastyle import config
-from metastyle.data.sources import open_source
+from metastyle.data.sources import load_square, open_source
 from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
 from metastyle.evaluate import pairs
@@ -65,7 +65,7 @@ def embedding(slim: vgg.Params, teacher: vgg.Params, data: config.Data) -> dict[
 def _squares(spec: str, kind: str, data: config.Data) -> list[np.ndarray]:
     source = open_source(spec, kind, size=data.size, name=f"data.val_{kind}")
     count = min(_CHECKED, len(source))
-    return [pairs.square(source, i * len(source) // count, data.size) for i in range(count)]
+    return [load_square(source, i * len(source) // count, data.size) for i in range(count)]
 
 
 def ranks(slim: vgg.Params, report: str | os.PathLike) -> Ranks:

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from metastyle.images import codec
+from metastyle.images.resize import square
 from metastyle.nets import generator
 from metastyle.stylize.stylizer import Stylizer
 from metastyle.system import paths
@@ -71,7 +72,7 @@ class Found:
 
 def survey(stylizer: Stylizer, count: int, steps: int, seed: int = 0) -> dict[str, Found]:
     """Adapts to `count` odd styles, the kinds in turn, and stylises a packaged photograph with each; by kind."""
-    photograph = codec.square(codec.load(paths.demo_pictures("photos")[0])[0], 64)
+    photograph = square(codec.load(paths.demo_pictures("photos")[0])[0], 64)
     found = {kind: Found() for kind in KINDS}
     for i in tqdm(range(count), unit="style"):
         kind = list(KINDS)[i % len(KINDS)]

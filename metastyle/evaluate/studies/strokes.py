@@ -3,7 +3,8 @@
 import numpy as np
 
 from metastyle.evaluate import metrics
-from metastyle.images import codec, masks
+from metastyle.images import masks
+from metastyle.images.resize import resize
 from metastyle.stylize.stylizer import Stylizer
 
 _SMOOTH, _SLOW = 512, 24  # px: the side of the smooth picture, and what changes slower than this is no stroke
@@ -23,7 +24,7 @@ def wavelength(picture: np.ndarray) -> float:
 def smooth() -> np.ndarray:
     """Four by four colours, blended: f32[512, 512, 3]."""
     colours = np.random.default_rng(0).uniform(size=(4, 4, 3))
-    return codec.resize(colours, (_SMOOTH, _SMOOTH))
+    return resize(colours, (_SMOOTH, _SMOOTH))
 
 
 def by_style_size(start: Stylizer, styles: list, sizes: list[int], steps: int = 10) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from metastyle import config
 from metastyle.images import codec
+from metastyle.images.resize import resize
 from metastyle.meta import outer_loop
 from metastyle.stylize.stylizer import Stylizer, load_style
 from metastyle.weights import bundles
@@ -41,8 +42,8 @@ def main() -> None:
     bundles.save_bundle(FOLDER / "bundle", bundles.Bundle(SETTINGS, start, 0.01), dtype="float16")
     stylizer = Stylizer(dataclasses.replace(bundles.load_bundle(FOLDER / "bundle"), path=None))
     photograph, painting = (rng.uniform(size=(4, 4, 3)) for _ in range(2))
-    photograph = codec.to_uint8(codec.resize(photograph, (22, 30)))
-    style = stylizer.adapt(codec.resize(painting, (24, 24)), steps=3, support=[photograph])
+    photograph = codec.to_uint8(resize(photograph, (22, 30)))
+    style = stylizer.adapt(resize(painting, (24, 24)), steps=3, support=[photograph])
     style.save(FOLDER / "style.safetensors")
     style.save(FOLDER / "self_contained.safetensors", self_contained=True)
     codec.save(FOLDER / "photograph.png", photograph)

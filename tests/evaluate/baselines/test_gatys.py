@@ -18,6 +18,7 @@ from metastyle.errors import RETRY, InputError
 from metastyle.evaluate.baselines import gatys, gatys_files
 from metastyle.evaluate.baselines.gatys import Settings
 from metastyle.images import codec
+from metastyle.images.resize import resize_short, square
 from metastyle.losses import perceptual
 from metastyle.nets import vgg
 from tests.support.places import ROOT
@@ -210,7 +211,7 @@ def test_settings_that_make_no_sense(wrong):
 
 def test_real_features(sample_data):
     photograph, painting = (
-        codec.square(codec.load(sorted((sample_data / folder).glob("*.jpg"))[0])[0], 64)
+        square(codec.load(sorted((sample_data / folder).glob("*.jpg"))[0])[0], 64)
         for folder in ("data/content/val", "data/style/val")
     )
     objective = gatys.objective(vgg.load("vgg16"), photograph, [painting])
@@ -258,7 +259,7 @@ def test_a_run_writes_its_pictures(files, capsys):
     assert gatys_files.stylize_file(**files)
     assert names(files) == ["out.png", "out_0002.png", "out_0004.png"]
     assert pixels(files["out"]).shape == PHOTOGRAPH.shape
-    photograph = codec.resize_short(pixels(files["content"]), SIZE)
+    photograph = resize_short(pixels(files["content"]), SIZE)
     expected = last(gatys.optimise(gatys.objective(PARAMS, photograph, [PAINTING]), photograph, files["settings"]))
     np.testing.assert_array_equal(codec.to_uint8(np.asarray(expected.picture)), codec.to_uint8(pixels(files["out"])))
     assert capsys.readouterr().out == f"wrote {files['out']}: J {expected.loss:.4f} after 6 iterations\n"

@@ -1,6 +1,4 @@
-"""Pictures as bytes, what files tell of themselves, the files that names stand for."""
-
-import os
+"""Pictures as bytes, their quality, and the metadata in their files."""
 
 import numpy as np
 import pytest
@@ -151,78 +149,3 @@ def test_text_too_long_for_the_format(tmp_path):
         codec.save(tmp_path / "a.jpg", noise(4, 4, 3), metadata={"Description": "x" * 70_000})
     one_line(info, "`output`", "a.jpg", "too long")
     assert list(tmp_path.iterdir()) == []
-
-
-# The files that names stand for.
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    for name in ("b.jpg", "a.PNG", "c.txt", ".hidden.png", "deep/d.png", "deep/er/e.jpg", "empty/readme.txt"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    "spec, files",
-    [
-        ("b.jpg", ["b.jpg"]),
-        ("c.txt", ["c.txt"]),  # what one names oneself is for `load` to judge
-        (".", ["./a.PNG", "./b.jpg"]),
-        ("deep/", ["deep/d.png"]),
-        ("*", ["a.PNG", "b.jpg"]),
-        ("*.jpg", ["b.jpg"]),
-        ("**", ["a.PNG", "b.jpg", "deep/d.png", "deep/er/e.jpg"]),
-        ("deep/**/*.jpg", ["deep/er/e.jpg"]),
-        ("[ab].*", ["a.PNG", "b.jpg"]),
-        (["b.jpg", "."], ["b.jpg", "./a.PNG"]),
-        (["deep", "b.jpg", "deep/d.png", "./b.jpg", "a.*"], ["deep/d.png", "b.jpg", "a.PNG"]),
-        ("-", ["-"]),
-        (["-", "b.jpg", "-"], ["-", "b.jpg"]),
-        ([], []),
-    ],
-)
-def test_expand(folder, spec, files):
-    assert codec.expand(spec, codec.IMAGE_SUFFIXES, "content") == files
-
-
-def test_expand_takes_paths(folder):
-    assert codec.expand(folder / "b.jpg", {".jpg"}, "content") == [str(folder / "b.jpg")]
-    assert codec.expand([folder], {".jpg"}, "content") == [str(folder / "b.jpg")]
-
-
-def test_a_name_that_exists_is_no_pattern(folder):
-    for name in ("a[1].jpg", "a*.jpg", "what?.jpg", "in [2020]/x.jpg", "in 2/y.jpg"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).touch()
-    for name in ("a[1].jpg", "a*.jpg", "what?.jpg"):
-        assert codec.expand(name, {".jpg"}, "content") == [name]
-    assert codec.expand("in [2020]", {".jpg"}, "content") == ["in [2020]/x.jpg"]
-    assert codec.expand("in [2020]/*.jpg", {".jpg"}, "content") == ["in [2020]/x.jpg"]
-    assert codec.expand("in [23]/*.jpg", {".jpg"}, "content") == ["in 2/y.jpg"]
-    assert codec.expand(f"{folder}/in [2020]/*", {".jpg"}, "content") == [f"{folder}/in [2020]/x.jpg"]
-
-
-def test_expand_refuses(folder):
-    for spec, reason in [
-        ("*.webp", "'*.webp' matches no file that ends in .jpg .png"),
-        ("none/**", "matches no file"),
-        ("a[", "matches no file"),
-        ("empty", "the folder 'empty' has no file that ends in .jpg .png"),
-        ("a\0b", "null"),
-    ]:
-        with pytest.raises(InputError) as info:
-            codec.expand(["b.jpg", spec], {".png", ".jpg"}, "content")
-        one_line(info, "`content`", reason)
-    with pytest.raises(FileNotFoundError) as info:
-        codec.expand(["b.jpg", "none.jpg"], {".jpg"}, "photos")
-    one_line(info, "`photos`", "no such file", "'none.jpg'")
-
-
-def test_expand_leaves_out_what_is_no_file(folder):
-    os.mkfifo(folder / "pipe.jpg")
-    (folder / "folder.jpg").mkdir()
-    (folder / "dangling.jpg").symlink_to("nowhere")
-    assert codec.expand("*.jpg", {".jpg"}, "content") == codec.expand("b.jpg", {".jpg"}, "content")

@@ -1,0 +1,123 @@
+"""Files that appear whole or not at all, the files that names and patterns stand for, and checks before the work."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import secrets
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from metastyle.errors import InputError, reason
+
+
+def stat_mode(path: str, name: str) -> int | None:
+    """`st_mode` of what is at `path`, None where nothing is."""
+    try:
+        return os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:  # a folder one may not enter, too long a name, a null byte
+        raise InputError(f"`{name}`: cannot use {path!r}: {reason(error)}") from None
+
+
+def expand(spec: str | os.PathLike | Sequence[str | os.PathLike], suffixes: Collection[str], name: str) -> list[str]:
+    """The files that names stand for, in their order, each once.
+
+    A file stands for itself, whatever characters its name has. A folder stands for the files in it, and a pattern, as
+    `photos/*.jpg` or `photos/**`, for the files that it matches, at any depth with `**`; of these, the ones that end in
+    one of `suffixes` (in either case) and are not hidden, sorted. What a pattern begins with and exists is no pattern:
+    `a[1]/*` looks into the folder `a[1]` where there is one. "-", the standard input, stays.
+
+    Raises:
+      FileNotFoundError: no such file or folder, of a name that is no pattern.
+      InputError: a folder or a pattern that stands for no file.
+    """
+    found: dict[str, str] = {}  # by absolute path
+    for item in [spec] if isinstance(spec, (str, os.PathLike)) else spec:
+        item = os.fspath(item)
+        for file in [item] if item == "-" else _stands_for(item, suffixes, name):
+            found.setdefault("-" if file == "-" else os.path.abspath(file), file)
+    return list(found.values())
+
+
+def _stands_for(item: str, suffixes: Collection[str], name: str) -> list[str]:
+    mode = stat_mode(item, name)
+    if mode is not None and not stat.S_ISDIR(mode):
+        return [item]
+    if mode is not None:
+        matches, lacks = [os.path.join(item, file) for file in os.listdir(item)], f"the folder {item!r} has no file"
+    elif glob.has_magic(item):
+        head = item
+        while head and not os.path.lexists(head):
+            head = os.path.dirname(head)
+        matches, lacks = glob.glob(glob.escape(head) + item[len(head) :], recursive=True), f"{item!r} matches no file"
+    else:
+        raise FileNotFoundError(f"`{name}`: no such file: {item!r}")
+    files = [x for x in matches if os.path.splitext(x)[1].lower() in suffixes and os.path.isfile(x)]
+    files = sorted(x for x in files if not os.path.basename(x).startswith("."))
+    if not files:
+        raise InputError(f"`{name}`: {lacks} that ends in {' '.join(sorted(suffixes))}")
+    return files
+
+
+def check_output(
+    path: str | os.PathLike,
+    *,
+    suffixes: Collection[str],
+    name: str = "output",
+    inputs: Collection[object] = (),
+) -> None:
+    """Raises now, before the work, if a file couldn't be written to `path` after it, or would replace one of `inputs`.
+
+    Raises:
+      FileNotFoundError: the folder that `path` is in doesn't exist.
+      InputError: `path` is a folder, one of `inputs`, its suffix is not one of `suffixes` (in either case), or its
+        folder is read-only.
+    """
+    path = os.fspath(path)
+    if any(isinstance(x, (str, os.PathLike)) and same_file(x, path) for x in inputs):
+        raise InputError(f"`{name}`: {path!r} is a picture to work from, which would be lost; choose another name")
+    mode = stat_mode(path, name)
+    if mode is not None and stat.S_ISDIR(mode):
+        raise InputError(f"`{name}`: expected a file to write, got the folder {path!r}; add a file name")
+    if Path(path).suffix.lower() not in suffixes:
+        raise InputError(f"`{name}`: expected a name that ends in {' '.join(sorted(suffixes))}, got {path!r}")
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"`{name}`: no such folder: {folder!r}, to write {path!r} in; create it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"`{name}`: cannot write in the folder {folder!r}; choose another or change its permissions")
+
+
+def same_file(a: str | os.PathLike, b: str | os.PathLike) -> bool:
+    """Whether both names, of files that may not be there, are of one file."""
+    return os.path.realpath(a) == os.path.realpath(b)
+
+
+def write(path: str | os.PathLike, data: bytes, *, name: str = "out") -> None:
+    """Writes the file that the argument `name` asks for, whole or not at all; InputError where it can't be written."""
+    try:
+        with atomic(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        what = repr(os.fspath(path))
+        raise InputError(f"`{name}`: cannot write {what} ({reason(error)}); the disk may be full") from error
+
+
+@contextlib.contextmanager
+def atomic(path: str | os.PathLike) -> Iterator[Path]:
+    """`with atomic(path) as temporary:` moves what the block wrote to `temporary` onto `path`, all at once.
+
+    `temporary` is in the same folder and has the same suffix; a symbolic link is followed, not replaced. If the block
+    raises, `path` stays as it was and `temporary` is removed.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{secrets.token_hex(8)}{Path(path).suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
