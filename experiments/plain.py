@@ -11,9 +11,9 @@ _STEPS = flags.DEFINE_integer("steps", None, "of Adam; by default 400", lower_bo
 
 
 def main(_: list[str]) -> None:
-    from metastyle.train.plain_parameters import SIZE, STEPS, add
+    from metastyle.train.plain_parameters import SIZE, STEPS, add_plain_parameters
 
-    found = add(_BUNDLE.value, _CONTENTS.value, _VAL.value, steps=_STEPS.value or STEPS)
+    found = add_plain_parameters(_BUNDLE.value, _CONTENTS.value, _VAL.value, steps=_STEPS.value or STEPS)
     print(f"wrote {_BUNDLE.value}; mean SSIM with photographs that it has not seen, at {SIZE} px: {found:.3f}")
 
 

@@ -24,7 +24,8 @@ _READ = f"""
 import json, random, resource, sys, time
 from metastyle import config
 from metastyle.data.sources import open_source
-from metastyle.data.tasks import Prefetcher, TaskSampler
+from metastyle.data.prefetch import Prefetcher
+from metastyle.data.tasks import TaskSampler
 random.seed(0)
 began = time.perf_counter()
 source = open_source(sys.argv[1], "content", size={_SIDE})

@@ -20,7 +20,8 @@ import numpy as np
 from metastyle import config
 from metastyle.benchmark import timing
 from metastyle.benchmark.timing import Stage
-from metastyle.data.tasks import Prefetcher, TaskSampler
+from metastyle.data.prefetch import Prefetcher
+from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
 from metastyle.images import codec
 from metastyle.losses import perceptual

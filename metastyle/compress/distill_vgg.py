@@ -20,7 +20,6 @@ works hang in a gallery, from which every step draws some: those of one step alo
 """
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -28,9 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from metastyle.compress import least_squares
+from metastyle.compress import prune_vgg
 from metastyle.config import Distillation, Loss
-from metastyle.errors import InputError
 from metastyle.losses import perceptual
 from metastyle.nets import generator, vgg
 
@@ -41,8 +39,6 @@ _CONTENT_TAP = "relu3_3"
 _FLOOR = 1e-3  # losses below it count as equal: the logarithm shall not ask for what nobody sees
 _CLIP = 1.0
 _GRADIENT = 2.0  # weight of the angle between gradients
-_INPUT_STD = 0.25
-_TOGETHER = 8  # pictures, in pruning
 _LED = 3  # of so many styles, the last one's works are led by the teacher
 
 State = dict[str, Any]
@@ -50,15 +46,15 @@ Batch = dict[str, jax.Array]
 
 
 def initial_state(settings: Distillation, teacher: vgg.Params, pictures: np.ndarray) -> State:
-    """{"step", "slim", "optimizer", "painter", "canvas", "gallery", "scale"}: all that a run is made of.
+    """{"step", "slim", "optimizer", "painter", "canvas", "gallery", "scale"}: the whole state of a run.
 
-    "slim" is {"vgg", "maps"}: the teacher, pruned, see `prune`, or the network of `start`, see `take_up`. pictures:
-    f32[N, S, S, 3], photographs and paintings.
+    "slim" is {"vgg", "maps"}: the pruned teacher (prune_vgg.prune), or the network of `start` (prune_vgg.load_start).
+    pictures: f32[N, S, S, 3], photographs and paintings.
     """
     if settings.start:
-        slim, scale = take_up(settings, teacher, pictures)
+        slim, scale = prune_vgg.load_start(settings, teacher, pictures)
     else:
-        slim, scale = prune(teacher, pictures, settings.widths, settings.ranks)
+        slim, scale = prune_vgg.prune(teacher, pictures, settings.widths, settings.ranks)
     shape = (settings.gallery, settings.data.size, settings.data.size, 3)
     return {
         "step": jnp.zeros((), jnp.int32),
@@ -69,134 +65,6 @@ def initial_state(settings: Distillation, teacher: vgg.Params, pictures: np.ndar
         "gallery": {kind: jnp.zeros(shape, jnp.uint8) for kind in ("photograph", "style", "work")},
         "scale": scale,
     }
-
-
-def prune(
-    teacher: vgg.Params, pictures: np.ndarray, widths: Sequence[int], ranks: Sequence[int]
-) -> tuple[State, dict[str, jax.Array]]:
-    """Where distillation starts: {"vgg", "maps"}, and the scale on which the maps hit the teacher's taps, 1 / rms.
-
-    Layer by layer, the teacher's channels that explain most of the energy are kept (pivoted Cholesky of their Gram
-    matrix on `pictures`), and their responses, before the ReLU, are fitted by least squares to what the layer now sees
-    (channel pruning, He et al. 2017), with a kernel of the given rank where that is not 0 (reduced-rank regression, as
-    in Zhang et al. 2016). Every layer is brought to rms 1, on which one learning rate fits all.
-    """
-    weights, maps, scale = {"input": _convention(teacher)}, {}, {}
-    ours, theirs = (np.asarray((pictures - p["input"]["mean"]) / p["input"]["std"]) for p in (weights, teacher))
-    guess = np.diag(np.asarray(weights["input"]["std"] / teacher["input"]["std"], np.float64))
-    for layer, width, rank in zip(vgg.LAYERS, widths, ranks, strict=True):
-        relu = f"relu{layer[4:]}"
-        if layer in vgg.POOLED:
-            ours, theirs = (_batched(vgg.max_pool, x) for x in (ours, theirs))
-        goal = _batched(functools.partial(vgg.response, teacher[layer]), theirs)
-        theirs = np.maximum(goal, 0)
-        kept = _pivots(_products(theirs, theirs), min(width, theirs.shape[-1]))
-        kernel = np.einsum("hwCo,cC->hwco", np.asarray(teacher[layer]["kernel"], np.float64)[..., kept], guess)
-        fitted = _regression(ours, goal[..., kept], kernel, np.asarray(teacher[layer]["bias"])[kept], rank)
-        ours = np.maximum(_batched(functools.partial(vgg.response, fitted), ours), 0)
-        rms = float(np.sqrt(np.square(ours, dtype=np.float64).mean()))
-        scaled = ("mix" if rank else "kernel", "bias")
-        weights[layer] = {part: x / rms if part in scaled else x for part, x in fitted.items()}
-        ours /= rms
-        guess = _map(ours, theirs)
-        if relu in vgg.TAPS:
-            scale[relu] = _scale(theirs)
-            maps[relu] = jnp.asarray(guess, jnp.float32) * scale[relu]
-    del weights["input"]
-    return {"vgg": weights, "maps": maps}, scale
-
-
-def take_up(settings: Distillation, teacher: vgg.Params, pictures: np.ndarray) -> tuple[State, dict[str, jax.Array]]:
-    """Where distillation of a slim network that is there already goes on: as `prune`, the maps by least squares.
-
-    Raises InputError or FileNotFoundError when `start` is not of these widths and ranks, or its input not as ours.
-    """
-    given, convention = vgg.load(settings.start, "start"), _convention(teacher)
-    layers = [given[layer] for layer in vgg.LAYERS]
-    widths = tuple(len(layer["bias"]) for layer in layers)
-    ranks = tuple(layer["kernel"].shape[-1] if "mix" in layer else 0 for layer in layers)
-    if (widths, ranks) != (settings.widths, settings.ranks) or any(
-        not np.allclose(given["input"][name], convention[name]) for name in convention
-    ):
-        raise InputError(
-            f"`start`: expected a network that distillation made, of `widths` {settings.widths} and `ranks` "
-            f"{settings.ranks}, got {settings.start}, of {widths} and {ranks}"
-        )
-    maps, scale = {}, {}
-    for tap in vgg.TAPS:
-        ours, theirs = (
-            _batched(lambda x, p=params: vgg.features(p, x, (tap,))[tap], pictures)  # noqa: B023
-            for params in (given, teacher)
-        )
-        scale[tap] = _scale(theirs)
-        maps[tap] = jnp.asarray(_map(ours, theirs), jnp.float32) * scale[tap]
-    return {"vgg": {layer: given[layer] for layer in vgg.LAYERS}, "maps": maps}, scale
-
-
-def _map(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """The linear map of features that hits the teacher's best: float64[C, C']."""
-    return np.linalg.lstsq(_products(ours, ours), _products(ours, theirs), rcond=1e-9)[0]
-
-
-def _scale(theirs: np.ndarray) -> jax.Array:
-    return jnp.float32(1 / np.sqrt(np.square(theirs, dtype=np.float64).mean()))
-
-
-def _batched(function: Any, pictures: np.ndarray) -> np.ndarray:
-    function = jax.jit(function)
-    parts = range(0, len(pictures), _TOGETHER)
-    return np.concatenate([np.asarray(function(pictures[i : i + _TOGETHER])) for i in parts])
-
-
-def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a^T b over all positions, float64[A, B]."""
-    flat = lambda x: x.reshape(-1, x.shape[-1])
-    parts = range(0, len(a), _TOGETHER)
-    return sum(np.float64(flat(a[i : i + _TOGETHER]).T @ flat(b[i : i + _TOGETHER])) for i in parts)
-
-
-def _regression(
-    seen: np.ndarray, goal: np.ndarray, kernel: np.ndarray, bias: np.ndarray, rank: int
-) -> dict[str, jax.Array]:
-    """The layer of this rank whose responses to `seen` are closest to `goal`; with little data, near what is given."""
-    patches = jax.jit(_patches)
-    own, missed = 0.0, 0.0
-    given = np.concatenate([kernel.reshape(-1, kernel.shape[-1]), bias[None]])
-    for i in range(0, len(seen), _TOGETHER):
-        p = np.asarray(patches(seen[i : i + _TOGETHER]))
-        own = own + _products(p, p)
-        missed = missed + _products(p, goal[i : i + _TOGETHER])
-    found = given + least_squares.ridge(own, missed - own @ given)
-    if not rank:
-        return {"kernel": jnp.asarray(found[:-1].reshape(kernel.shape), jnp.float32), "bias": jnp.float32(found[-1])}
-    mean = own[-1] @ found / own[-1, -1]
-    energy, axes = np.linalg.eigh(found.T @ own @ found / own[-1, -1] - np.outer(mean, mean))
-    axes = axes[:, ::-1][:, :rank]
-    root = np.maximum(energy[::-1][:rank], 1e-12) ** 0.25  # one half of each axis's deviation on either side
-    return {
-        "kernel": jnp.asarray((found[:-1] @ axes / root).reshape(*kernel.shape[:3], -1), jnp.float32),
-        "mix": jnp.asarray((axes * root).T, jnp.float32),
-        "bias": jnp.float32(mean - (mean - found[-1]) @ axes @ axes.T),
-    }
-
-
-def _patches(x: jax.Array) -> jax.Array:
-    """[N, H, W, C] -> [N, H, W, 9 C + 1]: what a 3x3 kernel sees, in the order of its weights, and a 1 for the bias."""
-    height, width = x.shape[1:3]
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    shifted = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
-    return jnp.concatenate([*shifted, jnp.ones((*x.shape[:3], 1))], -1)
-
-
-def _pivots(products: np.ndarray, count: int) -> list[int]:
-    """The `count` columns that a pivoted Cholesky factorisation of a Gram matrix takes first."""
-    rest, kept = products.copy(), []
-    for _ in range(count):
-        kept.append(int(np.argmax(np.diag(rest))))
-        column = rest[:, kept[-1]]
-        rest = rest - np.outer(column, column) / max(column[kept[-1]], 1e-12)
-        rest[kept, kept] = -np.inf
-    return kept
 
 
 def optimizer(settings: Distillation) -> optax.GradientTransformation:
@@ -219,16 +87,6 @@ def new_canvas(settings: Distillation, picture: jax.Array) -> State:
 def learner(learned: Any, lr: float) -> State:
     """What follows a loss network by Adam: {"learned", "optimizer", "lr"}."""
     return {"learned": learned, "optimizer": optax.adam(lr).init(learned), "lr": jnp.float32(lr)}
-
-
-def network(slim: State, teacher: vgg.Params) -> vgg.Params:
-    """The slim network by itself, as vgg.features takes it."""
-    return {"input": _convention(teacher)} | slim["vgg"]
-
-
-def _convention(teacher: vgg.Params) -> dict[str, jax.Array]:
-    """The input of the slim network: 0 where the teacher has 0, since that is what both are padded with."""
-    return {"mean": teacher["input"]["mean"], "std": jnp.full(3, _INPUT_STD)}
 
 
 def step(
@@ -257,7 +115,7 @@ def step(
     )
     by_teacher = state["step"] // settings.hold % _LED == _LED - 1
     (for_painter, for_canvas), painting = jax.lax.cond(
-        by_teacher, lambda: downhill(teacher), lambda: downhill(network(state["slim"], teacher))
+        by_teacher, lambda: downhill(teacher), lambda: downhill(prune_vgg.network(state["slim"], teacher))
     )
     painter, canvas = _follow(state["painter"], for_painter), _follow(state["canvas"], for_canvas)
     canvas["learned"] = jnp.clip(canvas["learned"], 0, 1)
@@ -307,7 +165,7 @@ def objective(
     slim: State, seen: Batch, teacher: vgg.Params, scale: dict[str, jax.Array], loss: Loss
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The loss (see above) and METRICS at works, their photographs and their styles; `scale` is the state's."""
-    ours, downhill = _features(network(slim, teacher), seen, loss)
+    ours, downhill = _features(prune_vgg.network(slim, teacher), seen, loss)
     theirs, downhill_ = _features(teacher, seen, loss)
     theirs = {tap: x * scale[tap] for tap, x in theirs.items()}
     metrics, style = {}, 0.0

@@ -16,8 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 from metastyle.config import Config
+from metastyle.data.augment import collage
 from metastyle.data.sources import Source
-from metastyle.data.tasks import TaskSampler, collage
+from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
 from metastyle.images import codec, color
 from metastyle.images.resize import resize_short

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from metastyle.data.tasks import Prefetcher, TaskSampler
+from metastyle.data.prefetch import Prefetcher
+from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
 from metastyle.nets import generator, style_encoder, vgg
 from metastyle.weights import bundles

@@ -10,9 +10,10 @@ import jax
 import numpy as np
 
 from metastyle import config
-from metastyle.compress import distill_vgg
+from metastyle.compress import distill_vgg, prune_vgg
 from metastyle.config import Distillation
-from metastyle.data.tasks import Prefetcher, Task, TaskSampler, without_changes
+from metastyle.data.prefetch import Prefetcher
+from metastyle.data.tasks import Task, TaskSampler, without_changes
 from metastyle.errors import InputError
 from metastyle.images import contact_sheet
 from metastyle.nets import generator, style_encoder, vgg
@@ -68,7 +69,7 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
                     pending, shown = [], dict(list(shown.items())[-_SHOWN:])
                 if saving:
                     saved.save(done, state, settings)
-                    export(distill_vgg.network(state["slim"], teacher), workdir / FILE_NAME)
+                    export(prune_vgg.network(state["slim"], teacher), workdir / FILE_NAME)
                 if picturing:
                     log.picture(_grid(shown), done)
                 if stopping:
@@ -78,7 +79,7 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
         print(f"stopped after step {int(state['step'])} of {times.steps}; the same line continues", flush=True)
         return False
     if step is None:  # nothing was to be done: the network is that of the last checkpoint, or the pruned one
-        export(distill_vgg.network(state["slim"], teacher), workdir / FILE_NAME)
+        export(prune_vgg.network(state["slim"], teacher), workdir / FILE_NAME)
     print(f"wrote {workdir / FILE_NAME}", flush=True)
     return True
 

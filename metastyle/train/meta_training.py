@@ -14,9 +14,10 @@ import numpy as np
 
 from metastyle import config
 from metastyle.data.on_device import DeviceSampler, drawn
+from metastyle.data.prefetch import Prefetcher
 from metastyle.data.procedural import source
 from metastyle.data.sources import load_square
-from metastyle.data.tasks import Prefetcher, Task, TaskSampler, without_changes
+from metastyle.data.tasks import Task, TaskSampler, without_changes
 from metastyle.errors import InputError
 from metastyle.images import contact_sheet
 from metastyle.meta import inner_loop, outer_loop, tune_rates
@@ -24,12 +25,12 @@ from metastyle.meta.inner_loop import Problem
 from metastyle.nets import generator, style_encoder, vgg
 from metastyle.system.signals import StopSignal
 from metastyle.train import checkpoint, mesh
-from metastyle.train.multihost import Company
+from metastyle.train.multihost import Lockstep
 from metastyle.train.run_log import RunLog
 from metastyle.weights import bundles
 
 LOGGED = ("loss", "query", "support_first", "support_mean", "gradient_norm")
-ASKED = "asked"
+STOP_FLAGS = "stop_flags"
 _VAL_STYLES = 4
 _TUNING_TASKS = 8
 
@@ -91,18 +92,18 @@ def train(
         with (
             RunLog(workdir, start, run.steps, LOGGED, "query", main) as log,
             Prefetcher(sampler.task, tasks, start, run.steps, threads=settings.data.threads) as batches,
-            Company(stop, timeout) as company,
+            Lockstep(stop, timeout) as lockstep,
         ):
             for step, batch in batches:
-                batch = parallel.split((batch, company.asked(len(tasks))))
+                batch = parallel.split((batch, lockstep.stop_flags(len(tasks))))
                 if outer_loop.is_first_order(settings, step) != first_order:
                     first_order = outer_loop.is_first_order(settings, step)
-                    with company.busy():
+                    with lockstep.busy():
                         take_step, told = _compile(learnt, settings, first_order, parallel, (state, batch, replicas))
                     log.say(told if step > start else f"{_derived(settings, parallel, state, start)}; {told}")
                 state, metrics = take_step(state, batch, replicas)
                 jax.block_until_ready(before)  # no step is started before the one before the last is done
-                done, stopping, before = step + 1, company.stops(before), metrics.pop(ASKED)
+                done, stopping, before = step + 1, lockstep.should_stop(before), metrics.pop(STOP_FLAGS)
                 pending.append((done, metrics))
                 saving = stopping or done == run.steps or done % run.checkpoint_every == 0
                 picturing = done == run.steps or done % run.picture_every == 0
@@ -238,10 +239,10 @@ def _derived(settings: config.Config, parallel: mesh.Parallel, state: outer_loop
 
 
 def _step(problem, settings, first_order, state, batch, params, axis):
-    """meta.outer_step, with the mean of Company.asked among the metrics: it travels in the same all-reduce."""
+    """meta.outer_step, with the mean of Lockstep.stop_flags among the metrics: it travels in the same all-reduce."""
     tasks, asked = batch
     state, metrics = outer_loop.outer_step(problem, settings, first_order, state, tasks, params, axis)
-    return state, metrics | {ASKED: jax.lax.pmean(asked.mean(), axis)}
+    return state, metrics | {STOP_FLAGS: jax.lax.pmean(asked.mean(), axis)}
 
 
 def _compile(problem, settings, first_order, parallel, arguments):

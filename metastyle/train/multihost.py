@@ -60,10 +60,10 @@ def join(timeout: int = PEER_TIMEOUT) -> None:
         raise InputError(
             f"`JAX_COORDINATOR_ADDRESS`: not all processes met within {timeout} s ({one_line(error)[:200]})"
         ) from None
-    signal.signal(signal.SIGTERM, before)  # JAX takes it for a service of its own, which nobody asks: see Company
+    signal.signal(signal.SIGTERM, before)  # JAX takes it for a service of its own, which nobody asks: see Lockstep
 
 
-class Company(contextlib.AbstractContextManager):
+class Lockstep(contextlib.AbstractContextManager):
     """A loop over steps that all processes take together: they stop at one step, and none outlives the others' loss.
 
     An error in the loop ends this process at once, with its line: closing what the others take part in would wait for
@@ -75,7 +75,7 @@ class Company(contextlib.AbstractContextManager):
         self._many = jax.process_count() > 1
         self._seen = None
 
-    def __enter__(self) -> "Company":
+    def __enter__(self) -> "Lockstep":
         if self._many:
             self._over = threading.Event()
             threading.Thread(target=self._watch, daemon=True).start()
@@ -87,14 +87,14 @@ class Company(contextlib.AbstractContextManager):
             if error is not None:
                 _end(error)
 
-    def asked(self, tasks: int) -> np.ndarray:
+    def stop_flags(self, tasks: int) -> np.ndarray:
         """float32[tasks], for the batch of the next step: whether this process was asked to stop."""
         return np.full(tasks, self._stop.requested, np.float32)
 
-    def stops(self, before: jax.Array | None) -> bool:
+    def should_stop(self, before: jax.Array | None) -> bool:
         """Called by all after each step: whether it is the last, for one of them was asked to stop.
 
-        before: the mean of `asked` over all tasks in the step before (None: there was none). A process alone knows
+        before: the mean of `stop_flags` over all tasks in the step before (None: there was none). A process alone knows
         without it.
         """
         self._seen = time.monotonic()

@@ -19,8 +19,8 @@ import optax
 from tqdm import tqdm
 
 from metastyle import config
+from metastyle.data.augment import augment
 from metastyle.data.sources import open_source
-from metastyle.data.tasks import augment
 from metastyle.evaluate import metrics
 from metastyle.images import codec
 from metastyle.images.resize import square
@@ -90,7 +90,9 @@ def judge(bundle: Bundle, contents: str, size: int = SIZE, count: int = 40) -> f
     return float(np.mean(scores))
 
 
-def add(folder: str, contents: str = "", val_contents: str = "", *, steps: int = STEPS, size: int = SIZE) -> float:
+def add_plain_parameters(
+    folder: str, contents: str = "", val_contents: str = "", *, steps: int = STEPS, size: int = SIZE
+) -> float:
     """Makes the plain parameters of the bundle in `folder` and writes them into it; returns what `judge` finds.
 
     contents, val_contents: sources of photographs, by default those of its meta-training. Raises FileNotFoundError or

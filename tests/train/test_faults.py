@@ -17,8 +17,7 @@ import pytest
 
 from metastyle.errors import RETRY
 from metastyle.meta import outer_loop
-from metastyle.system.signals import StopSignal
-from metastyle.train import checkpoint, multihost
+from metastyle.train import checkpoint
 from tests.support import toy_train
 from tests.support.places import ROOT
 
@@ -136,19 +135,6 @@ def test_a_long_choice_of_the_adam_rate_ends_nobody(start, tmp_path):
     started = start(tmp_path / "a", "run.steps=1", "patience=8", "tuning=12", hosts=2)
     assert started.ends() == 0, started.output()
     assert (tmp_path / "a/bundle/config.json").exists() and started.output().count("wrote ") == 1
-
-
-def test_work_of_ones_own_is_not_taken_for_silence(monkeypatch):
-    left = []
-    monkeypatch.setattr(multihost, "_leave", lambda line, status: left.append(line))
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    with StopSignal() as stop, multihost.Company(stop, 0.4) as company:
-        company.stops(None)
-        with company.busy():
-            time.sleep(1)
-        assert left == []
-        time.sleep(1)
-        assert left and set(left) == {"no answer from the other processes for 0.4 s"}
 
 
 # Asked to stop

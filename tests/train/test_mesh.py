@@ -9,7 +9,7 @@ import pytest
 
 from metastyle.errors import InputError
 from metastyle.meta import inner_loop, outer_loop
-from metastyle.train import meta_training, multihost
+from metastyle.train import meta_training
 from metastyle.train.mesh import Parallel, traffic
 from tests.support import toy
 
@@ -73,18 +73,6 @@ def test_each_process_feeds_its_own_devices(monkeypatch):
     for process in range(4):
         monkeypatch.setattr(jax, "process_index", lambda process=process: process)
         assert parallel.local_indices(16) == [4 * process + j for j in range(4)]
-
-
-@pytest.mark.parametrize(
-    ("given", "missing"), [({}, "JAX_NUM_PROCESSES"), ({"JAX_NUM_PROCESSES": "2"}, "JAX_PROCESS_ID")]
-)
-def test_a_process_that_is_told_half_is_refused(monkeypatch, given, missing):
-    for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in ({"JAX_COORDINATOR_ADDRESS": "127.0.0.1:1"} | given).items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(InputError, match=f"`{missing}`: expected a number beside JAX_COORDINATOR_ADDRESS"):
-        multihost.join()
 
 
 def test_devices_talk_once_a_step_of_the_meta_gradient_and_the_metrics():

@@ -15,7 +15,8 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from metastyle import config
-from metastyle.data.tasks import Prefetcher, TaskSampler
+from metastyle.data.prefetch import Prefetcher
+from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
 from metastyle.images import codec
 from metastyle.meta import outer_loop, tune_rates

@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from metastyle import config
-from metastyle.data.tasks import Prefetcher, TaskSampler
+from metastyle.data.prefetch import Prefetcher
+from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
 from metastyle.meta import inner_loop, outer_loop
 from metastyle.nets import vgg

@@ -1,0 +1,167 @@
+"""A run of distillation that stops and goes on, and what it learns from at each step."""
+
+import csv
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+import metastyle
+from metastyle import config
+from metastyle.compress import distill_vgg, prune_vgg
+from metastyle.data.prefetch import Prefetcher
+from metastyle.errors import InputError
+from metastyle.nets import generator, vgg
+from metastyle.train import distillation
+from tests.support import toy_train
+from tests.support.places import ROOT
+from tests.support.toy_distillation import PICTURES, RANKS, SIZE, SLIM, TEACHER, settings
+
+
+def killed(chosen, workdir, step):
+    """A run of `chosen` in a process of its own, killed once that step is in metrics.csv."""
+    code = "import sys; from metastyle import config; from metastyle.train import distillation; "
+    code += "distillation.run(config.from_dict("
+    code += f"{dataclasses.asdict(chosen)!r}, config.Distillation), sys.argv[1])"
+    like_here = os.environ | {"JAX_NUM_CPU_DEVICES": str(jax.device_count())}
+    with subprocess.Popen([sys.executable, "-c", code, str(workdir)], cwd=ROOT, env=like_here) as process:
+        while process.poll() is None and toy_train.last_row(workdir) < step:
+            time.sleep(0.02)
+        process.kill()
+    return process.returncode
+
+
+def files(workdir):
+    network = vgg.read(workdir / distillation.FILE_NAME)[0]
+    with open(workdir / "metrics.csv", newline="") as file:
+        return list(csv.reader(file)), {name: x.tolist() for name, x in network.items()}
+
+
+def test_a_run_that_is_killed_and_stopped_goes_on_as_if_it_had_been_left_alone(tmp_path, monkeypatch, capsys):
+    chosen = settings(run={"steps": 12, "log_every": 1, "checkpoint_every": 2, "picture_every": 12})
+    assert distillation.run(chosen, tmp_path / "a") is True
+    assert killed(chosen, tmp_path / "b", 3) == -signal.SIGKILL
+    at, following = toy_train.last_row(tmp_path / "b") + 1, Prefetcher.__next__
+
+    def stopping(self):
+        step, batch = following(self)
+        if step == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step, batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Prefetcher, "__next__", stopping)
+        assert distillation.run(chosen, tmp_path / "b") is False
+    assert f"stopped after step {at + 1} of 12" in capsys.readouterr().out
+    assert distillation.run(chosen, tmp_path / "b") is True
+    rows, network = files(tmp_path / "a")
+    assert (rows, network) == files(tmp_path / "b")
+    assert [row[0] for row in rows] == ["step", *map(str, range(1, 13))] and rows[0][1:] == list(distill_vgg.METRICS)
+    assert (tmp_path / "a/pictures/step_0000012.png").exists()
+    loaded = vgg.load(tmp_path / "a" / distillation.FILE_NAME)
+    assert tuple(loaded[layer]["bias"].shape[-1] for layer in vgg.LAYERS) == SLIM
+
+
+def test_a_run_without_a_step_writes_the_pruned_network(tmp_path):
+    assert distillation.run(settings(run={"steps": 0}), tmp_path) is True
+    loaded = vgg.load(tmp_path / distillation.FILE_NAME)
+    assert tuple(loaded[layer]["bias"].shape[-1] for layer in vgg.LAYERS) == SLIM
+    assert np.asarray(vgg.features(loaded, PICTURES)["relu4_3"]).std() > 0
+
+
+def test_what_is_exported_is_the_network(tmp_path):
+    slim, _ = prune_vgg.prune(TEACHER, PICTURES, SLIM, RANKS)
+    network = prune_vgg.network(slim, TEACHER)
+    distillation.export(network, tmp_path / "slim.safetensors")
+    ours, loaded = (vgg.features(p, PICTURES) for p in (network, vgg.load(tmp_path / "slim.safetensors")))
+    for tap in vgg.TAPS:
+        np.testing.assert_allclose(loaded[tap], ours[tap], atol=2e-2)
+
+
+def test_style_and_subject_stay_and_the_photograph_does_not():
+    task = distillation.pictures(settings(hold=3))
+    a, b, c = (task(step, 0) for step in (0, 2, 3))
+    for name in ("style", "subject"):
+        np.testing.assert_array_equal(a[name], b[name])
+        assert not np.array_equal(a[name], c[name])
+    assert not np.array_equal(a["photograph"], b["photograph"])
+    assert {x.shape for x in a.values()} == {(1, SIZE, SIZE, 3)}
+
+
+def test_canvas_and_painter_start_afresh_in_time():
+    chosen, batch = settings(hold=3, renew=2), distillation.pictures(settings(hold=3))(0, 0)
+    found = [distillation._renewed(chosen, k, batch) for k in range(13)]
+    assert [k for k in range(13) if "canvas" in found[k]] == [0, 3, 6, 9, 12]
+    assert [k for k in range(13) if "painter" in found[k]] == [0, 6, 12]
+    subject, noise, flat, mixed, again = (np.asarray(found[k]["canvas"]["learned"]) for k in (0, 3, 6, 9, 12))
+    np.testing.assert_array_equal(subject, batch["subject"])
+    np.testing.assert_array_equal(again, subject)
+    assert np.ptp(flat, (0, 1, 2)).max() == 0 and noise.std() > 0.2
+    np.testing.assert_allclose(mixed, (batch["subject"] + batch["style"]) / 2, atol=1e-6)
+    first, second = (found[k]["painter"]["learned"] for k in (0, 6))
+    assert any((np.asarray(x) != np.asarray(second[path])).any() for path, x in first.items())
+
+
+def test_the_painter_starts_from_guesses_for_half_of_the_styles():
+    chosen = settings(hold=3, renew=4, guess_lr=1e-4, bundle="default", painter={"arch": "compact_half"})
+    batch, guess = distillation.pictures(chosen)(0, 0), distillation.guesser(chosen)
+    found = [distillation._renewed(chosen, k, batch, guess) for k in range(15)]
+    assert [k for k in range(15) if "painter" in found[k]] == [0, 6, 9, 12]
+    assert [float(found[k]["painter"]["lr"]) for k in (0, 6)] == pytest.approx([chosen.painter_lr, 1e-4])
+    guessed = metastyle.load().adapt(batch["style"][0], steps=0, style_size=SIZE).stylize(batch["photograph"][0])
+    painting = jax.jit(generator.apply, static_argnums=0)(
+        chosen.painter, found[6]["painter"]["learned"], batch["photograph"]
+    )[0]
+    np.testing.assert_allclose(painting, guessed / 255, atol=0.02)  # of float16 and bytes
+    alike = jax.tree.map(lambda a, b: np.shape(a) == np.shape(b), found[0]["painter"], found[6]["painter"])
+    assert all(jax.tree.leaves(alike))
+
+
+def test_the_painter_is_of_the_bundle_whose_guesses_it_starts_from():
+    with pytest.raises(InputError, match="`painter.arch`: expected that of `bundle`, compact_half, got s4,p4-3,skip"):
+        distillation.guesser(settings(bundle="default"))
+    assert distillation.guesser(settings()) is None
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"widths": (1, 2)}, "`widths`: expected the widths of ten convolutions"),
+        ({"ranks": (1, 2)}, "`ranks`: expected the ranks of ten convolutions, 0 for a full one"),
+        ({"gallery": 5}, "`gallery`: expected an even number"),
+        ({"data": {"size": 2}}, "`data.size`: expected at least 16"),
+        ({"lr": -1.0}, "`lr`: expected at least 0"),
+    ],
+)
+def test_bad_settings(changes, message):
+    with pytest.raises(InputError, match=message):
+        settings(**changes)
+
+
+def test_a_painter_that_is_none_is_refused_before_anything_is_written(tmp_path):
+    wrong = settings(painter={"arch": "nonsense"})
+    with pytest.raises(InputError, match="`painter.arch`: "):
+        distillation.run(wrong, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_run_is_not_continued_with_other_settings(tmp_path):
+    workdir = tmp_path / "a"
+    workdir.mkdir()
+    (workdir / "config.json").write_text(config.to_json(settings(lr=1e-3)))
+    with pytest.raises(InputError, match="`lr`: the run in .* has 0.001, got 5e-05"):
+        distillation.run(settings(), workdir)
+
+
+def test_the_command_line_names_what_is_missing(tmp_path):
+    line = [sys.executable, "-m", "experiments.distill", "--config=configs/distill.py", f"--workdir={tmp_path}/a"]
+    done = subprocess.run([*line, "--config.vgg=nowhere"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == "error: `vgg`: expected slim, vgg16, random or a safetensors file, got 'nowhere'\n"
+    assert not (tmp_path / "a").exists()
