@@ -18,7 +18,8 @@ from tqdm import tqdm
 from metastyle import config
 from metastyle.benchmark import timing
 from metastyle.errors import InputError
-from metastyle.meta import inner_loop, outer_loop
+from metastyle.meta import outer_loop
+from metastyle.meta.problem import style_problem
 from metastyle.nets import generator
 from metastyle.train import meta_training
 
@@ -77,7 +78,7 @@ def work(settings: config.Config, tasks: int) -> Work:
         "query": photograph(outer.query),
     }
     state, params = jax.eval_shape(lambda: outer_loop.initial_state(settings)), meta_training.networks(settings)
-    problem = inner_loop.style_problem(settings.generator, settings.loss, bool(outer.vgg))
+    problem = style_problem(settings.generator, settings.loss, bool(outer.vgg))
     step = functools.partial(outer_loop.outer_step, problem, settings, inner.first_order)
     # The norm of the meta-gradient is not sent, but ASKED is: as many numbers as are logged.
     sent = 4 * (sum(generator.count(part) for part in state["meta"].values()) + len(meta_training.LOGGED))

@@ -26,6 +26,7 @@ from metastyle.errors import InputError
 from metastyle.images import codec
 from metastyle.losses import perceptual
 from metastyle.meta import inner_loop, outer_loop
+from metastyle.meta.problem import style_problem
 from metastyle.nets import generator, vgg
 from metastyle.stylize import onnx_export, stylizer
 from metastyle.system import paths
@@ -131,7 +132,7 @@ def adapt_step() -> Numbers:
     weights, stages = network_weights(), {}
     for scope in SCOPES:
         settings = config.from_dict({"data": {"size": 256}, "inner": {"scope": scope, "steps": 1}})
-        problem = inner_loop.style_problem(settings.generator, settings.loss)
+        problem = style_problem(settings.generator, settings.loss)
         task = jax.tree.map(lambda x: x[0], random_tasks(1, 1, settings.data.size))
         learned = outer_loop.initial_meta(settings)
 
@@ -182,7 +183,7 @@ def _meta_step(way: str, steps: int, weights: vgg.Params, *, scope="norm", multi
         "inner": {"steps": steps, "gradient": gradient, "scope": scope, "remat": remat},
         "outer": {"multi_step": multi_step},
     })  # fmt: skip
-    problem = inner_loop.style_problem(settings.generator, settings.loss)
+    problem = style_problem(settings.generator, settings.loss)
     function = functools.partial(outer_loop.outer_step, problem, settings, first_order)
     return function, outer_loop.initial_state(settings), random_tasks(1, steps, _META_SIZE), weights
 
@@ -235,7 +236,7 @@ def twins(settings: config.Config, weights: vgg.Params, device: str = "cpu") -> 
     """Ours and torch's meta-gradient, from the same parameters and pictures: calls return `(loss, gradients)`."""
     from metastyle.benchmark import torch_twin
 
-    problem, learned = inner_loop.style_problem(settings.generator, settings.loss), outer_loop.initial_meta(settings)
+    problem, learned = style_problem(settings.generator, settings.loss), outer_loop.initial_meta(settings)
     batch = random_tasks(1, settings.inner.steps, settings.data.size)
 
     def ours(learned, batch, weights):

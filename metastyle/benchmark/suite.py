@@ -147,7 +147,7 @@ def small_problem(dtype: Any) -> Any:
 
     from metastyle import config
     from metastyle.losses import perceptual
-    from metastyle.meta.inner_loop import Prepared, Problem, content_batch
+    from metastyle.meta.problem import Prepared, Problem, content_batch
     from metastyle.nets import generator
 
     loss, network = config.Loss(), generator.Network("s4,c3s1-8,p4-3,skip", dtype)

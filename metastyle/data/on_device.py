@@ -22,7 +22,7 @@ from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
 from metastyle.images import codec, color
 from metastyle.images.resize import resize_short
-from metastyle.meta.inner_loop import Problem
+from metastyle.meta.problem import Problem
 from metastyle.system import memory
 
 BANK = 256  # synthetic styles, where `data.procedural_styles` asks for any

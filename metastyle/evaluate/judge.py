@@ -10,6 +10,8 @@ from metastyle.evaluate import metrics
 from metastyle.evaluate.pairs import Pair
 from metastyle.images import codec
 from metastyle.losses import perceptual
+from metastyle.losses.grid import grid_artefact
+from metastyle.losses.ssim import ssim
 from metastyle.nets import metric_nets, vgg
 
 _GRAM, _MEAN_STD = Loss(), Loss(statistic="mean_std")
@@ -31,7 +33,7 @@ class Judge:
     S_mean_std     the style loss with the mean and standard deviation of each channel instead of Gram matrices
     ssim           structural similarity with the photograph
     cfsd           structural distance of features at relu3_3 from the photograph (metrics.cfsd)
-    grid           grid artefacts (metrics.grid_artefact)
+    grid           grid artefacts (grid_artefact)
     lpips          perceptual distance from the photograph (artfid.lpips); None without `lpips` weights
     """
 
@@ -53,9 +55,9 @@ class Judge:
             "C": float(gram.content[0]),
             "S": float(gram.style[0]),
             "S_mean_std": float(mean_std.style[0]),
-            "ssim": metrics.ssim(pair.content, seen),
+            "ssim": ssim(pair.content, seen),
             "cfsd": metrics.cfsd(self.params, reference.content[0], features[0]),
-            "grid": metrics.grid_artefact(seen),
+            "grid": grid_artefact(seen),
             "lpips": None,
         }
         if self._lpips is not None:

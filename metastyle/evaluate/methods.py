@@ -19,7 +19,8 @@ from metastyle.evaluate.baselines import gatys as optimisation
 from metastyle.evaluate.baselines import johnson as per_style
 from metastyle.evaluate.pairs import Pair
 from metastyle.images import codec
-from metastyle.meta import inner_loop, outer_loop
+from metastyle.meta import adaptation, outer_loop
+from metastyle.meta.problem import make_measure, style_problem
 from metastyle.nets import generator, style_encoder, vgg
 from metastyle.stylize import onnx_export
 from metastyle.system import files, paths
@@ -164,8 +165,8 @@ class _Adaptation:
         The support is that of all steps in any case: programs are compiled for its shape.
         """
         settings, each, found = self.settings, self.settings.inner.support, {}
-        problem = inner_loop.style_problem(settings.generator, settings.loss)
-        measure = inner_loop.measure(settings.generator, settings.loss)
+        problem = style_problem(settings.generator, settings.loss)
+        measure = make_measure(settings.generator, settings.loss)
         began = time.perf_counter()
         photographs = [pair.content] if self.judged else pair.support
         count = min(len(photographs), max(*self.steps, 1) * each)
@@ -186,7 +187,7 @@ class _Adaptation:
                 measuring = style_s + support_s * min(k * each, count)  # fewer steps measure fewer photographs
                 found[k] = state.fast, measuring + learning
 
-        inner_loop.adapt(
+        adaptation.adapt(
             problem.loss, start, support, (target, self.params), steps=last, inner=settings.inner,
             adam_lr=self.adam_lr, learned_steps=self.learned_steps, on_state=note,
         )  # fmt: skip

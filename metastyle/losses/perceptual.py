@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from metastyle.config import Loss
-from metastyle.evaluate import metrics
+from metastyle.losses.grid import grid_loss
 from metastyle.nets import vgg
 
 _EPS = 1e-8  # keeps a ratio finite for a picture without any features; far below any real denominator
@@ -73,16 +73,6 @@ def total_variation(images: jax.Array) -> jax.Array:
     return jnp.abs(jnp.diff(images, axis=1)).mean((1, 2, 3)) + jnp.abs(jnp.diff(images, axis=2)).mean((1, 2, 3))
 
 
-def grid(images: jax.Array) -> jax.Array:
-    """How far a grid of period 2 or 4 px stands out: f32[N, H, W, 3] in [0, 1], sides of at least 16 px -> f32[N].
-
-    The mean, over both periods and directions, of the logarithm of what `metrics.grid_artefact` is the largest of,
-    where that is above 0.
-    """
-    with jax.default_matmul_precision("highest"):  # less would see the mean of a picture at every frequency
-        return jnp.maximum(metrics.log_prominence(images, jnp), 0).mean(-1)
-
-
 def style_target(params: vgg.Params, pictures: jax.Array, loss: Loss, dtype=jnp.float32) -> Target:
     """What an output's statistics are compared with, for the pictures of one style.
 
@@ -119,9 +109,9 @@ def perceptual(
         content_loss = jnp.square(kept - content).mean((1, 2, 3))
         style_loss = sum(_style_error(statistics[tap], style[tap], features[tap].shape[-1]) for tap in vgg.TAPS)
     tv = total_variation(outputs)
-    grid_ = grid(outputs) if loss.grid else jnp.zeros_like(tv)
-    total = loss.content * content_loss + loss.style * style_loss + loss.tv * tv + loss.grid * grid_
-    return Parts(content_loss, style_loss, tv, grid_, total)
+    grid = grid_loss(outputs) if loss.grid else jnp.zeros_like(tv)
+    total = loss.content * content_loss + loss.style * style_loss + loss.tv * tv + loss.grid * grid
+    return Parts(content_loss, style_loss, tv, grid, total)
 
 
 def _features(params, pictures, taps, loss, dtype):

@@ -14,7 +14,7 @@ import optax
 from metastyle import config
 from metastyle.errors import InputError
 from metastyle.meta import inner_loop
-from metastyle.meta.inner_loop import Problem
+from metastyle.meta.problem import Problem
 from metastyle.nets import generator, style_encoder
 
 AXIS = "tasks"

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from metastyle import config
-from metastyle.meta import inner_loop, outer_loop
+from metastyle.meta import adaptation, outer_loop
+from metastyle.meta.problem import Problem
 from metastyle.nets import style_encoder
 
 GAINS = (1.0, 1.5, 2.0, 3.0, 4.5)
@@ -25,7 +26,7 @@ def choose(
     settings: config.Config,
     tasks: Sequence[dict],
     params: Any,
-    problem: inner_loop.Problem,
+    problem: Problem,
     beyond: int = 20,
 ) -> tuple[outer_loop.Meta, float]:
     """`learned` with its rates multiplied by one of GAINS, and one of ADAM_LRS for the steps after the meta-trained K.
@@ -45,7 +46,7 @@ def choose(
             if (done := len(state.history)) and done % max(1, steps // _LOOKS) == 0:
                 losses.append(np.log(float(query_loss(state.fast, start["slow"], task.query, *fixed))))
 
-        fast, _ = inner_loop.adapt(
+        fast, _ = adaptation.adapt(
             problem.loss, start, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), task.support), fixed,
             steps=steps, inner=inner, adam_lr=adam_lr, learned_steps=learned_steps, on_state=look,
         )  # fmt: skip

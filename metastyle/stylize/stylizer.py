@@ -19,8 +19,10 @@ from metastyle.images import codec
 from metastyle.images.codec import MAX_PIXELS, Picture
 from metastyle.images.resize import square
 from metastyle.losses import perceptual
-from metastyle.meta import inner_loop
+from metastyle.meta import adaptation
+from metastyle.meta.problem import make_measure, style_problem
 from metastyle.nets import generator, style_encoder, vgg
+from metastyle.nets.generator import Flat
 from metastyle.stylize.style import Style
 from metastyle.system import resume
 from metastyle.system.signals import StopSignal
@@ -52,7 +54,7 @@ class Stylizer:
         weights: str | os.PathLike | None = None,
         max_pixels: int = MAX_PIXELS,
         until: float = 0.0,
-        on_step: Callable[[inner_loop.Step], None] | None = None,
+        on_step: Callable[[adaptation.Step], None] | None = None,
         on_style: Callable[[Style], None] | None = None,
         state_file: str | os.PathLike | None = None,
     ) -> Style:
@@ -103,10 +105,10 @@ class Stylizer:
         else:
             pool = support_crops(photographs, min(needed, max(SUPPORT_POOL, len(photographs))), size, seed, max_pixels)
 
-        problem = inner_loop.style_problem(settings.generator, settings.loss)
+        problem = style_problem(settings.generator, settings.loss)
         start, fast, history = self.bundle.meta, self.bundle.meta["fast"], []
         if steps or "encoder" in start:
-            measure = inner_loop.measure(settings.generator, settings.loss)
+            measure = make_measure(settings.generator, settings.loss)
             own = vgg.recorded(settings.vgg)
             params = vgg.load(weights or own)
             elsewhere = weights and "encoder" in start and own == settings.vgg
@@ -118,7 +120,7 @@ class Stylizer:
             start = style_encoder.start(start, jnp.mean(jnp.stack(codes), 0))
             fast = start["fast"]
 
-        def made(fast: inner_loop.Flat, history: Sequence[float]) -> Style:
+        def made(fast: Flat, history: Sequence[float]) -> Style:
             with np.errstate(over="ignore"):
                 fast = {path: np.float32(np.float16(x)) for path, x in fast.items()}  # as the style file holds them
             if not all(np.isfinite(x).all() for x in (*fast.values(), history)):
@@ -135,18 +137,18 @@ class Stylizer:
             )
             return Style(settings, self.bundle.meta["slow"], file, self.bundle.plain)
 
-        def told(state: inner_loop.State) -> None:
+        def told(state: adaptation.AdaptState) -> None:
             if not all(np.isfinite(x).all() for x in (*state.fast.values(), state.history)):
                 raise _diverged(steps)
             if on_style:
                 on_style(made(state.fast, state.history))
 
         if not steps:
-            told(inner_loop.State(fast, (), None))
+            told(adaptation.AdaptState(fast, (), None))
         if steps:
             batches = [measure.content(params, picture[None]) for picture in pool]
             learn = functools.partial(
-                inner_loop.adapt,
+                adaptation.adapt,
                 problem.loss,
                 start,
                 jax.tree.map(lambda *x: jnp.concatenate(x), *batches),
@@ -231,7 +233,7 @@ def _kept(
 
     A state for which `told` raises is not kept: it would raise for ever.
     """
-    moments, structure = jax.tree.flatten(inner_loop.moment_shapes(fast, adam_lr))
+    moments, structure = jax.tree.flatten(adaptation.moment_shapes(fast, adam_lr))
 
     def tensors(state):
         found = {f"fast/{name}": np.asarray(x) for name, x in state.fast.items()}
@@ -244,7 +246,7 @@ def _kept(
         wanted |= {name: x.shape for name, x in zip(names, moments, strict=bool(names))}
         if any(saved[name].shape != shape for name, shape in wanted.items()):
             raise ValueError("other shapes")
-        return inner_loop.State(
+        return adaptation.AdaptState(
             {name: jnp.asarray(saved[f"fast/{name}"]) for name in fast},
             tuple(saved["history"].tolist()),
             jax.tree.unflatten(structure, [jnp.asarray(saved[name]) for name in names]) if names else None,

@@ -20,8 +20,8 @@ from metastyle.data.sources import load_square
 from metastyle.data.tasks import Task, TaskSampler, without_changes
 from metastyle.errors import InputError
 from metastyle.images import contact_sheet
-from metastyle.meta import inner_loop, outer_loop, tune_rates
-from metastyle.meta.inner_loop import Problem
+from metastyle.meta import adaptation, outer_loop, tune_rates
+from metastyle.meta.problem import Problem, style_problem
 from metastyle.nets import generator, style_encoder, vgg
 from metastyle.system.signals import StopSignal
 from metastyle.train import checkpoint, mesh
@@ -61,7 +61,7 @@ def train(
         )
     params = networks(settings) if params is None else params
     if problem is None:
-        problem = inner_loop.style_problem(settings.generator, settings.loss, bool(outer.vgg), outer.at_once > 1)
+        problem = style_problem(settings.generator, settings.loss, bool(outer.vgg), outer.at_once > 1)
     problem = problem._replace(prepare=jax.jit(problem.prepare))  # one program outside the step too, for pictures
     if settings.data.on_device:
         sampler = DeviceSampler(settings)
@@ -208,7 +208,7 @@ def pictures(
         prepared = problem.prepare(jax.tree.map(jax.numpy.asarray, task), params)
         support = jax.tree.map(lambda x: x[:, 0], prepared.support)
         start = style_encoder.start(learned, prepared.code)
-        fast, _ = inner_loop.adapt(
+        fast, _ = adaptation.adapt(
             problem.loss, start, support, (prepared.target, params), steps=inner.steps, inner=inner, adam_lr=0.0
         )  # fmt: skip
         views = [

@@ -21,9 +21,9 @@ from tqdm import tqdm
 from metastyle import config
 from metastyle.data.augment import augment
 from metastyle.data.sources import open_source
-from metastyle.evaluate import metrics
 from metastyle.images import codec
 from metastyle.images.resize import square
+from metastyle.losses.ssim import LUMA, differentiable_ssim, ssim
 from metastyle.nets import generator
 from metastyle.weights import bundles
 from metastyle.weights.bundles import Bundle
@@ -61,32 +61,19 @@ def fit(bundle: Bundle, contents: str, steps: int = STEPS) -> dict[str, np.ndarr
 def loss(net: config.Generator, fast: Flat, slow: Flat, photographs: jax.Array) -> jax.Array:
     """L of photographs f32[N, H, W, 3], sides of at least 16 px, and what the network makes of them."""
     outputs = generator.apply(net, fast | slow, photographs)
-    luma = jnp.array(metrics.LUMA)
+    luma = jnp.array(LUMA)
     squared = jnp.square(outputs - photographs).mean()
-    return 1 - similarity(outputs @ luma, photographs @ luma) + _SQUARED * squared
-
-
-def similarity(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Mean SSIM over the windows of f32[N, H, W] in [0, 1]; differentiable, at most 1."""
-
-    def mean(x):
-        window = (1, _WINDOW, _WINDOW)
-        return jax.lax.reduce_window(x, 0.0, jax.lax.add, window, (1, 1, 1), "VALID") / _WINDOW**2
-
-    mean_a, mean_b = mean(a), mean(b)
-    var_a, var_b, cov = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2, mean(a * b) - mean_a * mean_b
-    numerator = (2 * mean_a * mean_b + _C1) * (2 * cov + _C2)
-    return (numerator / ((mean_a**2 + mean_b**2 + _C1) * (var_a + var_b + _C2))).mean()
+    return 1 - differentiable_ssim(outputs @ luma, photographs @ luma) + _SQUARED * squared
 
 
 def judge(bundle: Bundle, contents: str, size: int = SIZE, count: int = 40) -> float:
-    """Mean SSIM (metrics.ssim) of photographs, squares of `size` px, and what the plain parameters make of them."""
+    """Mean SSIM (ssim) of photographs, squares of `size` px, and what the plain parameters make of them."""
     source = open_source(contents, "content", size=size, name="contents")
     params, scores = bundle.plain | bundle.meta["slow"], []
     for i in range(min(count, len(source))):
         photograph = square(codec.load(source[i])[0], size)
         output = np.asarray(generator.stylize(bundle.config.generator, params, photograph[None])[0])
-        scores.append(metrics.ssim(photograph, output))
+        scores.append(ssim(photograph, output))
     return float(np.mean(scores))
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from metastyle.config import Loss
-from metastyle.evaluate import metrics
 from metastyle.losses import perceptual
+from metastyle.losses.grid import grid_loss
 from metastyle.nets import vgg
 from tests.support.toy import relative_error
 
@@ -104,19 +104,6 @@ def test_total_variation_of_known_pictures():
     np.testing.assert_allclose(perceptual.total_variation(images), [0.1, 2, 0], rtol=1e-6)
 
 
-def test_the_grid_term_is_of_what_the_grid_score_is_the_largest_of():
-    board = 0.05 * (-1.0) ** (np.indices((32, 32)) // 2).sum(0)[..., None]  # squares of 2 px: period 4 both ways
-    smooth = np.random.default_rng(0).uniform(0.3, 0.7, size=(32, 32, 3))
-    plain, gridded = (np.asarray(x, np.float32) for x in (smooth, smooth + board))
-    logs = np.maximum(metrics.log_prominence(np.stack([plain, gridded]).astype(np.float64)), 0)
-    np.testing.assert_allclose(np.exp(logs[1].max()), metrics.grid_artefact(gridded), rtol=1e-6)
-    found = perceptual.grid(jnp.stack([plain, gridded]))
-    np.testing.assert_allclose(found, logs.mean(-1), rtol=1e-3)
-    assert found[1] > found[0] + 0.5
-    slope = jax.grad(lambda x: perceptual.grid(x[None])[0])(jnp.asarray(gridded))
-    assert np.vdot(slope, np.broadcast_to(board, slope.shape)) > 0  # downhill is less of the board
-
-
 def test_gram_target_of_shots_is_the_unweighted_mean():
     shots = pictures(3)
     target = perceptual.style_target(PARAMS, shots, GRAM)
@@ -207,7 +194,7 @@ def test_the_loss_is_numpy_s(loss, network):
     features = [{tap: np.asarray(x, np.float64) for tap, x in vgg.features(params, y).items()} for y in triple]
     content, style = numpy_loss(*features, loss.kind, unit)
     ours = parts(*triple, loss, params)
-    tv, grid = perceptual.total_variation(triple[0]), perceptual.grid(triple[0])
+    tv, grid = perceptual.total_variation(triple[0]), grid_loss(triple[0])
     assert relative_error(ours.content, content) < 1e-3
     assert relative_error(ours.style, style) < 1e-3
     assert relative_error(ours.tv, tv) < 1e-6 and relative_error(ours.grid, grid) < 1e-6

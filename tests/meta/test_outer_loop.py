@@ -9,7 +9,8 @@ import pytest
 
 from metastyle import config
 from metastyle.errors import InputError
-from metastyle.meta import inner_loop, outer_loop
+from metastyle.meta import adaptation, inner_loop, outer_loop
+from metastyle.meta.problem import style_problem
 from metastyle.nets import vgg
 from tests.support import toy
 
@@ -20,10 +21,6 @@ def wide_meta(settings):
     return jax.tree.map(
         lambda x: jnp.asarray(x + 0.1 * rng.normal(size=x.shape), jnp.float64), outer_loop.initial_meta(settings)
     )
-
-
-def one_task(dtype=np.float32, steps=3, seed=0):
-    return jax.tree.map(lambda x: jnp.asarray(x[0]), toy.tasks(1, steps=steps, seed=seed, dtype=dtype))
 
 
 def loss_and_gradient(settings, params, task, dtype, first_order=False, step=0):
@@ -44,7 +41,7 @@ def test_meta_gradient_is_the_finite_difference_in_both_modes(scope, lrs, multi_
         for mode in ("plain", "forward_over_reverse"):
             outer = {"multi_step": multi_step}
             settings = toy.settings(inner=inner | {"gradient": mode}, outer=outer, hidden=hidden)
-            params, task = wide_meta(settings), one_task(np.float64)
+            params, task = wide_meta(settings), toy.one_task(np.float64)
             loss, gradient = loss_and_gradient(settings, params, task, jnp.float64)
             found.append(gradient)
         assert toy.relative_error(*found) < 1e-11
@@ -61,13 +58,13 @@ def test_meta_gradient_is_the_finite_difference_in_both_modes(scope, lrs, multi_
 def test_second_order_differs_from_first_order():
     settings = toy.settings()
     params = outer_loop.initial_meta(settings)
-    first, second = (loss_and_gradient(settings, params, one_task(), jnp.float32, fo)[1] for fo in (True, False))
+    first, second = (loss_and_gradient(settings, params, toy.one_task(), jnp.float32, fo)[1] for fo in (True, False))
     assert toy.relative_error(first["fast"], second["fast"]) > 1e-2
 
 
 def test_first_order_is_the_gradient_at_the_adapted_parameters_and_rates_still_learn():
     settings = toy.settings(inner={"scope": "all", "normalize": False}, outer={"objective": "mean"})
-    params, task = outer_loop.initial_meta(settings), one_task()
+    params, task = outer_loop.initial_meta(settings), toy.one_task()
     problem = toy.problem()
     _, gradient = loss_and_gradient(settings, params, task, jnp.float32, first_order=True)
     prepared = problem.prepare(task, toy.VGG)
@@ -96,7 +93,7 @@ def test_the_query_may_be_judged_by_another_network():
     params = outer_loop.initial_meta(settings)
     task = jax.tree.map(lambda x: jnp.asarray(x[0]), toy.tasks(1, 2))
     inner, outer = vgg.random_params(0, (4,) * 10), vgg.random_params(1, (6,) * 10)
-    plain, judged = (inner_loop.style_problem(settings.generator, settings.loss, judged) for judged in (False, True))
+    plain, judged = (style_problem(settings.generator, settings.loss, judged) for judged in (False, True))
 
     def query(problem, networks):
         told = jax.jit(lambda networks: outer_loop.task_loss(problem, settings, params, task, networks, 0, True)[1])
@@ -120,7 +117,7 @@ def test_the_query_may_be_judged_by_another_network():
 
 def test_without_inner_steps_the_meta_gradient_is_the_plain_gradient():
     settings = toy.settings(inner={"steps": 0}, outer={"objective": "mean"})
-    params, task = outer_loop.initial_meta(settings), one_task()
+    params, task = outer_loop.initial_meta(settings), toy.one_task()
     _, gradient = loss_and_gradient(settings, params, task, jnp.float32)
     problem = toy.problem()
     prepared = problem.prepare(task, toy.VGG)
@@ -130,33 +127,9 @@ def test_without_inner_steps_the_meta_gradient_is_the_plain_gradient():
     assert toy.relative_error((gradient["fast"], gradient["slow"]), plain) < 1e-6
 
 
-def test_deployment_runs_exactly_what_was_meta_trained_then_adam():
-    settings = toy.settings(inner={"support": 2})
-    params, task, problem = outer_loop.initial_meta(settings), one_task(), toy.problem()
-    prepared = problem.prepare(task, toy.VGG)
-    fixed = (prepared.target, toy.VGG)
-    trained = inner_loop.inner_loop(problem.loss, params, prepared.support, fixed, settings.inner)
-    support = {"images": prepared.support["images"].reshape(-1, toy.SIZE, toy.SIZE, 3)}
-    arguments = {"inner": settings.inner, "adam_lr": 1e-2}
-    fast, history = inner_loop.adapt(problem.loss, params, support, fixed, steps=3, **arguments)
-    assert toy.relative_error(fast, trained.fast) < 1e-6
-    np.testing.assert_allclose(history, trained.support, rtol=1e-5)
-    told, states = [], []
-    longer, longer_history = inner_loop.adapt(
-        problem.loss, params, support, fixed, steps=8, on_step=told.append, on_state=states.append, **arguments
-    )
-    for k in range(3, 8):  # round and round the support
-        batch = {"images": support["images"][np.arange(2 * k, 2 * k + 2) % 6]}
-        loss = problem.loss(states[k].fast, params["slow"], batch, *fixed)
-        assert longer_history[k] == pytest.approx(float(loss), rel=1e-4)
-    assert longer_history[:3] == history and [s.step for s in told] == list(range(8))
-    assert toy.relative_error(longer, fast) > 1e-3  # Adam went on from there
-    assert inner_loop.adapt(problem.loss, params, support, fixed, steps=0, **arguments) == (params["fast"], [])
-
-
 def test_rates_are_deployed_as_they_had_decayed():
     settings = toy.settings(inner={"support": 2}, outer={"decay": "inverse"})
-    params, task, problem = jax.tree.map(np.asarray, outer_loop.initial_meta(settings)), one_task(), toy.problem()
+    params, task, problem = jax.tree.map(np.asarray, outer_loop.initial_meta(settings)), toy.one_task(), toy.problem()
     prepared = problem.prepare(task, toy.VGG)
     fixed, scale = (prepared.target, toy.VGG), outer_loop.lr_scale(settings.outer, 40_000)
     assert scale == 0.5
@@ -164,21 +137,10 @@ def test_rates_are_deployed_as_they_had_decayed():
     support = {"images": prepared.support["images"].reshape(-1, toy.SIZE, toy.SIZE, 3)}
     state = {"step": np.int32(40_000), "meta": params}
     deployed = outer_loop.deployed(settings.outer, state)
-    fast, _ = inner_loop.adapt(problem.loss, deployed, support, fixed, steps=3, inner=settings.inner, adam_lr=0.0)
+    fast, _ = adaptation.adapt(problem.loss, deployed, support, fixed, steps=3, inner=settings.inner, adam_lr=0.0)
     assert toy.relative_error(fast, trained.fast) < 1e-6 < toy.relative_error(fast, params["fast"])
     same = outer_loop.deployed(toy.settings().outer, state)
     assert jax.tree.all(jax.tree.map(np.array_equal, same, params))
-
-
-def test_normalised_steps_have_the_size_of_their_rate_whatever_the_loss_is_scaled_by():
-    gradient = {"a": jnp.array([3.0, -4.0]), "b": jnp.array([0.0])}
-    fast, log_lr = jax.tree.map(jnp.zeros_like, gradient), {"a": jnp.log(0.1), "b": jnp.log(0.1)}
-    step = inner_loop.descend(fast, gradient, log_lr, normalize=True)
-    scaled = inner_loop.descend(fast, jax.tree.map(lambda g: 1e4 * g, gradient), log_lr, normalize=True)
-    np.testing.assert_allclose(jnp.sqrt(jnp.square(step["a"]).mean()), 0.1, rtol=1e-6)
-    np.testing.assert_allclose(scaled["a"], step["a"], rtol=1e-6)
-    assert step["b"] == 0
-    np.testing.assert_allclose(inner_loop.descend(fast, gradient, log_lr, normalize=False)["a"], [-0.3, 0.4], rtol=1e-6)
 
 
 def test_the_log_objective_divides_the_gradient_by_the_loss():
@@ -186,7 +148,7 @@ def test_the_log_objective_divides_the_gradient_by_the_loss():
     for objective in ("mean", "log"):
         settings = toy.settings(outer={"objective": objective})
         loss, gradients[objective] = loss_and_gradient(
-            settings, outer_loop.initial_meta(settings), one_task(), jnp.float32
+            settings, outer_loop.initial_meta(settings), toy.one_task(), jnp.float32
         )
         value = loss(outer_loop.initial_meta(settings))
         gradients["expected"] = gradients.get("expected") or jax.tree.map(lambda g: g / value, gradients["mean"])  # noqa: B023
@@ -206,7 +168,7 @@ def test_multi_step_weights_anneal_to_the_last_step():
 @pytest.mark.parametrize("first_order", [True, False])
 def test_the_multi_step_gradient_is_the_mean_of_the_gradients_after_each_number_of_steps(first_order):
     settings = toy.settings(outer={"multi_step": 10})
-    params, task = outer_loop.initial_meta(settings), one_task()
+    params, task = outer_loop.initial_meta(settings), toy.one_task()
     _, gradient = loss_and_gradient(settings, params, task, jnp.float32, first_order)
     expected = jax.tree.map(jnp.zeros_like, params)
     for k in range(4):
@@ -225,7 +187,7 @@ def test_the_multi_step_gradient_is_the_mean_of_the_gradients_after_each_number_
 
 def test_another_networks_multi_step_loss_is_of_the_start_and_then_of_another_step_in_turn():
     settings, problem = toy.settings(outer={"multi_step": 10**9}), toy.problem()
-    params, task = outer_loop.initial_meta(settings), one_task()
+    params, task = outer_loop.initial_meta(settings), toy.one_task()
     judged = problem._replace(query_loss=problem.loss)
     loss = jax.jit(lambda step: outer_loop.task_loss(judged, settings, params, task, toy.VGG, step, True)[0])
     prepared = problem.prepare(task, toy.VGG)
@@ -248,26 +210,6 @@ def test_tasks_side_by_side_have_the_gradient_of_one_after_the_other(first_order
         assert toy.relative_error(gradient, single) < 1e-5
         for name, value in expected.items():
             assert float(metrics[name]) == pytest.approx(float(value), rel=1e-5)
-
-
-def test_support_losses_that_are_not_counted_change_nothing_else():
-    settings, problem = toy.settings(inner={"scope": "norm"}), toy.problem()
-    params, task = outer_loop.initial_meta(settings), one_task()
-    prepared = problem.prepare(task, toy.VGG)
-
-    def query(params, counted, share):
-        fixed = (prepared.target, toy.VGG)
-        result = inner_loop.inner_loop(
-            problem.loss, params, prepared.support, fixed, settings.inner, first_order=True, counted=counted
-        )
-        return problem.loss(result.fast, params["slow"], prepared.query, *fixed) + share * result.support.sum()
-
-    value, gradient = jax.value_and_grad(query)(params, True, 0.0)
-    for share in (0.0, 1.0):
-        other, same = jax.value_and_grad(query)(params, False, share)
-        assert toy.relative_error(same, gradient) < 1e-6
-    assert float(other) > float(value)
-    assert toy.relative_error(jax.grad(query)(params, True, 1.0), gradient) > 0.1
 
 
 def test_reptile_moves_towards_where_the_inner_loop_ends():

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metastyle.meta import inner_loop, outer_loop, tune_rates
+from metastyle.meta import adaptation, outer_loop, tune_rates
+from metastyle.meta.problem import Prepared, Problem
 from tests.support import toy
 
 
@@ -35,7 +36,7 @@ def mean_losses(settings, learned, tasks, adam_lr, steps):
         prepared, curve = problem.prepare(task, toy.VGG), []
         support = {"images": prepared.support["images"].reshape(-1, toy.SIZE, toy.SIZE, 3)}
         fixed = (prepared.target, toy.VGG)
-        inner_loop.adapt(
+        adaptation.adapt(
             problem.loss, learned, support, fixed, steps=steps, inner=settings.inner, adam_lr=adam_lr,
             on_state=lambda state: curve.append(  # noqa: B023
                 float(query_loss(state.fast, learned["slow"], prepared.query, *fixed))  # noqa: B023
@@ -90,10 +91,8 @@ def test_a_rate_that_makes_things_worse_is_not_chosen(learned, monkeypatch):
 def test_the_rate_that_is_lowest_on_the_way_is_chosen(monkeypatch):
     """|w - 1|^2 from 0: twenty steps of Adam move by about 18 rates; 30 overshoots in the first."""
     loss = lambda fast, slow, batch, target, vgg: jnp.square(fast["w"] - 1).sum() + 0 * batch["images"].sum()
-    prepare = lambda task, vgg: inner_loop.Prepared(
-        jnp.zeros(()), {"images": task["support"]}, {"images": task["query"]}
-    )
+    prepare = lambda task, vgg: Prepared(jnp.zeros(()), {"images": task["support"]}, {"images": task["query"]})
     start = {"fast": {"w": jnp.zeros(1)}, "slow": {}, "log_lr": {"w": jnp.full((1, 1), np.log(1e-6), jnp.float32)}}
     monkeypatch.setattr(tune_rates, "ADAM_LRS", (1e-3, 1e-2, 30.0))
-    settings, problem = toy.settings(inner={"steps": 1}), inner_loop.Problem(prepare, loss)
+    settings, problem = toy.settings(inner={"steps": 1}), Problem(prepare, loss)
     assert tune_rates.choose(start, settings, some_tasks(2, seed=0), toy.VGG, problem)[1] == 1e-2

@@ -11,9 +11,9 @@ import pytest
 
 from metastyle.config import Generator
 from metastyle.errors import InputError
-from metastyle.evaluate import metrics
 from metastyle.images import codec
 from metastyle.images.resize import square
+from metastyle.losses.grid import grid_artefact
 from metastyle.nets import generator
 from metastyle.stylize import tiling
 from metastyle.system import paths
@@ -357,8 +357,8 @@ def grids(settings, photographs, equal_subpixels=False):
         params = random_params(settings, seed)
         if equal_subpixels:
             params["out/kernel"] = np.tile(params["out/kernel"][..., :3], 16)
-        scores.append([metrics.grid_artefact(np.asarray(x)) for x in compiled(params, photographs)])
-    return np.array(scores) / [metrics.grid_artefact(x) for x in photographs]
+        scores.append([grid_artefact(np.asarray(x)) for x in compiled(params, photographs)])
+    return np.array(scores) / [grid_artefact(x) for x in photographs]
 
 
 def test_johnson_leaves_no_grid(photographs):

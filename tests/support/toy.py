@@ -6,7 +6,7 @@ import numpy as np
 
 from metastyle import config
 from metastyle.benchmark.suite import relative_error as relative_error
-from metastyle.meta.inner_loop import Prepared, Problem
+from metastyle.meta.problem import Prepared, Problem
 from metastyle.nets import generator
 
 ARCH = "c3s1-4,c3s1-3"
@@ -53,3 +53,8 @@ def tasks(count: int, steps: int = 3, seed: int = 0, dtype=np.float32) -> dict[s
     draw = lambda *shape: rng.uniform(size=(count, *shape, SIZE, SIZE, 3))
     batch = {"style": (draw(1) + 3 * tint) / 4, "support": draw(steps, 2), "query": draw(1)}
     return jax.tree.map(lambda x: x.astype(dtype), batch)
+
+
+def one_task(dtype=np.float32, steps: int = 3, seed: int = 0) -> dict[str, jax.Array]:
+    """A random task."""
+    return jax.tree.map(lambda x: jnp.asarray(x[0]), tasks(1, steps=steps, seed=seed, dtype=dtype))

@@ -19,7 +19,8 @@ from metastyle import config
 from metastyle.data.prefetch import Prefetcher
 from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
-from metastyle.meta import inner_loop, outer_loop
+from metastyle.meta import outer_loop
+from metastyle.meta.problem import style_problem
 from metastyle.nets import vgg
 from metastyle.system.files import atomic
 
@@ -68,7 +69,7 @@ def train(
     start = int(state["step"])
     if start == 0 and 0 in looks:
         yield _trained(state, seconds)
-    problem = inner_loop.style_problem(settings.generator, settings.loss)
+    problem = style_problem(settings.generator, settings.loss)
     step = jax.jit(functools.partial(outer_loop.outer_step, problem, settings, True), donate_argnums=0)
     sampler = TaskSampler(settings)
 

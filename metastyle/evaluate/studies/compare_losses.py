@@ -20,7 +20,8 @@ from metastyle.evaluate import pairs
 from metastyle.evaluate.judge import Judge
 from metastyle.images import codec
 from metastyle.losses import perceptual
-from metastyle.meta import inner_loop
+from metastyle.meta import adaptation, inner_loop
+from metastyle.meta.problem import make_measure, style_problem
 from metastyle.nets import style_encoder, vgg
 from metastyle.system.optional import need
 from metastyle.weights import bundles
@@ -115,16 +116,16 @@ def steering(
     start = bundles.load_bundle(bundle)
     settings, own = start.config, bundles.own_network(start)
     judged = pairs.Pairs(data.val_content, data.val_style, _STEERED, data.size)
-    problem = inner_loop.style_problem(settings.generator, settings.loss)
-    compared = inner_loop.style_problem(settings.generator, dataclasses.replace(settings.loss, tv=0.0, grid=0.0))
-    measure = inner_loop.measure(settings.generator, settings.loss)
+    problem = style_problem(settings.generator, settings.loss)
+    compared = style_problem(settings.generator, dataclasses.replace(settings.loss, tv=0.0, grid=0.0))
+    measure = make_measure(settings.generator, settings.loss)
     found: dict[int, list[float]] = {0: [], steps: []}
     for i in tqdm(range(len(judged)), desc="steering"):
         pair = judged[i]
         target, code = measure.style(own, pair.style[None])
         batches = [measure.content(own, x[None]) for x in pair.support[:steps]]
         learned = style_encoder.start(start.meta, code)
-        adapted, _ = inner_loop.adapt(
+        adapted, _ = adaptation.adapt(
             problem.loss, learned, jax.tree.map(lambda *x: np.concatenate(x), *batches), (target, own), steps=steps,
             inner=settings.inner, adam_lr=start.adam_lr,
         )  # fmt: skip

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import numpy as np
 from tqdm import tqdm
 
-from metastyle.evaluate import metrics
 from metastyle.evaluate.judge import Judge
 from metastyle.evaluate.pairs import Pair
+from metastyle.losses.ssim import ssim
 from metastyle.nets import vgg
 from metastyle.stylize.style import Knobs
 from metastyle.stylize.stylizer import Stylizer
@@ -28,7 +28,7 @@ def measure(
         style = start.adapt(pair.style, steps=steps, support=pair.support)
         outputs = [style.apply(pair.content, Knobs(strength=level)) for level in levels]
         losses.append([float(judge.parts(output, pair).style[0]) for output in outputs])
-        similarities.append([metrics.ssim(pair.content, output) for output in outputs])
+        similarities.append([ssim(pair.content, output) for output in outputs])
     return np.array(losses), np.array(similarities)
 
 

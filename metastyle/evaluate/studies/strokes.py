@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from metastyle.evaluate import metrics
 from metastyle.images import masks
 from metastyle.images.resize import resize
+from metastyle.losses.ssim import LUMA
 from metastyle.stylize.stylizer import Stylizer
 
 _SMOOTH, _SLOW = 512, 24  # px: the side of the smooth picture, and what changes slower than this is no stroke
@@ -15,7 +15,7 @@ def wavelength(picture: np.ndarray) -> float:
 
     A sine of that wavelength has it; a mixture has less than its longest.
     """
-    luma = np.asarray(picture, np.float64) @ metrics.LUMA
+    luma = np.asarray(picture, np.float64) @ LUMA
     fine = (luma - masks.feather(np.float32(luma), _SLOW))[_SLOW:-_SLOW, _SLOW:-_SLOW]
     down, right = np.diff(fine, axis=0), np.diff(fine, axis=1)
     return float(2 * np.pi * np.sqrt(fine.var() / (np.square(down).mean() + np.square(right).mean())))
