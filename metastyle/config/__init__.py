@@ -1,26 +1,20 @@
 """Settings as frozen dataclasses: the only home of defaults. All names are imported from here."""
 
+from metastyle.config.choices import BACKENDS, DEFAULT_BUNDLE, PEER_TIMEOUT, PRECISIONS
+from metastyle.config.distillation import Distillation
+from metastyle.config.evaluation import METHODS, Evaluation
 from metastyle.config.meta_training import (
-    BACKENDS,
-    DEFAULT_BUNDLE,
-    METHODS,
-    PEER_TIMEOUT,
-    PRECISIONS,
     STYLE_SHARES,
     Config,
     Data,
-    Distillation,
     Encoder,
-    Evaluation,
     Generator,
     Inner,
     Loss,
     Outer,
     Run,
-    config_dict,
-    from_dict,
-    to_json,
 )
+from metastyle.config.schema import config_dict, from_dict, to_json
 
 __all__ = [
     "BACKENDS",

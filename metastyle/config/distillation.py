@@ -1,0 +1,41 @@
+"""The settings of the distillation of a slim VGG."""
+
+from dataclasses import dataclass, field
+
+from metastyle.config.checks import at_least, check_fields
+from metastyle.config.meta_training import Data, Generator, Loss, Run
+from metastyle.errors import InputError
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What distill.py makes a slim VGG of, and how. `data`: of the photographs and styles, `vgg`: the teacher."""
+
+    run: Run = Run(steps=6000, checkpoint_every=200, picture_every=500)
+    data: Data = Data(size=96)
+    loss: Loss = Loss()
+    painter: Generator = Generator()  # whose outputs the slim network is to judge
+    widths: tuple = (16, 16, 32, 32, 96, 160, 192, 384, 384, 512)
+    ranks: tuple = (0, 0, 0, 0, 0, 40, 40, 64, 72, 72)  # of the kernels; 0: full
+    batch: int = field(default=3, metadata=at_least(1))  # works per step, each with its photograph and style
+    gallery: int = field(default=512, metadata=at_least(2))  # works that are kept to be drawn from
+    apart: int = field(default=5, metadata=at_least(1))  # steps of which only the last one's works are kept
+    lr: float = field(default=5e-5, metadata=at_least(0))
+    warmup: int = field(default=100, metadata=at_least(0))
+    painter_lr: float = field(default=2e-3, metadata=at_least(0))
+    canvas_lr: float = field(default=0.03, metadata=at_least(0))  # of pixels in [0, 1]
+    hold: int = field(default=25, metadata=at_least(1))  # steps that a style stays
+    renew: int = field(default=8, metadata=at_least(1))  # styles after which the painter starts afresh
+    bundle: str = ""  # whose guess for the style the painter starts from, for every second half of `renew` styles
+    guess_lr: float = field(default=3e-4, metadata=at_least(0))  # the painter's, from such a guess
+    vgg: str = "vgg16"
+    start: str = ""  # a slim network of these widths and ranks to go on from; "": the teacher, pruned
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if len(self.widths) != 10 or not all(isinstance(w, int) and w > 0 for w in self.widths):
+            raise InputError(f"`widths`: expected the widths of ten convolutions, got {self.widths}")
+        if len(self.ranks) != 10 or not all(isinstance(r, int) and r >= 0 for r in self.ranks):
+            raise InputError(f"`ranks`: expected the ranks of ten convolutions, 0 for a full one, got {self.ranks}")
+        if self.gallery % 2:
+            raise InputError(f"`gallery`: expected an even number, for works come in pairs, got {self.gallery}")

@@ -1,0 +1,43 @@
+"""The settings of an evaluation."""
+
+from dataclasses import dataclass, field
+
+from metastyle.config.checks import at_least, check_fields
+from metastyle.errors import InputError
+
+METHODS = ("identity", "style", "gatys", "johnson", "random", "lite")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is judged on what, and against what: see docs/evaluation.md. Pictures: a folder, or a spec as in `Data`."""
+
+    contents: str = ""
+    styles: str = ""
+    pairs: int = field(default=40, metadata=at_least(1))
+    product: bool = False  # every photograph in every style, instead of a permutation
+    leave_out: tuple = ()  # names of pictures
+    size: int = field(default=256, metadata=at_least(32))  # px, of the squares that are judged
+    steps: tuple = (0, 1, 2, 5, 10)  # of adaptation, after which to judge
+    methods: tuple = ("identity", "style")  # of METHODS, besides the bundles
+    gatys_iterations: int = field(default=150, metadata=at_least(1))
+    gatys_pairs: int = field(default=0, metadata=at_least(0))  # on how many pairs, evenly spread; 0: on all
+    baseline_pairs: int = field(default=4, metadata=at_least(1))  # on how many styles johnson is trained
+    johnson_steps: int = field(default=2000, metadata=at_least(1))
+    johnson_batch: int = field(default=4, metadata=at_least(1))  # photographs per step
+    johnson_arch: str = "johnson"
+    train_contents: str = "folder:$METASTYLE_SAMPLE_DATA/data/content/train"  # what johnson is trained on
+    vgg: str = "vgg16"
+    lpips: str = ""  # weights, where there are any: without them, LPIPS and ArtFID are not measured
+    inception: str = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("contents", "styles"):
+            if not getattr(self, name):
+                raise InputError(f"`{name}`: expected a folder of pictures, got none; pass --{name}=DIR")
+        if not self.steps or not all(isinstance(k, int) and k >= 0 for k in self.steps):
+            raise InputError(f"`steps`: expected whole numbers from 0 such as 0,5,10, got {self.steps}")
+        unknown = sorted(set(self.methods) - set(METHODS))
+        if unknown:
+            raise InputError(f"`methods`: expected some of {', '.join(METHODS)}, got {unknown[0]!r}")

@@ -1,0 +1,80 @@
+"""Settings from nested dicts, and their JSON and config-file forms."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar, overload
+
+from metastyle.config.meta_training import Config
+from metastyle.errors import InputError
+
+Settings = TypeVar("Settings")
+
+
+@overload
+def from_dict(values: Mapping[str, Any]) -> Config: ...
+
+
+@overload
+def from_dict(values: Mapping[str, Any], kind: type[Settings]) -> Settings: ...
+
+
+def from_dict(values: Mapping[str, Any], kind: type = Config) -> Any:
+    """Checked settings from nested dicts; fields that are missing take their defaults.
+
+    A setting that has been renamed is also found under its former name (`checks.formerly`).
+
+    Raises:
+      InputError: an unknown setting, a value of another type, or one that the settings refuse; the message names it.
+    """
+    return _build(kind, {f.name: f.default for f in dataclasses.fields(kind)}, values, "")
+
+
+def _build(kind: type, defaults: dict[str, Any], values: Any, prefix: str) -> Any:
+    if not isinstance(values, dict):
+        raise InputError(f"`{prefix.rstrip('.') or 'config'}`: expected a section of settings, got {values!r}")
+    values = _by_present_names(kind, values, prefix)
+    unknown = sorted(set(values) - set(defaults))
+    if unknown:
+        raise InputError(f"`{prefix}{unknown[0]}`: no such setting; expected one of {', '.join(defaults)}")
+    out = {}
+    for name, value in values.items():
+        default = defaults[name]
+        if dataclasses.is_dataclass(default):
+            out[name] = _build(type(default), vars(default), value, f"{prefix}{name}.")
+        else:
+            out[name] = _cast(f"{prefix}{name}", value, type(default))
+    return kind(**defaults | out)
+
+
+def _by_present_names(kind: type, values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    present = {f.metadata["formerly"]: f.name for f in dataclasses.fields(kind) if "formerly" in f.metadata}
+    for name in present.keys() & values.keys():
+        if present[name] in values:
+            raise InputError(
+                f"`{prefix}{name}`: this is the former name of `{prefix}{present[name]}`, which is given as well; "
+                "remove one of them"
+            )
+    return {present.get(name, name): value for name, value in values.items()}
+
+
+def _cast(name: str, value: Any, kind: type) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is tuple and isinstance(value, list):
+        return tuple(value)
+    if type(value) is not kind:
+        raise InputError(f"`{name}`: expected {kind.__name__}, got {value!r}")
+    return value
+
+
+def to_json(settings: Any) -> str:
+    """All settings, every field, as indented JSON."""
+    return json.dumps(dataclasses.asdict(settings), indent=2) + "\n"
+
+
+def config_dict(kind: type = Config, **changes: Any) -> Any:
+    """The defaults as an `ml_collections.ConfigDict`, with changes: what a config file's `get_config()` returns."""
+    from ml_collections import ConfigDict
+
+    return ConfigDict(dataclasses.asdict(from_dict(changes, kind)))

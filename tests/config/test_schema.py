@@ -1,0 +1,97 @@
+"""Settings survive JSON, mistakes are named, and former names are read."""
+
+import dataclasses
+import json
+
+import pytest
+
+from metastyle import config
+from metastyle.config.checks import at_least, check_fields, formerly
+from metastyle.errors import InputError
+
+
+def test_json_holds_every_field():
+    values = json.loads(config.to_json(config.Config()))
+    assert values == dataclasses.asdict(config.Config())
+    assert set(values) == {"run", "data", "generator", "loss", "inner", "encoder", "outer", "vgg", "start"}
+    assert config.from_dict({}) == config.Config()
+
+
+def test_a_config_file_changes_defaults_and_nothing_else():
+    settings = config.from_dict(config.config_dict(inner={"steps": 9}, vgg="random").to_dict())
+    expected = dataclasses.replace(config.Config(), inner=config.Inner(steps=9), vgg="random")
+    assert settings == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"inner": {"stepz": 3}}, r"^`inner.stepz`: no such setting; expected one of steps, scope"),
+        ({"optimizer": {}}, r"^`optimizer`: no such setting; expected one of run, data"),
+        ({"inner": 3}, r"^`inner`: expected a section of settings, got 3"),
+        ([], r"^`config`: expected a section of settings, got \[\]"),
+        ({"inner": {"steps": "3"}}, r"^`inner.steps`: expected int, got '3'"),
+        ({"inner": {"steps": 3.0}}, r"^`inner.steps`: expected int, got 3.0"),
+        ({"inner": {"steps": True}}, r"^`inner.steps`: expected int, got True"),
+        ({"inner": {"lr": True}}, r"^`inner.lr`: expected float, got True"),
+        ({"inner": {"scope": None}}, r"^`inner.scope`: expected str, got None"),
+        ({"inner": {"first_order": 1}}, r"^`inner.first_order`: expected bool, got 1"),
+        ({"vgg": 1}, r"^`vgg`: expected str, got 1"),
+        ({"inner": {"steps": -1}}, r"^`inner.steps`: expected at least 0, got -1"),
+        ({"outer": {"tasks": 0}}, r"^`outer.tasks`: expected at least 1, got 0"),
+        ({"outer": {"lr": float("nan")}}, r"^`outer.lr`: expected at least 0, got nan"),
+        ({"run": {"parallel": "xmap"}}, r"^`run.parallel`: expected one of shard_map, pmap, got 'xmap'"),
+        ({"loss": {"kind": "l2"}}, r"^`loss.kind`: expected one of relative, paper, got 'l2'"),
+        ({"data": {"size": 66}}, r"^`data.size`: expected a multiple of 4, got 66"),
+        ({"data": {"on_device": True}}, r"^`data.rotate`: expected 0 with `data.on_device`.*got 5"),
+        ({"outer": {"tasks": 4, "at_once": 3}}, r"^`outer.at_once`: expected a divisor of the 4 tasks.*got 3"),
+        (
+            {"outer": {"update": "reptile", "at_once": 2}, "inner": {"scope": "all"}},
+            r"^`outer.at_once`: expected 1 with",
+        ),
+        ({"data": {"procedural_styles": 1.5}}, r"^`data.procedural_styles`: expected a share in \[0, 1\], got 1.5"),
+        ({"outer": {"update": "reptile"}}, r"^`outer.update`: reptile needs `inner.scope` \"all\""),
+    ],
+)
+def test_a_mistake_names_its_field(values, message):
+    with pytest.raises(InputError, match=message) as error:
+        config.from_dict(values)
+    assert "\n" not in str(error.value)
+
+
+def test_a_config_cannot_be_changed_and_can_be_a_key():
+    settings = config.Config()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.inner.steps = 3
+    assert {settings: 1}[config.Config()] == 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    rate: float = dataclasses.field(default=1.0, metadata=at_least(0) | formerly("lr"))
+    steps: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Renamed:
+    section: Section = Section()
+    network: str = dataclasses.field(default="slim", metadata=formerly("vgg"))
+
+
+def test_a_renamed_setting_is_read_under_its_former_name():
+    settings = config.from_dict({"vgg": "random", "section": {"lr": 3, "steps": 4}}, Renamed)
+    assert settings == Renamed(Section(3.0, 4), "random")
+    assert json.loads(config.to_json(settings)) == {"section": {"rate": 3.0, "steps": 4}, "network": "random"}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"section": {"lr": 1.0, "rate": 1.0}}, "^`section.lr`: this is the former name of `section.rate`"),
+        ({"section": {"lr": -1.0}}, "^`section.rate`: expected at least 0"),
+        ({"section": {"lr": "1"}}, "^`section.rate`: expected float"),
+    ],
+)
+def test_a_mistake_under_a_former_name(values, message):
+    with pytest.raises(InputError, match=message):
+        check_fields(config.from_dict(values, Renamed))
