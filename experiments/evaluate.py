@@ -36,19 +36,19 @@ _SETTINGS = ("contents", "styles", "pairs", "size", "steps", "methods", "baselin
 
 
 def main(_: list[str]) -> None:
-    from metastyle.evaluate import evaluation
+    from metastyle.evaluate import evaluation, follow, starts
 
     given = {name: flags.FLAGS[name].value for name in _SETTINGS if flags.FLAGS[name].value is not None}
     settings = evaluation.settings(_CONFIG.value, given)
     part = evaluation.parse_part(_PART.value)
-    starts = [flag.value for flag in (_BUNDLES, _ADAM_ALL, _LEARN_WITH, _DTYPE, _JUDGED, _BACKEND)]
-    if _CHECKPOINTS.value and any(starts):
+    given_starts = [flag.value for flag in (_BUNDLES, _ADAM_ALL, _LEARN_WITH, _DTYPE, _JUDGED, _BACKEND)]
+    if _CHECKPOINTS.value and any(given_starts):
         raise InputError("`bundle`: expected bundles or --checkpoints, got both; evaluate them one after the other")
     with stopped_at_once():
         if _CHECKPOINTS.value:
-            results = evaluation.follow(settings, _CHECKPOINTS.value, _OUT.value, part, watch=_WATCH.value)
+            results = follow.follow_run(settings, _CHECKPOINTS.value, _OUT.value, part, watch=_WATCH.value)
         else:
-            results = evaluation.run(settings, evaluation.load(*starts), _OUT.value, part)
+            results = evaluation.run(settings, starts.load(*given_starts), _OUT.value, part)
     if results:
         print(evaluation.summary(results, _OUT.value))
 

@@ -11,9 +11,9 @@ _VOTES = flags.DEFINE_list("votes", None, "files votes.json, as downloaded from 
 
 
 def main(_: list[str]) -> None:
-    from metastyle.evaluate.report import page
+    from metastyle.evaluate.report import votes
 
-    print(page.preference_table(page.preferences(page.read_votes(_VOTES.value))))
+    print(votes.format_preferences(votes.preferences(votes.read_votes(_VOTES.value))))
 
 
 if __name__ == "__main__":

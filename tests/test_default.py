@@ -10,7 +10,7 @@ import pytest
 
 import metastyle
 from metastyle import config
-from metastyle.evaluate import evaluation
+from metastyle.evaluate import evaluation, starts
 from metastyle.images import codec
 from metastyle.images.resize import square
 from metastyle.nets import vgg
@@ -65,7 +65,7 @@ def test_it_closes_on_unseen_pairs(sample_data, tmp_path):
         contents=f"folder:{sample_data}/data/content/val", styles=f"folder:{sample_data}/data/style/val",
         pairs=2, size=128, steps=(0, 5), methods=("identity",),
     )  # fmt: skip
-    summary = evaluation.run(settings, evaluation.load(["ours=default"]), tmp_path)["summary"]
+    summary = evaluation.run(settings, starts.load(["ours=default"]), tmp_path)["summary"]
     photograph, start, adapted = (line["J"] for line in summary)
     assert start < 0.85 * photograph and adapted < 0.65 * photograph
 

@@ -49,9 +49,9 @@ def test_meta_train_is_stopped_continued_and_completed(tmp_path):
 
 def test_every_flag_of_the_evaluation_goes_where_it_belongs():
     code = (
-        "from experiments import evaluate as main; from metastyle import evaluate\n"
-        "evaluate.load = lambda *given: print(*given) or {}\n"
-        "evaluate.run = lambda s, starts, out, part: print(out, part, s.pairs, s.size, s.steps, s.methods, s.vgg,"
+        "from experiments import evaluate as main; from metastyle.evaluate import evaluation, starts\n"
+        "starts.load = lambda *given: print(*given) or {}\n"
+        "evaluation.run = lambda s, starts, out, part: print(out, part, s.pairs, s.size, s.steps, s.methods, s.vgg,"
         " s.baseline_pairs, s.lpips, s.inception)\n"
         "main.run(main.main)"
     )

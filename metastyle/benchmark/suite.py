@@ -321,7 +321,7 @@ def adaptation() -> Numbers:
 def quality() -> Numbers:
     """`tiny_cpu` on the sample data's training pictures, judged on val pictures (experiments.evaluate)."""
     from metastyle import config
-    from metastyle.evaluate import evaluation
+    from metastyle.evaluate import evaluation, starts
     from metastyle.system import paths
 
     data = paths.sample_data()
@@ -340,8 +340,8 @@ def quality() -> Numbers:
             "contents": f"{data}/data/content/val", "styles": f"{data}/data/style/val", "pairs": _JUDGED, "size": 128,
             "steps": (0, 3, *range(10, 16)), "methods": ("identity", "random"),
         }, config.Evaluation)  # fmt: skip
-        starts = evaluation.load([f"tiny={folder}/run/bundle"])
-        summary = evaluation.run(settings, starts, f"{folder}/report")["summary"]
+        loaded = starts.load([f"tiny={folder}/run/bundle"])
+        summary = evaluation.run(settings, loaded, f"{folder}/report")["summary"]
     tiny_j = {line["steps"]: line["J"] for line in summary if line["method"] == "tiny"}
     random_j = [line["J"] for line in summary if line["method"].startswith("random") and line["steps"] == 10]
     return {f"J after {k} steps": j for k, j in tiny_j.items()} | {

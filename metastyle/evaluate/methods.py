@@ -18,6 +18,7 @@ from metastyle.errors import InputError
 from metastyle.evaluate.baselines import gatys as optimisation
 from metastyle.evaluate.baselines import johnson as per_style
 from metastyle.evaluate.pairs import Pair
+from metastyle.evaluate.starts import Start
 from metastyle.images import codec
 from metastyle.meta import adaptation, outer_loop
 from metastyle.meta.problem import make_measure, style_problem
@@ -76,19 +77,6 @@ def style_picture() -> Method:
     """The style picture itself as the output: the style is met, and the content gone."""
     note = "the style picture itself as the output"
     return Method(BOUNDS[1], "bound", "", 0.0, lambda pair: iter([View(0, pair.style)]), note)
-
-
-class Start(NamedTuple):
-    """A bundle and how it is deployed.
-
-    judged: learns on the photograph to be judged itself, instead of on others. backend: of config.BACKENDS, stylises.
-    learns_with: the loss network that it learns with, where that is not its own.
-    """
-
-    bundle: bundles.Bundle
-    judged: bool = False
-    backend: str = "jax"
-    learns_with: str = ""
 
 
 def bundle(

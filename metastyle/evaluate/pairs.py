@@ -152,7 +152,7 @@ class Pairs:
         return left, list(skipped.values())
 
 
-def of(settings: Evaluation) -> Pairs:
+def pairs_of(settings: Evaluation) -> Pairs:
     """The pairs of an evaluation."""
     return Pairs(
         settings.contents, settings.styles, settings.pairs, settings.size,

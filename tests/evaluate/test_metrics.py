@@ -88,3 +88,64 @@ def test_cfsd_of_vgg_features_grows_with_the_change():
 def test_cfsd_of_different_shapes(shapes):
     with pytest.raises(InputError, match=r"`output`: expected \[h, w, C\] features of the shape of `content`, got"):
         metrics.cfsd(PARAMS, *map(np.zeros, shapes))
+
+
+def sample(count, mean, covariance, seed=0):
+    """`count` points of exactly this mean and covariance (over n - 1)."""
+    x = np.random.default_rng(seed).normal(size=(count, len(mean)))
+    x -= x.mean(0)
+    white = np.linalg.qr(x)[0] * np.sqrt(count - 1)
+    return white @ np.linalg.cholesky(covariance).T + mean
+
+
+def covariance(channels, seed):
+    root = np.random.default_rng(seed).normal(size=(channels, channels))
+    return root @ root.T
+
+
+@pytest.mark.parametrize("shape", [(5, 40), (40, 5), (2, 3), (7, 7)])
+def test_fid_of_equal_sets_is_0(shape):
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    assert metrics.fid(x, x) == pytest.approx(0, abs=1e-12)
+    assert metrics.fid(x, x[::-1]) == pytest.approx(0, abs=1e-12)
+
+
+def test_fid_of_one_set_moved_is_the_squared_distance():
+    x = np.random.default_rng(0).normal(size=(6, 20))
+    assert metrics.fid(x, x + 0.5) == pytest.approx(20 * 0.25)
+
+
+def test_fid_of_gaussians_on_common_axes():
+    """|mean difference|^2 + the squared differences of standard deviations along the axes."""
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
+    mean_a, mean_b, std_a, std_b = np.random.default_rng(1).uniform(0.5, 3, (4, 4))
+    a, b = (sample(n, m, axes * s**2 @ axes.T, n) for n, m, s in ((30, mean_a, std_a), (50, mean_b, std_b)))
+    expected = np.square(mean_a - mean_b).sum() + np.square(std_a - std_b).sum()
+    assert metrics.fid(a, b) == pytest.approx(expected) == metrics.fid(b, a)
+
+
+def test_fid_of_any_gaussians():
+    """The trace of a root of a product is the sum of the roots of its eigenvalues."""
+    mean_a, mean_b = np.random.default_rng(0).normal(size=(2, 6))
+    cov_a, cov_b = covariance(6, 1), covariance(6, 2)
+    common = np.sqrt(np.linalg.eigvals(cov_a @ cov_b).real).sum()
+    expected = np.square(mean_a - mean_b).sum() + np.trace(cov_a + cov_b) - 2 * common
+    assert metrics.fid(sample(20, mean_a, cov_a), sample(90, mean_b, cov_b)) == pytest.approx(expected)
+
+
+def test_fid_of_a_few_samples_of_one_distribution_is_far_above_that_of_many():
+    x = np.random.default_rng(0).normal(size=(2, 4000, 16))
+    scores = [metrics.fid(*x[:, :count]) for count in (8, 80, 4000)]
+    assert scores[0] > 5 * scores[1] > 25 * scores[2] > 0
+
+
+@pytest.mark.parametrize("shapes", [[(1, 4), (5, 4)], [(5, 4), (1, 4)], [(5, 4), (5, 3)], [(4,), (5, 4)]])
+def test_fid_of_too_few_or_different_features(shapes):
+    with pytest.raises(InputError, match=r"`b`: expected features \[m, C\] to compare with `a`, \[n, C\]"):
+        metrics.fid(*map(np.zeros, shapes))
+
+
+def test_artfid():
+    x = np.random.default_rng(0).normal(size=(6, 20))
+    assert metrics.artfid(np.array([0.2, 0.4]), x, x + 0.5) == pytest.approx(1.3 * 6)
+    assert metrics.artfid(np.zeros(6), x, x) == pytest.approx(1)

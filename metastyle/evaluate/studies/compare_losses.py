@@ -76,7 +76,7 @@ def ranks(slim: vgg.Params, report: str | os.PathLike) -> Ranks:
     """
     stats = need("scipy.stats", "the comparison of ranks")
     results = _results(Path(report))
-    judged = pairs.of(config.from_dict(results["settings"], config.Evaluation))
+    judged = pairs.pairs_of(config.from_dict(results["settings"], config.Evaluation))
     judge, by_pair = Judge(slim), {}
     rows: dict[int, list] = {}
     for row in results["rows"]:
@@ -93,7 +93,7 @@ def ranks(slim: vgg.Params, report: str | os.PathLike) -> Ranks:
 def gradients(slim: vgg.Params, teacher: vgg.Params, report: str | os.PathLike) -> dict[str, float]:
     """The cosine of dJ / doutput by `slim` with that by `teacher`, at each method's last output; mean over pairs."""
     results = _results(Path(report))
-    judged = pairs.of(config.from_dict(results["settings"], config.Evaluation))
+    judged = pairs.pairs_of(config.from_dict(results["settings"], config.Evaluation))
     last = {(row["method"], row["pair"]): row for row in results["rows"]}  # steps ascend
     found: dict[str, list[float]] = {}
     for (method, i), row in tqdm(last.items(), desc="gradients"):

@@ -1,0 +1,116 @@
+"""One method on one pair, kept on disk as soon as it is judged."""
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from tqdm import tqdm
+
+from metastyle import config
+from metastyle.evaluate.judge import Judge
+from metastyle.evaluate.methods import Method
+from metastyle.evaluate.pairs import Pair, Pairs
+from metastyle.images import codec
+from metastyle.losses import perceptual
+from metastyle.system import files
+
+_JUDGING = 3.0  # passes through the VGG that looking at one pair's outputs takes
+_FORMAT = 1  # of a cell; a change of what is measured changes it
+
+
+def slug(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_.@" else "_" for c in name)
+
+
+class Cell:
+    """One method on one pair: its rows on disk, as far as they are."""
+
+    def __init__(self, out: Path, method: Method, pair: int, digest: str):
+        """digest: of everything that scores depend on besides the method and the pair."""
+        folder = slug(method.name)
+        self.method, self.pair, self._out, self._digest = method, pair, out, digest
+        self._path = out / "cells" / folder / f"{pair:03d}.json"
+        self._pictures = Path("pictures", folder)
+
+    def _key(self, pairs: Pairs) -> str:
+        text = f"{_FORMAT} {self._digest} {self.method.key} {pairs.digest(self.pair)}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def load(self, pairs: Pairs) -> dict[str, Any]:
+        """{"key", "complete", "rows"}; no rows where they are of anything else than this, or a picture is gone."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            found = json.loads(self._path.read_text())
+            there = all((self._out / row["picture"]).is_file() for row in found["rows"])
+            if there and found["key"] == self._key(pairs):
+                return found
+        return {"key": self._key(pairs), "complete": False, "rows": []}
+
+    def fill(self, pairs: Pairs, judge: Judge) -> Iterator[int]:
+        """Runs the method and writes a row for each of its views; yields their numbers of steps."""
+        pair, cell = pairs[self.pair], self.load(pairs)
+        rows = {row["steps"]: row for row in cell["rows"]}
+        (self._out / self._pictures).mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        for view in self.method.views(pair):
+            picture = self._pictures / f"{self.pair:03d}_{view.steps}.png"
+            codec.save(self._out / picture, view.picture)
+            rows[view.steps] = {
+                "method": self.method.name, "steps": view.steps, "pair": self.pair, **judge(view.picture, pair),
+                "adapt_s": view.adapt_s, "stylize_ms": view.stylize_ms, "picture": picture.as_posix(),
+            }  # fmt: skip
+            self._write(cell | {"rows": [rows[k] for k in sorted(rows)]})
+            yield view.steps
+        self._write(cell | {"rows": [rows[k] for k in sorted(rows)], "complete": True})
+
+    def _write(self, cell: dict[str, Any]) -> None:
+        with files.atomic(self._path) as temporary:
+            temporary.write_text(json.dumps(cell))
+
+
+def fill(cells: list[Cell], pairs: Pairs, judge: Judge) -> None:
+    """Fills the cells; says first about how long that takes, and then how far it is."""
+    if not cells:
+        return
+    unit = _seconds_per_pass(judge, pairs[cells[0].pair])
+    costs = [cell.method.cost + _JUDGING for cell in cells]
+    print(
+        f"{len(cells)} cells to fill ({', '.join(dict.fromkeys(cell.method.name for cell in cells))}): "
+        f"about {_duration(unit * sum(costs))} on this machine",
+        flush=True,
+    )
+    warm, bar_format = set(), "{percentage:3.0f}% [{elapsed} < {remaining}]{postfix}"
+    with tqdm(total=sum(costs), bar_format=bar_format) as bar:
+        for cell, cost in zip(cells, costs, strict=True):
+            bar.set_postfix_str(f"{cell.method.name}, pair {cell.pair}")
+            if cell.method.name not in warm:
+                cell.method.warm_up(pairs[cell.pair])
+                warm.add(cell.method.name)
+            began = bar.n
+            for steps in cell.fill(pairs, judge):
+                share = min(steps / cell.method.last, 1.0) if cell.method.last else 1.0
+                bar.update(max(began + share * cost - bar.n, 0))
+            bar.update(began + cost - bar.n)
+
+
+def _seconds_per_pass(judge: Judge, pair: Pair) -> float:
+    """Of one pass forward and back through the VGG at this size, measured."""
+    loss, content = config.Loss(), pair.content[None]
+    target = perceptual.style_target(judge.params, pair.style[None], loss)
+    kept = perceptual.content_target(judge.params, content, loss)
+    gradient = jax.jit(jax.grad(lambda x, *fixed: perceptual.perceptual(fixed[0], x, *fixed[1:], loss).total.sum()))
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        jax.block_until_ready(gradient(content, judge.params, kept, target))
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{minutes / 60:.1f} hours" if minutes > 90 else f"{max(minutes, 1):.0f} min"

@@ -1,0 +1,90 @@
+"""The table of an evaluation for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+INPUTS = ("photograph", "style picture")  # the bounds: judged as if they were outputs, never voted on
+
+
+class Column(NamedTuple):
+    key: str
+    label: str
+    digits: int
+    better: str
+    meaning: str
+
+
+COLUMNS = (
+    Column("J", "J", 3, "↓", "the total loss, C + 5 S"),
+    Column("C", "C", 3, "↓", "content loss: how far the VGG features are from the photograph's; 0 is the photograph"),
+    Column("S", "S", 3, "↓", "style loss: how far the Gram matrices are from the style's; 0 is the style picture"),
+    Column("S_mean_std", "S_mean_std", 3, "↓", "style loss of means and standard deviations: a second opinion on S"),
+    Column(
+        "closed", "closed", 3, "↑",
+        "share of the way from the photograph's J (0) to that of Gatys's optimisation (1); mean over pairs",
+    ),
+    Column("closed_median", "median", 3, "↑", "median of closed over pairs"),
+    Column("closed_ratio", "ratio", 3, "↑", "closed of the mean losses: pairs on which little is to gain weigh less"),
+    Column("ssim", "SSIM", 3, "↑", "structural similarity of the luma with the photograph's; 1 is the photograph"),
+    Column("cfsd", "CFSD", 3, "↓", "distance between self-similarities of the features; 0 is the photograph"),
+    Column("grid", "grid", 2, "↓", "how far a grid of period 2 or 4 px stands out; about 1 where there is none"),
+    Column("lpips", "LPIPS", 3, "↓", "learned perceptual distance from the photograph"),
+    Column("artfid", "ArtFID", 2, "↓", "(1 + LPIPS) (1 + FID): content kept and style had, over all pairs"),
+    Column("adapt_s", "adapt_s", 2, "↓", "seconds to fit the style"),
+    Column("stylize_ms", "stylize_ms", 1, "↓", "milliseconds to stylise a photograph once the style is fitted"),
+    Column("pairs", "pairs", 0, "", "photograph-style pairs that the means are over"),
+)  # fmt: skip
+_NEED_WEIGHTS = ("lpips", "artfid")  # columns that are there only where they were measured
+OF_SUMMARY = ("closed_median", "closed_ratio", "artfid", "pairs")  # columns that no single pair has
+
+
+def format_table(results: dict[str, Any]) -> str:
+    """The summary for a terminal: a line per method and number of steps, then notes on what the numbers stand on."""
+    columns = measured_columns(results["summary"])
+    cells = [["method", "steps", *(c.label for c in columns)]]
+    for entry in results["summary"]:
+        numbers = [format_number(entry.get(c.key), c.digits) for c in columns]
+        cells.append([entry["method"], str(entry["steps"]), *numbers])
+    return "\n".join([*align(cells), "", *describe_basis(results)])
+
+
+def measured_columns(entries: Sequence[dict[str, Any]]) -> list[Column]:
+    return [c for c in COLUMNS if c.key not in _NEED_WEIGHTS or any(e.get(c.key) is not None for e in entries)]
+
+
+def format_number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def align(cells: list[list[str]], text: int = 1) -> list[str]:
+    """Lines of a table; the first `text` columns are flush left, numbers flush right."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(c.ljust(w) if i < text else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in cells
+    ]
+
+
+def describe_basis(results: dict[str, Any]) -> list[str]:
+    """What the numbers stand on, and what is missing from them."""
+    counts = [entry["closed_pairs"] for entry in results["summary"] if entry["closed"] is not None]
+    if not counts:
+        notes = ["closed: not measured, it needs the photograph and Gatys's optimisation"]
+    else:
+        fewest, most = min(counts), max(counts)
+        on = f"{most}" if fewest == most else f"{fewest} to {most}"
+        notes = [f"closed: 0 is the photograph, 1 is Gatys's optimisation; on {on} of {len(results['pairs'])} pairs"]
+        if results["left_out"]:
+            left_out = ", ".join(map(str, results["left_out"]))
+            notes[0] += f", without {left_out}, where Gatys's hardly improves on the photograph"
+        notes.append("the style picture as output has a high closed with the content gone: read closed with C and S")
+    if skipped := results["skipped"]:
+        some = ", ".join(f"{s['file']!r} ({s['reason']})" for s in skipped[:3])
+        more = f" and {len(skipped) - 3} more" if skipped[3:] else ""
+        notes.append(f"skipped, since they could not be read: {some}{more}")
+    missing = [c.label for c in COLUMNS if c.key in _NEED_WEIGHTS and c not in measured_columns(results["summary"])]
+    if missing:
+        notes.append(f"{' and '.join(missing)}: not measured, no weights were passed")
+    return notes

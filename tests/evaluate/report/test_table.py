@@ -1,0 +1,37 @@
+"""The table for a terminal."""
+
+import re
+
+from metastyle.evaluate.report import table
+from tests.support.reports import NASTY, STEPS
+
+
+def test_table_has_a_line_per_method_and_steps_and_aligns_its_columns(results):
+    head, *lines = table.format_table(results).splitlines()[:11]
+    assert " ".join(head.split()) == (
+        "method steps J C S S_mean_std closed median ratio SSIM CFSD grid adapt_s stylize_ms pairs"
+    )
+    assert {len(line) for line in lines} == {len(head)}
+    assert [line[:13].strip() for line in lines] == [name for name, steps in STEPS.items() for _ in steps]
+    assert re.sub(" +", " ", lines[0]) == (
+        "photograph 0 11.000 0.500 0.250 0.125 0.000 0.500 0.750 0.500 0.100 1.00 - - 4"
+    )
+    assert lines[5].split()[-3:] == ["1.50", "61.2", "4"]
+
+
+def test_table_says_what_its_numbers_stand_on(results):
+    text = table.format_table(results)
+    assert "on 3 of 4 pairs, without 3, where Gatys's hardly improves on the photograph" in text
+    assert f"skipped, since they could not be read: {NASTY!r} (truncated)" in text
+    assert "LPIPS and ArtFID: not measured, no weights were passed" in text
+
+    results["summary"][2] |= {"lpips": 0.25, "closed_pairs": 2}
+    results["skipped"] *= 5
+    text = table.format_table(results)
+    assert "LPIPS" in text.splitlines()[0] and "\nArtFID: not measured" in text
+    assert "on 2 to 3 of 4 pairs" in text and text.count("truncated") == 3 and "and 2 more" in text
+
+    for entry in results["summary"]:
+        entry |= {"closed": None}
+    assert "closed: not measured" in table.format_table(results | {"skipped": []})
+    assert "skipped" not in table.format_table(results | {"skipped": []})

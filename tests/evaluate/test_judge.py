@@ -1,0 +1,33 @@
+"""Scores agree with the losses and metrics that they are made of."""
+
+import numpy as np
+import pytest
+
+from metastyle import config
+from metastyle.evaluate import judge, metrics
+from metastyle.evaluate.pairs import Pair
+from metastyle.losses import perceptual
+from metastyle.losses.grid import grid_artefact
+from metastyle.losses.ssim import ssim
+from metastyle.nets import vgg
+
+
+def test_scores_are_those_of_the_shared_losses():
+    rng = np.random.default_rng(0)
+    output, content, style = rng.random((3, 32, 32, 3), np.float32)
+    output = np.round(output * 255).astype(np.float32) / 255
+    params = vgg.load("random")
+    scores = judge.Judge(params)(output, Pair(0, "a", "b", content, style, []))
+    kept = perceptual.content_target(params, content[None], config.Loss())
+    for statistic, names in (("gram", ("J", "C", "S")), ("mean_std", (None, None, "S_mean_std"))):
+        loss = config.Loss(statistic=statistic)
+        target = perceptual.style_target(params, style[None], loss)
+        parts = perceptual.perceptual(params, output[None], kept, target, loss)
+        for name, value in zip(names, (parts.total, parts.content, parts.style), strict=True):
+            if name:
+                assert scores[name] == pytest.approx(float(value[0]), rel=1e-5)
+    assert scores["J"] == pytest.approx(scores["C"] + 5 * scores["S"], rel=1e-6)
+    assert scores["grid"] == pytest.approx(grid_artefact(output))
+    assert scores["ssim"] == pytest.approx(ssim(content, output))
+    at = lambda x: vgg.features(params, x[None], ("relu3_3",))["relu3_3"][0]
+    assert scores["cfsd"] == pytest.approx(metrics.cfsd(params, at(content), at(output)), rel=1e-3)

@@ -1,0 +1,88 @@
+"""Bundles as an evaluation deploys them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from metastyle.errors import InputError
+from metastyle.evaluate import evaluation, methods, starts
+from metastyle.evaluate.pairs import Pairs
+from metastyle.evaluate.starts import Start
+from metastyle.meta import outer_loop
+from metastyle.nets import style_encoder, vgg
+from metastyle.weights import bundles
+from tests.support import toy
+from tests.support.evaluations import line, protocol
+
+
+def test_metastyles_deployment_is_adam_on_everything_from_the_same_start(whole, start, tmp_path):
+    bundles.save_bundle(tmp_path / "b", start)
+    loaded = starts.load([f"paper={tmp_path}/b"], ["paper"])
+    found = evaluation.run(protocol(methods=("identity", "random"), pairs=1), loaded, tmp_path / "out")
+    rate = line(found, "random, Adam 0.001", 2)["J"]
+    assert line(found, "paper", 2)["J"] == pytest.approx(rate, rel=1e-5), "the toy start is the random one"
+    assert line(found, "paper", 2)["J"] != line(whole[0], "ours", 2)["J"]
+
+
+def test_metastyles_deployment_begins_where_the_encoder_guesses(tmp_path):
+    settings = dataclasses.replace(toy.settings(hidden=4), vgg="random")
+    first = outer_loop.initial_meta(settings)
+    first["encoder"]["out/kernel"] += 1.0
+    bundles.save_bundle(tmp_path / "b", bundles.Bundle(settings, first, 1e-3))
+    deployed = starts.load([f"ours={tmp_path}/b"], ["ours"])["ours"].bundle.meta
+    ours, theirs = (style_encoder.start(m, np.float32([0.1, 0.4, 0.3])) for m in (first, deployed))
+    everything = ours["fast"] | ours["slow"]
+    assert theirs["slow"] == {} and theirs["fast"].keys() == everything.keys()
+    assert toy.relative_error(theirs["fast"], everything) < 1e-3, "bundles are in half precision"
+    assert toy.relative_error(ours["fast"], first["fast"]) > 0.1
+
+
+def test_a_bundle_learns_with_its_own_network_whatever_judges(whole, start, tmp_path):
+    vgg.save(tmp_path / "vgg.safetensors", vgg.tensors(vgg.random_params(seed=1)), vgg.TORCHVISION)
+    bundles.save_bundle(tmp_path / "b", start)
+    loaded = starts.load([f"ours={tmp_path}/b"], learn_with=[f"ours={tmp_path}/vgg.safetensors"])
+    found = evaluation.run(protocol(methods=("identity",)), loaded, tmp_path / "out")
+    assert line(found, "photograph", 0)["J"] == line(whole[0], "photograph", 0)["J"]
+    assert line(found, "ours", 0)["J"] == line(whole[0], "ours", 0)["J"]
+    assert line(found, "ours", 2)["J"] != line(whole[0], "ours", 2)["J"]
+
+
+def test_a_bundle_in_half_precision_is_close_and_not_the_same(whole, start, tmp_path):
+    bundles.save_bundle(tmp_path / "b", start)
+    loaded = starts.load([f"ours={tmp_path}/b"], dtype=["ours=bfloat16"])
+    found = evaluation.run(protocol(methods=("identity",)), loaded, tmp_path / "out")
+    for k in (0, 2):
+        exact, half = (line(results, "ours", k)["J"] for results in (whole[0], found))
+        assert exact != half == pytest.approx(exact, rel=0.02)
+
+
+def test_a_bundle_may_learn_on_the_photograph_that_is_judged(whole, start, tmp_path):
+    bundles.save_bundle(tmp_path / "b", start)
+    loaded = starts.load([f"ours={tmp_path}/b"], judged=["ours"])
+    found = evaluation.run(protocol(methods=("identity",), pairs=1), loaded, tmp_path / "out")
+    (note,) = [method["note"] for method in found["methods"] if method["name"] == "ours"]
+    assert "learns on the judged photograph" in note
+    params, pair = vgg.random_params(), Pairs("procedural", "procedural", 1, 32)[0]
+    own, others = (
+        list(methods.bundle("ours", chosen, params, (0, 2)).views(given))
+        for chosen, given in ((loaded["ours"], pair), (Start(start), pair._replace(support=[pair.content])))
+    )
+    for ours, theirs in zip(own, others, strict=True):
+        np.testing.assert_array_equal(ours.picture, theirs.picture)
+    apart = [row["J"] for row in whole[0]["rows"] if (row["method"], row["pair"]) == ("ours", 0)]
+    ours = [row["J"] for row in found["rows"] if row["method"] == "ours"]
+    assert ours[0] == apart[0] and ours[2] != apart[2]
+
+
+def test_a_bundle_may_be_run_by_onnxruntime(whole, start, tmp_path):
+    pytest.importorskip("onnxruntime")
+    bundles.save_bundle(tmp_path / "b", start)
+    names = [f"{name}={tmp_path}/b" for name in ("exact", "coarse")]
+    loaded = starts.load(names, backend=["exact=onnx", "coarse=onnx-int8"])
+    found = evaluation.run(protocol(methods=("identity",)), loaded, tmp_path / "out")
+    for k in (0, 2):
+        jax_, exact, coarse = (line(r, n, k)["J"] for r, n in ((whole[0], "ours"), (found, "exact"), (found, "coarse")))
+        assert exact == pytest.approx(jax_, rel=1e-3) and coarse != exact == pytest.approx(coarse, rel=0.2)
+    with pytest.raises(InputError, match="`backend`: expected NAME=BACKEND, of jax, onnx, onnx-int8, got 'exact=int8'"):
+        starts.load(names, backend=["exact=int8"])

@@ -1,0 +1,157 @@
+"""Files of metric networks: what is read, refused and converted."""
+
+import sys
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+from metastyle.errors import InputError
+from metastyle.weights import metric_nets
+from tests.support.metric_nets import drawn_alexnet, drawn_inception, save
+
+
+@pytest.fixture
+def alexnet():
+    return drawn_alexnet()
+
+
+@pytest.fixture
+def inception():
+    return drawn_inception()
+
+
+LOADERS = {metric_nets.LPIPS: metric_nets.load_lpips, metric_nets.INCEPTION: metric_nets.load_inception}
+
+
+@pytest.fixture(params=LOADERS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def params(kind, alexnet, inception):
+    return {
+        k: np.ascontiguousarray(v, np.float32)
+        for k, v in {"lpips": alexnet, "art_inception": inception}[kind][1].items()
+    }
+
+
+def test_load(tmp_path, kind, params):
+    save(tmp_path / "x.safetensors", params | {"more": np.zeros(2)}, kind)
+    loaded = LOADERS[kind](tmp_path / "x.safetensors")
+    assert loaded.keys() == params.keys()
+    for key, x in loaded.items():
+        np.testing.assert_array_equal(x, params[key])
+
+
+@pytest.mark.parametrize(
+    "metadata, message",
+    [({"kind": "vgg"}, "expected {} as kind .*got 'vgg'"), ({"format_version": "2"}, "expected 1 as format_version")],
+)
+def test_bad_metadata_is_one_line(tmp_path, kind, params, metadata, message):
+    save(tmp_path / "x.safetensors", params, kind, metadata)
+    refused(kind, tmp_path / "x.safetensors", message.format(kind))
+
+
+def test_a_missing_or_misshapen_tensor_is_one_line(tmp_path, kind, params):
+    path = tmp_path / "x.safetensors"
+    for key in list(params)[:: len(params) // 8]:
+        save(path, {k: v for k, v in params.items() if k != key}, kind)
+        refused(kind, path, rf"expected {key} of shape \(.*\), got none in")
+        save(path, params | {key: params[key][..., None]}, kind)
+        refused(kind, path, rf"expected {key} of shape \(.*\), got \(.*\) in")
+    first = next(iter(params))
+    save(path, params | {first: params[first][..., :-1]}, kind)  # fits the picture, but not what follows
+    refused(kind, path, r"expected .*/bias of shape \(\d,\), got \(\d,\)")
+
+
+def test_an_unreadable_or_absent_file_is_one_line(tmp_path, kind):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(bytes(100))
+    refused(kind, path, "is not a readable safetensors file")
+    with pytest.raises(FileNotFoundError, match=f"`{argument(kind)}`: expected a safetensors file, got .*absent"):
+        LOADERS[kind](tmp_path / "absent")
+
+
+def argument(kind):
+    return kind.removeprefix("art_")
+
+
+def refused(kind, path, message):
+    with pytest.raises(InputError, match=f"^`{argument(kind)}`: .*{message}") as error:
+        LOADERS[kind](path)
+    assert "\n" not in str(error.value) and str(path) in str(error.value)
+    assert "experiments.convert_metrics" in str(error.value)
+
+
+def test_a_state_dict_that_lacks_something(alexnet, inception):
+    def lacking(state, key):
+        return {k: v for k, v in state.items() if k != key}
+
+    alex, art = alexnet[0].state, inception[0].state
+    with pytest.raises(
+        InputError, match=r"`source`: expected features\.6\.weight of shape \(C, C, C, C\), got none; give"
+    ):
+        metric_nets.from_alexnet(lacking(alex, "features.6.weight"))
+    with pytest.raises(
+        InputError, match=r"expected lin0\.model\.1\.weight of shape \(1, 5, 1, 1\), got none; .*alex\.pth"
+    ):
+        metric_nets.from_alexnet(lacking(alex, "lin0.model.1.weight"))
+    with pytest.raises(InputError, match=r"expected Mixed_7c\.branch_pool\.bn\.running_var of shape \(\d,\), got none"):
+        metric_nets.from_inception(lacking(art, "Mixed_7c.branch_pool.bn.running_var"))
+    with pytest.raises(InputError, match=r"Conv2d_1a_3x3\.bn\.bias of shape \(\d,\), got \(1,\)"):
+        metric_nets.from_inception(art | {"Conv2d_1a_3x3.bn.bias": np.zeros(1)})
+
+
+def test_convert(tmp_path, kind, params, alexnet, inception):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    state = {"lpips": alexnet, "art_inception": inception}[kind][0].state
+    unused = {"fc1.weight": np.zeros((3, 2)), "Conv2d_1a_3x3.bn.num_batches_tracked": np.array(7)}
+    parts = (
+        [state | unused]
+        if kind == metric_nets.INCEPTION
+        else [{k: v for k, v in state.items() if k.startswith(start)} for start in ("features", "lin")]
+    )
+    paths = [tmp_path / f"{i}.pth" for i in range(len(parts))]
+    for path, part in zip(paths, parts, strict=True):
+        torch.save({k: torch.from_numpy(np.array(v)) for k, v in part.items()}, path)
+    out = tmp_path / "out.safetensors"
+    metric_nets.convert(paths, out)
+    assert load_file(out).keys() == params.keys()
+    for key, x in LOADERS[kind](out).items():
+        np.testing.assert_array_equal(x, params[key])
+    with safe_open(out, "numpy") as file:
+        metadata = file.metadata()
+    assert metadata["kind"] == kind and metadata["format_version"] == "1"
+    assert all(path.name in metadata["source"] for path in paths)
+    assert len(list(tmp_path.iterdir())) == len(paths) + 1
+
+
+def test_convert_of_half_the_files(tmp_path, alexnet):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    path, out = tmp_path / "alexnet.pth", tmp_path / "out.safetensors"
+    backbone = {k: torch.from_numpy(v) for k, v in alexnet[0].state.items() if k.startswith("features")}
+    torch.save(backbone, path)
+    out.write_bytes(b"before")
+    with pytest.raises(InputError, match=r"`source`: expected lin0\.model\.1\.weight"):
+        metric_nets.convert([path], out)
+    path.write_bytes(b"PK\x03\x04")
+    with pytest.raises(InputError, match="`source`: expected a PyTorch state dict, .*alexnet.pth; give torchvision's"):
+        metric_nets.convert([path], out)
+    assert out.read_bytes() == b"before" and len(list(tmp_path.iterdir())) == 2
+
+
+def test_convert_checks_first(tmp_path, monkeypatch):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"PK\x03\x04")
+    with pytest.raises(FileNotFoundError, match="`source`: expected a PyTorch file, got .*absent"):
+        metric_nets.convert([path, tmp_path / "absent"], tmp_path / "out.safetensors")
+    with pytest.raises(FileNotFoundError, match="`out`: no such folder"):
+        metric_nets.convert([path], tmp_path / "absent" / "out.safetensors")
+    with pytest.raises(InputError, match=r"`out`: expected a name that ends in \.safetensors"):
+        metric_nets.convert([path], tmp_path / "out.npz")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match="needs torch, which is not installed; type `pip install torch`"):
+        metric_nets.convert([path], tmp_path / "out.safetensors")
