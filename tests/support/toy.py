@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metastyle import config
-from metastyle.benchmark.suite import relative_error as relative_error
+from metastyle.benchmark.identities import relative_error as relative_error
 from metastyle.meta.problem import Prepared, Problem
 from metastyle.nets import generator
 
