@@ -66,8 +66,8 @@ def _prepare(folder: str, out: str) -> Numbers:
 def _read(spec: str) -> Numbers:
     """Opens a source of pictures, takes the first batch of tasks from it, and reads single pictures at random."""
     from metastyle import config
-    from metastyle.data.sources import open_source
     from metastyle.data.prefetch import Prefetcher
+    from metastyle.data.sources import open_source
     from metastyle.data.tasks import TaskSampler
 
     random.seed(0)
