@@ -18,7 +18,7 @@ _OUT = flags.DEFINE_string("out", None, "folder for the new bundle", required=Tr
 def main(_: list[str]) -> None:
     from metastyle.train import carry_over
 
-    left = carry_over.over(
+    left = carry_over.carry_over(
         _BUNDLE.value, _BEFORE.value, _AFTER.value, _OUT.value, hidden=_HIDDEN.value, styles=_STYLES.value
     )
     print(f"wrote {_OUT.value}; of what the encoder guesses for styles kept back, {left:.1%} of the variance is lost")

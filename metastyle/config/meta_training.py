@@ -45,7 +45,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Generator:
-    """The stylisation network: an architecture of generator.ARCHITECTURES, or a string in its language."""
+    """The stylisation network: an architecture of architecture.ARCHITECTURES, or a string in its language."""
 
     arch: str = "compact"
     dtype: str = field(default="float32", metadata=one_of("float32", "bfloat16"))  # of convolutions only

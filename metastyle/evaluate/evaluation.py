@@ -34,7 +34,7 @@ from metastyle.evaluate.report.votes import write_vote_page
 from metastyle.evaluate.results import Results, assemble
 from metastyle.evaluate.starts import Start
 from metastyle.images import codec
-from metastyle.nets import generator, metric_nets, vgg
+from metastyle.nets import architecture, metric_nets, vgg
 from metastyle.system import files
 from metastyle.system.optional import need
 from metastyle.train import mesh
@@ -132,7 +132,7 @@ def _make(out: Path) -> None:
 
 def _johnson(settings: Evaluation, params: vgg.Params, folder: Path) -> Method:
     """Its mistakes are found now: its turn comes after hours of others."""
-    generator.parse(settings.johnson_arch, "johnson_arch")
+    architecture.parse(settings.johnson_arch, "johnson_arch")
     open_source(settings.train_contents, "content", size=settings.size, seed=0, name="train_contents")
     recipe = johnson.settings(
         settings.train_contents, size=settings.size, steps=settings.johnson_steps, batch=settings.johnson_batch,

@@ -12,7 +12,7 @@ import optax
 
 from metastyle import config
 from metastyle.meta.inner_loop import descend
-from metastyle.nets.generator import Flat
+from metastyle.nets.params import Flat
 
 ADAM_WARMUP = 5
 WINDOW = 10  # steps, whose mean losses `settled` compares

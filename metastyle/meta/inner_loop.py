@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metastyle import config
-from metastyle.nets.generator import Flat
+from metastyle.nets.params import Flat
 
 _TINY = 1e-20  # squared gradients below it count as none
 Tree = Any

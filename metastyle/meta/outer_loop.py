@@ -16,6 +16,7 @@ from metastyle.errors import InputError
 from metastyle.meta import inner_loop
 from metastyle.meta.problem import Problem
 from metastyle.nets import generator, style_encoder
+from metastyle.nets.params import in_scope, split_by_scope
 
 AXIS = "tasks"
 _MULTI_STEP_FLOOR = 0.03  # share that intermediate steps keep when the multi-step loss is annealed (MAML++)
@@ -29,10 +30,10 @@ def initial_meta(settings: config.Config) -> Meta:
     """{"fast", "slow", "log_lr"} and, where there is one, "encoder": flat dicts of float32 arrays, from `run.seed`."""
     params = generator.initial_params(settings.generator, settings.run.seed)
     scope = settings.inner.scope
-    fast, slow = generator.split(params, scope)
+    fast, slow = split_by_scope(params, scope)
     meta = {"fast": fast, "slow": slow, "log_lr": inner_loop.initial_log_lr(fast, settings.inner)}
     if settings.encoder.hidden:
-        if not any(generator.in_scope(path, "norm") for path in fast):
+        if not any(in_scope(path, "norm") for path in fast):
             raise InputError(
                 f'`encoder.hidden`: expected 0 where nothing that an encoder guesses adapts (`inner.scope` "{scope}"), '
                 f"got {settings.encoder.hidden}; add norm to the scope"

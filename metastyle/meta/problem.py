@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from metastyle import config
 from metastyle.losses import perceptual
 from metastyle.nets import generator, style_encoder, vgg
-from metastyle.nets.generator import Flat
+from metastyle.nets.params import Flat
 
 Tree = Any
 

@@ -16,12 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from metastyle import config
-from metastyle.compress import least_squares
 from metastyle.errors import InputError
-from metastyle.nets import generator, vgg
+from metastyle.nets import vgg
+from metastyle.nets.params import Flat, split_by_scope
 
 _SMALL = 1e-2  # of features: below it, there is nothing to tell styles apart by
-Flat = dict[str, Any]
 
 
 def code(params: vgg.Params, pictures: jax.Array, dtype=jnp.float32) -> jax.Array:
@@ -64,48 +63,13 @@ def start(meta: dict[str, Flat], code: jax.Array) -> dict[str, Flat]:
 
 @jax.jit  # at deployment it is one program in the compile cache, not one for each operation
 def _guess(weights: Flat, norms: Flat, code: jax.Array) -> Flat:
-    hidden = jax.nn.relu(_normalized(code) @ weights["hidden/kernel"] + weights["hidden/bias"])
+    hidden = jax.nn.relu(normalize_code(code) @ weights["hidden/kernel"] + weights["hidden/bias"])
     offsets, place, out = hidden @ weights["out/kernel"], 0, {}
     for path, x in sorted(norms.items()):
         count = int(np.prod(x.shape))
         out[path] = x + offsets[place : place + count].reshape(x.shape)
         place += count
     return out
-
-
-def carry_over(weights: Flat, before: np.ndarray, after: np.ndarray, hidden: int) -> Flat:
-    """The encoder that guesses from another loss network's codes what this one does from its own: least squares.
-
-    before, after: f32[N, D], f32[N, E], the codes of the same styles by the two networks, N well above E. hidden: of
-    the encoder, no larger than now; the units that move the parameters most are kept. Raises InputError for more.
-    """
-    check_hidden(weights, hidden)
-    weights = {path: np.asarray(x, np.float64) for path, x in weights.items()}
-    before, after = (np.asarray(jax.vmap(_normalized)(codes), np.float64) for codes in (before, after))
-    units = before @ weights["hidden/kernel"] + weights["hidden/bias"]
-    lit = np.maximum(units, 0)
-    moved = np.square(lit).mean(0) * np.square(weights["out/kernel"]).sum(1)
-    kept = np.sort(np.argsort(-moved)[:hidden])
-    seen = np.concatenate([after, np.ones((len(after), 1))], 1)
-    fitted = _fit(seen, units[:, kept])
-    out = {
-        "hidden/bias": fitted[-1],
-        "hidden/kernel": fitted[:-1],
-        "out/kernel": _fit(np.maximum(seen @ fitted, 0), lit @ weights["out/kernel"]),
-    }
-    return {path: jnp.asarray(x, jnp.float32) for path, x in out.items()}
-
-
-def check_hidden(weights: Flat, hidden: int) -> None:
-    """Raises InputError unless an encoder can be carried over to this width."""
-    if not 0 < hidden <= len(weights["hidden/bias"]):
-        raise InputError(
-            f"`hidden`: expected 1 to {len(weights['hidden/bias'])}, the width of the encoder as it is, got {hidden}"
-        )
-
-
-def _fit(seen: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    return least_squares.ridge(seen.T @ seen, seen.T @ goal)
 
 
 def check(settings: config.Config, params: Any, name: str = "vgg") -> None:
@@ -117,10 +81,11 @@ def check(settings: config.Config, params: Any, name: str = "vgg") -> None:
         )
 
 
-def _normalized(code):
+def normalize_code(code: jax.Array) -> jax.Array:
+    """A code shifted and scaled to mean 0 and deviation 1."""
     centred = code - code.mean()
     return centred * jax.lax.rsqrt(jnp.square(centred).mean() + 1e-6)
 
 
 def _norms(fast: Flat) -> Flat:
-    return generator.split(fast, "norm")[0] if fast else {}
+    return split_by_scope(fast, "norm")[0] if fast else {}

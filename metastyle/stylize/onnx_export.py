@@ -1,30 +1,27 @@
 """An adapted style as an ONNX graph, for onnxruntime: [N, height, width, 3] -> the same, of any size.
 
-An exported one takes and gives uint8; what `style.Style` runs, floats in [0, 1]. The graph is what `generator.walk`
+An exported one takes and gives uint8; what `style.Style` runs, floats in [0, 1]. The graph is what `architecture.walk`
 makes of its layers, padded and cropped as in `generator.apply`. In int8, convolutions are quantised: onnxruntime's
 static quantisation, a scale for each output channel, calibrated on photographs.
 """
 
-import contextlib
-import logging
-import tempfile
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from metastyle import config
+from metastyle.compress.quantise import quantise
 from metastyle.images import codec
 from metastyle.images.resize import square
-from metastyle.nets import generator
+from metastyle.nets import architecture, layers
+from metastyle.nets.params import Flat
 from metastyle.system import paths
 from metastyle.system.optional import need
 
 OPSET = 18
 _CALIBRATION_SIZE = 256  # px
 
-Flat = dict[str, np.ndarray]
 
 
 class _Graph:
@@ -49,7 +46,7 @@ class _Graph:
 
 
 class _Layers:
-    """Layers of `generator.walk`: nodes, f32[N, C, H, W], by their names."""
+    """Layers of `architecture.walk`: nodes, f32[N, C, H, W], by their names."""
 
     def __init__(self, graph: _Graph):
         self._graph = graph
@@ -62,7 +59,7 @@ class _Layers:
 
     def norm(self, x: str, scale: np.ndarray, bias: np.ndarray) -> str:
         inputs = map(self._graph.constant, (scale, bias))
-        return self._graph.add("InstanceNormalization", x, *inputs, epsilon=generator.EPSILON)
+        return self._graph.add("InstanceNormalization", x, *inputs, epsilon=layers.EPSILON)
 
     def relu(self, x: str) -> str:
         return self._graph.add("Relu", x)
@@ -107,10 +104,10 @@ def build(settings: config.Generator, params: Flat, *, floats: bool = False) -> 
         x = graph.add("Mul", graph.add("Cast", x, to=kinds.FLOAT), graph.constant(1 / 255))
     x = graph.add("Transpose", x, perm=[0, 3, 1, 2])
     size = graph.add("Shape", x, start=2, end=4)
-    multiple = graph.ints(generator.MULTIPLE, generator.MULTIPLE)
+    multiple = graph.ints(architecture.MULTIPLE, architecture.MULTIPLE)
     missing = graph.add("Mod", graph.add("Neg", size), multiple)
     pads = graph.add("Concat", graph.ints(0, 0, 0, 0, 0, 0), missing, axis=0)
-    y = generator.walk(settings.arch, params, _Layers(graph), graph.add("Pad", x, pads, mode="reflect"))
+    y = architecture.walk(settings.arch, params, _Layers(graph), graph.add("Pad", x, pads, mode="reflect"))
     y = graph.add("Slice", y, graph.ints(0, 0), size, graph.ints(2, 3))
     if not floats:  # as images.to_uint8
         y = graph.add("Add", graph.add("Mul", y, graph.constant(255)), graph.constant(0.5))
@@ -126,32 +123,6 @@ def build(settings: config.Generator, params: Flat, *, floats: bool = False) -> 
     return model
 
 
-def quantise(model: Any, pictures: Sequence[np.ndarray]) -> Any:
-    """The graph with convolutions in int8, calibrated on `pictures`, [height, width, 3] of the kind that it takes."""
-    onnx, quantization = need("onnx", "`onnx`"), need("onnxruntime.quantization", "`onnx`")
-
-    class Reader(quantization.CalibrationDataReader):
-        def __init__(self):
-            self.left = iter(pictures)
-
-        def get_next(self):
-            picture = next(self.left, None)
-            return None if picture is None else {"photograph": picture[None]}
-
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        source, out = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
-        onnx.save(model, source)
-        quantization.quantize_static(
-            source,
-            out,
-            Reader(),
-            op_types_to_quantize=["Conv"],
-            per_channel=True,
-            quant_format=quantization.QuantFormat.QDQ,
-        )
-        return onnx.load(out)
-
-
 def session(model: Any) -> Callable[[np.ndarray], np.ndarray]:
     """What stylises by it on this machine's CPU: [N, height, width, 3] of the kind that it takes -> the same."""
     onnxruntime = need("onnxruntime", "`onnx`")
@@ -159,14 +130,3 @@ def session(model: Any) -> Callable[[np.ndarray], np.ndarray]:
     options.log_severity_level = 3
     runs = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return lambda photographs: runs.run(None, {"photograph": photographs})[0]
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Without onnxruntime's advice on graphs of other kinds, which it gives through the root logger."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

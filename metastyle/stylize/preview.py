@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from metastyle.errors import Adjusted
 from metastyle.images import codec
-from metastyle.nets import generator
+from metastyle.nets import architecture
 from metastyle.system import files
 from metastyle.system.optional import need
 
@@ -59,7 +59,7 @@ class Preview:
         check(out, inputs=(photograph, *inputs))
         self.out = Path(out)
         self._photograph = shrink(codec.load(photograph, name="preview", max_pixels=max_pixels)[0])
-        generator.check_size(*self._photograph.shape[:2], name="preview")
+        architecture.check_size(*self._photograph.shape[:2], name="preview")
         self._chosen, self._frames = chosen(steps), {}
 
     def add(self, style: _Style) -> None:

@@ -30,11 +30,12 @@ from metastyle.images import codec, masks
 from metastyle.images.codec import MAX_PIXELS, Picture
 from metastyle.images.color import COLORS, transfer
 from metastyle.images.resize import resize_short
-from metastyle.nets import generator
+from metastyle.nets import architecture, generator
+from metastyle.nets.params import Flat
 from metastyle.stylize import onnx_export, tiling
 from metastyle.system import files
 from metastyle.weights import bundles
-from metastyle.weights.bundles import Flat, StyleFile
+from metastyle.weights.bundles import StyleFile
 
 MAX_STRENGTH = 1.5
 _FEATHER = 0.01  # of the shorter side, unless told otherwise
@@ -76,8 +77,8 @@ class Knobs:
         if self.feather is not None and not (isinstance(self.feather, Real) and 0 <= self.feather < math.inf):
             raise InputError(f"`feather`: expected px of at least 0, got {self.feather!r}")
         size = self.content_size
-        if size is not None and not (isinstance(size, int | np.integer) and size >= generator.MIN_SIDE):
-            raise InputError(f"`content_size`: expected whole px, at least {generator.MIN_SIDE}, got {size!r}")
+        if size is not None and not (isinstance(size, int | np.integer) and size >= architecture.MIN_SIDE):
+            raise InputError(f"`content_size`: expected whole px, at least {architecture.MIN_SIDE}, got {size!r}")
         tiling.check_tile(self.tile)
         if self.tile and self.backend != "jax":
             raise InputError(f"`tile`: expected none, for {self.backend} takes whole pictures; use --backend=jax")
@@ -264,7 +265,7 @@ def stylized(
         _check_scaled(size, knobs)
         scaled = lambda x: None if x is None else resize_short(x, knobs.content_size)
         content, alpha, regions = scaled(content), scaled(alpha), [scaled(mask) for mask in regions]
-    generator.check_size(*content.shape[:2])
+    architecture.check_size(*content.shape[:2])
     shares = _shares(content.shape[:2], regions, knobs.feather)
     outputs = (transfer(knobs.color, style.apply(content, knobs), content) for style, _ in parts)
     if shares is None:
@@ -313,7 +314,7 @@ def stylize_batch(photographs: Sequence[Picture], styles: Sequence[Style]) -> li
     sizes = {f"{x.shape[1]} x {x.shape[0]}" for x in contents}
     if len(sizes) > 1:
         raise InputError(f"`photographs`: expected one size, got {' and '.join(sorted(sizes))}; resize them")
-    generator.check_size(*contents[0].shape[:2])
+    architecture.check_size(*contents[0].shape[:2])
     fast = jax.tree.map(lambda *x: jnp.stack(x), *(style.file.fast for style in styles))
     stacked = np.stack(contents)
     outputs = generator.stylize_each(styles[0].config.generator, fast, styles[0].slow, stacked)

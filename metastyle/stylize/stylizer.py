@@ -21,8 +21,8 @@ from metastyle.images.resize import square
 from metastyle.losses import perceptual
 from metastyle.meta import adaptation
 from metastyle.meta.problem import make_measure, style_problem
-from metastyle.nets import generator, style_encoder, vgg
-from metastyle.nets.generator import Flat
+from metastyle.nets import architecture, style_encoder, vgg
+from metastyle.nets.params import Flat
 from metastyle.stylize.style import Style
 from metastyle.system import resume
 from metastyle.system.signals import StopSignal
@@ -85,7 +85,7 @@ class Stylizer:
         style_size = size if style_size is None else style_size
         _check_count("steps", steps, 0)
         _check_count("seed", seed, 0)
-        _check_count("style_size", style_size, generator.MIN_SIDE)
+        _check_count("style_size", style_size, architecture.MIN_SIDE)
         if style_size**2 > max(max_pixels, size**2):
             raise InputError(
                 f"`style_size`: expected at most {max_pixels} pixels, got {style_size} x {style_size}; use less"

@@ -20,8 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 from metastyle import config
-from metastyle.nets import generator
-from metastyle.nets.generator import MULTIPLE
+from metastyle.nets import layers
+from metastyle.nets.architecture import MULTIPLE
 from metastyle.system.memory import Arrays
 
 _TOUCH = 50  # multiplications that take as long as reading or writing a number
@@ -98,7 +98,7 @@ class _Span(NamedTuple):
 
 
 class Tiles:
-    """Layers of `generator.walk`, tile by tile; planes are those of the picture padded to multiples of 4.
+    """Layers of `architecture.walk`, tile by tile; planes are those of the picture padded to multiples of 4.
 
     tile: px of the picture. bar: is moved on by `work`; without one nothing is computed, which tells how much that is,
     and what is asked of `arrays`.
@@ -145,7 +145,7 @@ class Tiles:
 
     def norm(self, x: Plane, scale: Any, bias: Any) -> Plane:
         count, mean, m2 = self._measured(x) if x.moments is None else x.moments
-        factor = np.asarray(scale) / np.sqrt(m2 / max(count, 1) + generator.EPSILON)
+        factor = np.asarray(scale) / np.sqrt(m2 / max(count, 1) + layers.EPSILON)
         return dataclasses.replace(x, norm=np.stack([mean, factor, bias]).astype(np.float32))
 
     def relu(self, x: Plane) -> Plane:
@@ -282,7 +282,7 @@ def _features(x: jax.Array, norm: jax.Array | None, form: _Form) -> jax.Array:
         x = ((wide - mean) * factor + bias).astype(x.dtype)
     x = jax.nn.relu(x) if form.relu else x
     for step in form.steps:
-        x = generator.space_to_depth(x, step) if step > 0 else generator.depth_to_space(x, -step)
+        x = layers.space_to_depth(x, step) if step > 0 else layers.depth_to_space(x, -step)
     return x.repeat(2, 1).repeat(2, 2)[:, 1:-1, 1:-1] if form.up else x  # a margin of one: half of a doubled pixel
 
 
@@ -290,7 +290,7 @@ def _features(x: jax.Array, norm: jax.Array | None, form: _Form) -> jax.Array:
 def _convolve(x, norm, kernel, bias, skip, *, form, stride):
     """A tile with its margin -> features [h, w, D], and the statistics of those that no tile before it has."""
     x = _features(x, norm, form)
-    y = generator.valid_conv(x, kernel, stride)[0]
+    y = layers.valid_conv(x, kernel, stride)[0]
     if bias is not None:
         y = y + bias.astype(y.dtype)
     height, width = y.shape[:2]

@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from metastyle import config
 from metastyle.errors import InputError
-from metastyle.nets import generator
-from metastyle.nets.generator import MIN_SIDE, MULTIPLE, Flat
+from metastyle.nets import architecture, generator
+from metastyle.nets.architecture import MIN_SIDE, MULTIPLE
+from metastyle.nets.params import Flat
 from metastyle.stylize.tiled_layers import Plane, Tiles
 from metastyle.system.memory import Arrays, folder, free, free_on_device
 
@@ -68,7 +69,7 @@ def plan(
     settings: config.Generator, height: int, width: int, tile: int | None = None, memory: int | None = None
 ) -> Plan:
     """That of `stylize` with these arguments, of a picture of this size. Raises InputError as it does."""
-    generator.check_size(height, width)
+    architecture.check_size(height, width)
     check_tile(tile)
     most = free() if memory is None else memory
     usual = most // 2 if memory is None else memory
@@ -107,7 +108,7 @@ def _walk(
     settings: config.Generator, params: Flat, picture: np.ndarray, tile: int, arrays: Arrays, bar: tqdm | None
 ) -> tuple[Tiles, Plane]:
     tiles = Tiles(settings, *picture.shape[:2], tile, arrays, bar)
-    return tiles, generator.walk(settings.arch, params, tiles, tiles.picture(picture))
+    return tiles, architecture.walk(settings.arch, params, tiles, tiles.picture(picture))
 
 
 def _choice(settings: config.Generator, height: int, width: int, memory: int) -> int:
@@ -136,14 +137,14 @@ def _untiled_bytes(settings: config.Generator) -> int:
     side, sizes = 4 * MULTIPLE, _Sizes()
 
     def count(params):
-        generator.walk(settings.arch, params, sizes, sizes.new(side, side, 3))
+        architecture.walk(settings.arch, params, sizes, sizes.new(side, side, 3))
 
     jax.eval_shape(count, generator.shapes(settings))
     return math.ceil(_SPARE * sizes.arrays.most["memory"] / (side // MULTIPLE) ** 2)
 
 
 class _Sizes:
-    """Layers of `generator.walk` that compute nothing: what they take if each result is held beside its inputs."""
+    """Layers of `architecture.walk` that compute nothing: what they take if each result is held beside its inputs."""
 
     def __init__(self):
         self.arrays = Arrays(imagined=True)

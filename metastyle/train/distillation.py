@@ -16,7 +16,8 @@ from metastyle.data.prefetch import Prefetcher
 from metastyle.data.tasks import Task, TaskSampler, without_changes
 from metastyle.errors import InputError
 from metastyle.images import contact_sheet
-from metastyle.nets import generator, style_encoder, vgg
+from metastyle.nets import architecture, style_encoder, vgg
+from metastyle.nets.params import Flat
 from metastyle.system.signals import StopSignal
 from metastyle.train import checkpoint, mesh
 from metastyle.train.run_log import RunLog
@@ -37,7 +38,7 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
     """
     mesh.enable_compile_cache()
     times, workdir = settings.run, Path(workdir)
-    generator.parse(settings.painter.arch, "painter.arch")
+    architecture.parse(settings.painter.arch, "painter.arch")
     teacher, task, guess = vgg.load(settings.vgg), pictures(settings), guesser(settings)
     some = [x for i in range(_PRUNED_ON) for x in task(i * settings.hold, 0).values()]
     state = distill_vgg.initial_state(settings, teacher, np.concatenate(some))
@@ -118,7 +119,7 @@ def guesser(settings: Distillation):
     network = bundles.own_network(bundle)
     code = jax.jit(style_encoder.code)
 
-    def guess(style: np.ndarray) -> bundles.Flat:
+    def guess(style: np.ndarray) -> Flat:
         return bundle.meta["slow"] | style_encoder.start(bundle.meta, code(network, style))["fast"]
 
     return guess

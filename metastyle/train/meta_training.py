@@ -22,7 +22,8 @@ from metastyle.errors import InputError
 from metastyle.images import contact_sheet
 from metastyle.meta import adaptation, outer_loop, tune_rates
 from metastyle.meta.problem import Problem, style_problem
-from metastyle.nets import generator, style_encoder, vgg
+from metastyle.nets import architecture, generator, style_encoder, vgg
+from metastyle.nets.params import count_parameters, split_by_scope
 from metastyle.system.signals import StopSignal
 from metastyle.train import checkpoint, mesh
 from metastyle.train.multihost import Lockstep
@@ -162,13 +163,13 @@ def begin(settings: config.Config, found: bundles.Bundle) -> outer_loop.Meta:
     fit. Raises InputError for another generator.
     """
     learned = outer_loop.initial_meta(settings)
-    if generator.parse(found.config.generator.arch) != generator.parse(settings.generator.arch):
+    if architecture.parse(found.config.generator.arch) != architecture.parse(settings.generator.arch):
         raise InputError(
             f"`start`: expected a bundle of {settings.generator.arch}, got {found.config.generator.arch} "
             f"in {settings.start}; set `generator.arch` to that"
         )
     params = found.meta["fast"] | found.meta["slow"]
-    learned["fast"], learned["slow"] = generator.split(params, settings.inner.scope)
+    learned["fast"], learned["slow"] = split_by_scope(params, settings.inner.scope)
     for part in learned.keys() & {"encoder", "log_lr"}:
         theirs = found.meta.get(part, {})
         fits = {path for path, x in learned[part].items() if path in theirs and theirs[path].shape == x.shape}
@@ -227,7 +228,7 @@ def _is_bundle_of(folder: Path, settings: config.Config) -> bool:
 
 
 def _derived(settings: config.Config, parallel: mesh.Parallel, state: outer_loop.State, start: int) -> str:
-    learned = {part: generator.count(flat) for part, flat in state["meta"].items()}
+    learned = {part: count_parameters(flat) for part, flat in state["meta"].items()}
     per_task = settings.inner.steps * settings.inner.support + settings.outer.query
     return (
         f"{len(parallel.devices)} {parallel.devices[0].platform} devices in {jax.process_count()} processes "

@@ -25,13 +25,13 @@ from metastyle.images import codec
 from metastyle.images.resize import square
 from metastyle.losses.ssim import LUMA, differentiable_ssim, ssim
 from metastyle.nets import generator
+from metastyle.nets.params import Flat
 from metastyle.weights import bundles
 from metastyle.weights.bundles import Bundle
 
 STEPS, SIZE = 400, 256
 _BATCH, _LR = 4, 1e-2
 _WINDOW, _C1, _C2, _SQUARED = 7, 0.01**2, 0.03**2, 100.0
-Flat = dict[str, jax.Array]
 
 
 def fit(bundle: Bundle, contents: str, steps: int = STEPS) -> dict[str, np.ndarray]:

@@ -26,7 +26,8 @@ from safetensors.numpy import save
 from metastyle.config import DEFAULT_BUNDLE, Config, from_dict
 from metastyle.errors import InputError, one_line
 from metastyle.meta.outer_loop import initial_meta
-from metastyle.nets import generator, style_encoder, vgg
+from metastyle.nets import style_encoder, vgg
+from metastyle.nets.params import Flat, count_parameters
 from metastyle.system.files import atomic, write
 from metastyle.system.paths import ASSETS
 from metastyle.system.tensor_file import read
@@ -34,7 +35,6 @@ from metastyle.system.tensor_file import read
 FORMAT_VERSION = 1
 _KIND = "metastyle style"
 
-Flat = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -281,9 +281,9 @@ def describe_bundle(folder: str | os.PathLike) -> dict[str, str]:
         "meta-trained": f"{start.config.run.steps:,} steps of {start.config.outer.tasks} tasks",
         "photographs": f"{start.pictures_seen:,} seen",
         "architecture": start.config.generator.arch,
-        "parameters": f"{generator.count(start.meta['fast'] | start.meta['slow']):,}",
-        "adapts": f"{inner.scope} ({generator.count(start.meta['fast']):,} parameters)",
-        "warm start": f"an encoder of {generator.count(weights):,} parameters" if weights else "none",
+        "parameters": f"{count_parameters(start.meta['fast'] | start.meta['slow']):,}",
+        "adapts": f"{inner.scope} ({count_parameters(start.meta['fast']):,} parameters)",
+        "warm start": f"an encoder of {count_parameters(weights):,} parameters" if weights else "none",
         "strength": "any" if start.plain else "1 only: it has no plain parameters (experiments.plain makes them)",
         "inner steps": f"{inner.steps}, {inner.support} support photographs each",
         "learned rates": f"{inner.lrs}: {rates.min():.2g} to {rates.max():.2g}",
@@ -302,7 +302,7 @@ def describe_style(path: str | os.PathLike) -> dict[str, str]:
     return {
         "style file": str(path),
         "architecture": style.arch,
-        "adapted": f"{style.scope} ({generator.count(style.fast):,} parameters)",
+        "adapted": f"{style.scope} ({count_parameters(style.fast):,} parameters)",
         "steps": f"{style.steps}{ends}",
         "style size": f"{style.style_size} px",
         "bundle": style.bundle or "none recorded",

@@ -12,6 +12,7 @@ from ml_collections import config_flags
 
 from metastyle import config
 from metastyle.nets import generator
+from metastyle.nets.params import split_by_scope
 from tests.support.places import ROOT
 
 ALL = sorted((ROOT / "configs").glob("*.py"))
@@ -43,7 +44,7 @@ def test_every_config_file_is_a_config_and_survives_json(file):
     settings = config.from_dict(module.get_config().to_dict())
     assert config.from_dict(json.loads(config.to_json(settings))) == settings
     assert f"python -m experiments.meta_train --config=configs/{file.name}" in module.__doc__
-    generator.split(generator.shapes(settings.generator), settings.inner.scope)  # both name something
+    split_by_scope(generator.shapes(settings.generator), settings.inner.scope)  # both name something
 
 
 @pytest.mark.parametrize("name, experiment", OTHERS.items())

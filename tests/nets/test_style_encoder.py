@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metastyle import config
 from metastyle.errors import InputError
 from metastyle.evaluate import methods
 from metastyle.evaluate.pairs import Pairs
@@ -16,21 +15,11 @@ from metastyle.nets import style_encoder, vgg
 from metastyle.stylize import stylizer
 from metastyle.weights import bundles
 from tests.support import toy
-
-WIDTHS = (2, 3, 2, 4, 2, 2, 5, 2, 2, 6)
-PARAMS = vgg.random_params(widths=WIDTHS)
-LENGTH = 2 * (3 + 4 + 5 + 6)
+from tests.support.encoders import LENGTH, PARAMS, network_settings, with_weights
 
 
 def uniform(*shape, seed=0):
     return np.random.default_rng(seed).uniform(size=shape).astype(np.float32)
-
-
-def with_weights(settings, seed=0):
-    """Meta-parameters whose encoder does something."""
-    start, rng = outer_loop.initial_meta(settings), np.random.default_rng(seed)
-    start["encoder"]["out/kernel"] = jnp.asarray(rng.normal(size=start["encoder"]["out/kernel"].shape), jnp.float32)
-    return start
 
 
 def test_a_code_is_the_logarithm_of_means_and_deviations():
@@ -107,13 +96,6 @@ def test_a_bundle_without_its_encoder_is_refused(tmp_path):
         bundles.load_bundle(tmp_path / "b")
 
 
-def network_settings(code=LENGTH):
-    return config.from_dict(
-        {"generator": {"arch": toy.ARCH}, "data": {"size": 32}, "inner": {"steps": 1},
-         "encoder": {"hidden": 4, "code": code}}
-    )  # fmt: skip
-
-
 def test_zero_steps_depend_on_the_style(tmp_path):
     vgg.save(tmp_path / "vgg.safetensors", vgg.tensors(PARAMS), vgg.TORCHVISION)
     settings = dataclasses.replace(network_settings(), vgg=str(tmp_path / "vgg.safetensors"))
@@ -153,39 +135,6 @@ def test_it_reads_by_its_own_network_whatever_the_bundle_learns_with():
     )
     np.testing.assert_array_equal(own[0], other[0])
     assert np.abs(own[1] - other[1]).max() > 1e-4
-
-
-def codes(seed=0, count=200):
-    """Of the same styles by two networks: the second's are linear in the first's."""
-    rng = np.random.default_rng(seed)
-    before = rng.normal(size=(count, 6)).astype(np.float32)
-    turn = np.random.default_rng(9).normal(size=(6, 9))
-    return before, (before @ turn).astype(np.float32)
-
-
-def guesses(weights, codes, start):
-    fast = [style_encoder.start(start | {"encoder": weights}, code)["fast"] for code in codes]
-    return np.stack([np.concatenate([np.ravel(x) for x in flat.values()]) for flat in fast])
-
-
-def carried_error(hidden):
-    settings = config.from_dict({"generator": {"arch": toy.ARCH}, "encoder": {"hidden": 8, "code": 6}})
-    start, (before, after), (unseen, unseen_after) = with_weights(settings), codes(), codes(1)
-    weights = style_encoder.carry_over(start["encoder"], before, after, hidden)
-    assert weights["hidden/kernel"].shape == (9, hidden)
-    goal, found = guesses(start["encoder"], unseen, start), guesses(weights, unseen_after, start)
-    return np.square(found - goal).sum() / np.square(goal - goal.mean(0)).sum()
-
-
-def test_carried_over_it_guesses_nearly_the_same_from_other_codes_and_less_with_fewer_units():
-    errors = [carried_error(hidden) for hidden in (8, 6, 2)]
-    assert errors[0] < 0.2 and errors[0] < errors[1] < errors[2] < 1
-
-
-def test_it_cannot_be_carried_over_to_more_units():
-    start, (before, after) = with_weights(toy.settings(hidden=4)), codes()
-    with pytest.raises(InputError, match="`hidden`: expected 1 to 4, the width of the encoder as it is, got 5"):
-        style_encoder.carry_over(start["encoder"], before, after, 5)
 
 
 def test_reptile_has_none():

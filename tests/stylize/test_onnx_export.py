@@ -5,6 +5,7 @@ import pytest
 
 from metastyle import config
 from metastyle.cli import main
+from metastyle.compress.quantise import quantise
 from metastyle.config import Generator
 from metastyle.errors import InputError
 from metastyle.images import codec
@@ -12,7 +13,7 @@ from metastyle.images.resize import square
 from metastyle.nets import generator
 from metastyle.stylize import onnx_export, stylizer
 from metastyle.system import paths
-from tests.nets.test_generator import SMALL, random_params
+from tests.support.numpy_nets import SMALL, random_params
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -42,7 +43,7 @@ def test_int8_is_close():
     settings = Generator(SMALL[1])
     params = generator.initial_params(settings, 0)
     pictures = [codec.to_uint8(square(codec.load(path)[0], 64)) for path in paths.demo_pictures("photos")]
-    model = onnx_export.quantise(onnx_export.build(settings, params), pictures[1:])
+    model = quantise(onnx_export.build(settings, params), pictures[1:])
     assert "QuantizeLinear" in {node.op_type for node in model.graph.node}
     ours = by_jax(settings, params, pictures[0][None]).astype(int)
     error = np.abs(onnx_export.session(model)(pictures[0][None]) - ours).mean()

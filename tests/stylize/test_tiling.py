@@ -11,10 +11,12 @@ import pytest
 
 from metastyle.config import Generator
 from metastyle.errors import InputError
-from metastyle.nets import generator
+from metastyle.nets import architecture, generator
 from metastyle.stylize import tiled_layers, tiling
 from metastyle.system import memory
-from tests.nets.test_generator import SMALL, forward, random_params, uniform
+from tests.support.numpy_nets import SMALL, random_params, uniform
+
+forward = jax.jit(generator.apply, static_argnums=0)
 
 NETS = [*SMALL, "s2,s2,c3s1-6,u4,p2-3", "s2,R12x1a,p2-3,skip", "s4,c9s1-8,p4-3"]
 NET = Generator("s4,c3s1-8,R8x1a,u4,p2-3,skip")
@@ -43,7 +45,7 @@ def test_tiles_change_nothing(arch, height, width, tiles):
     check(Generator(arch), height, width, *tiles)
 
 
-@pytest.mark.parametrize("arch", generator.ARCHITECTURES)
+@pytest.mark.parametrize("arch", architecture.ARCHITECTURES)
 def test_tiles_change_nothing_of_the_nets_that_are_used(arch):
     check(Generator(arch), 50, 37, 20)
 
@@ -105,7 +107,7 @@ def run(settings, height, width, tile, budget=np.inf, imagined=False):
     bar = None if imagined else SimpleNamespace(update=lambda work: None)
     layers = tiled_layers.Tiles(settings, height, width, tile, arrays, bar)
     params = random_params(settings)
-    out = generator.walk(settings.arch, params, layers, layers.picture(photograph(height, width)))
+    out = architecture.walk(settings.arch, params, layers, layers.picture(photograph(height, width)))
     return layers, out.buffer
 
 

@@ -8,6 +8,7 @@ from metastyle import config
 from metastyle.benchmark.identities import relative_error as relative_error
 from metastyle.meta.problem import Prepared, Problem
 from metastyle.nets import generator
+from metastyle.nets.params import unflatten
 
 ARCH = "c3s1-4,c3s1-3"
 SIZE = 16
@@ -22,7 +23,7 @@ def problem(dtype=jnp.float32) -> Problem:
         return Prepared(tint, {"images": task["support"]}, {"images": task["query"]}, code=tint)
 
     def loss(fast, slow, batch, target, vgg):
-        out = network.apply({"params": generator.unflatten(fast | slow)}, batch["images"])
+        out = network.apply({"params": unflatten(fast | slow)}, batch["images"])
         moved = jnp.square(out.mean((1, 2)) - target).sum() + jnp.square(out.std((1, 2)) - 0.2).sum()
         return jnp.square(out - batch["images"]).mean() + vgg * moved
 

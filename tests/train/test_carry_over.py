@@ -15,8 +15,8 @@ from metastyle.meta import outer_loop
 from metastyle.nets import style_encoder, vgg
 from metastyle.train import carry_over
 from metastyle.weights import bundles
-from tests.nets.test_style_encoder import LENGTH, PARAMS, network_settings, with_weights
 from tests.support import toy
+from tests.support.encoders import LENGTH, PARAMS, network_settings, with_weights
 
 LAST = PARAMS["conv4_3"]
 OTHER = PARAMS | {"conv4_3": {"kernel": 3 * LAST["kernel"][..., [5, 4, 3, 2, 1]], "bias": LAST["bias"][:5]}}
@@ -36,7 +36,7 @@ def given(tmp_path):
 
 def carried(folder, **changes):
     names = [folder / "b", str(folder / "before.safetensors"), str(folder / "after.safetensors"), folder / "out"]
-    return carry_over.over(*names, **{"styles": 240} | changes)
+    return carry_over.carry_over(*names, **{"styles": 240} | changes)
 
 
 def test_the_bundle_reads_the_other_network_and_guesses_about_the_same(given):
@@ -76,10 +76,10 @@ def test_what_does_not_fit_is_one_line_and_nothing_is_written(given, changes, me
 def test_networks_the_wrong_way_round_are_refused(given):
     names = [given / "b", str(given / "after.safetensors"), str(given / "before.safetensors"), given / "out"]
     with pytest.raises(InputError, match="`vgg_before`: expected the loss network that the encoder is for"):
-        carry_over.over(*names)
+        carry_over.carry_over(*names)
     names[1] = str(given / "gone.safetensors")
     with pytest.raises(FileNotFoundError, match="`vgg_before`: expected .*gone"):
-        carry_over.over(*names)
+        carry_over.carry_over(*names)
 
 
 def test_a_bundle_without_an_encoder_needs_none(given):
@@ -88,3 +88,36 @@ def test_a_bundle_without_an_encoder_needs_none(given):
     bundles.save_bundle(given / "b", start)
     with pytest.raises(InputError, match="`bundle`: expected one with an encoder"):
         carried(given)
+
+
+def codes(seed=0, count=200):
+    """Of the same styles by two networks: the second's are linear in the first's."""
+    rng = np.random.default_rng(seed)
+    before = rng.normal(size=(count, 6)).astype(np.float32)
+    turn = np.random.default_rng(9).normal(size=(6, 9))
+    return before, (before @ turn).astype(np.float32)
+
+
+def guesses(weights, codes, start):
+    fast = [style_encoder.start(start | {"encoder": weights}, code)["fast"] for code in codes]
+    return np.stack([np.concatenate([np.ravel(x) for x in flat.values()]) for flat in fast])
+
+
+def carried_error(hidden):
+    settings = config.from_dict({"generator": {"arch": toy.ARCH}, "encoder": {"hidden": 8, "code": 6}})
+    start, (before, after), (unseen, unseen_after) = with_weights(settings), codes(), codes(1)
+    weights = carry_over.refit_encoder(start["encoder"], before, after, hidden)
+    assert weights["hidden/kernel"].shape == (9, hidden)
+    goal, found = guesses(start["encoder"], unseen, start), guesses(weights, unseen_after, start)
+    return np.square(found - goal).sum() / np.square(goal - goal.mean(0)).sum()
+
+
+def test_carried_over_it_guesses_nearly_the_same_from_other_codes_and_less_with_fewer_units():
+    errors = [carried_error(hidden) for hidden in (8, 6, 2)]
+    assert errors[0] < 0.2 and errors[0] < errors[1] < errors[2] < 1
+
+
+def test_it_cannot_be_carried_over_to_more_units():
+    start, (before, after) = with_weights(toy.settings(hidden=4)), codes()
+    with pytest.raises(InputError, match="`hidden`: expected 1 to 4, the width of the encoder as it is, got 5"):
+        carry_over.refit_encoder(start["encoder"], before, after, 5)

@@ -20,7 +20,7 @@ from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
 from metastyle.images import codec
 from metastyle.meta import outer_loop, tune_rates
-from metastyle.nets import generator
+from metastyle.nets.params import count_parameters
 from metastyle.system.signals import StopSignal
 from metastyle.train import checkpoint, meta_training, run_log
 from metastyle.train.mesh import Parallel
@@ -164,7 +164,7 @@ def test_derived_sizes_are_told_and_the_one_switch_of_order(finished):
     assert told.count("compiled the first-order step") == told.count("compiled the second-order step") == 1
     assert told.index("first-order") < told.index("second-order") < told.index("wrote")
     assert "temporary memory" in told and "MiB" in told
-    sent = 4 * sum(generator.count(part) for part in outer_loop.initial_meta(toy_settings()).values())
+    sent = 4 * sum(count_parameters(part) for part in outer_loop.initial_meta(toy_settings()).values())
     (told_sent, _) = re.findall(r"(\d+) bytes in 1 all-reduce", told)
     assert sent < int(told_sent) <= sent + 4 * len(meta_training.LOGGED), "the meta-gradient and a few metrics"
     assert re.search(r"5 steps after step 2: [\d.]+ steps/s", told)

@@ -1,0 +1,49 @@
+"""Smaller numbers: an ONNX graph whose convolutions are computed in int8."""
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metastyle.system.optional import need
+
+
+def quantise(model: Any, pictures: Sequence[np.ndarray]) -> Any:
+    """The graph with convolutions in int8, calibrated on `pictures`, [height, width, 3] of the kind that it takes."""
+    onnx, quantization = need("onnx", "`onnx`"), need("onnxruntime.quantization", "`onnx`")
+
+    class Reader(quantization.CalibrationDataReader):
+        def __init__(self):
+            self.left = iter(pictures)
+
+        def get_next(self):
+            picture = next(self.left, None)
+            return None if picture is None else {"photograph": picture[None]}
+
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        source, out = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
+        onnx.save(model, source)
+        quantization.quantize_static(
+            source,
+            out,
+            Reader(),
+            op_types_to_quantize=["Conv"],
+            per_channel=True,
+            quant_format=quantization.QuantFormat.QDQ,
+        )
+        return onnx.load(out)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without onnxruntime's advice on graphs of other kinds, which it gives through the root logger."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,52 @@
+"""Parameters as flat dicts of paths ("block1/conv1/kernel"): flattened, counted, split by what an inner loop adapts."""
+
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from metastyle.errors import InputError
+
+Flat = dict[str, jax.Array | np.ndarray]
+Leaf = TypeVar("Leaf")
+
+
+def split_by_scope(params: dict[str, Leaf], scope: str) -> tuple[dict[str, Leaf], dict[str, Leaf]]:
+    """(fast, slow): what the inner loop adapts, and what it does not.
+
+    scope: "norm" (every instance norm), "adapter" (every adapter), "all", or a comma-separated list of these and of
+    path prefixes ("block5,out").
+    Raises InputError for a part that picks nothing.
+    """
+    parts = [part.strip() for part in scope.split(",")]
+    for part in parts:
+        if not any(in_scope(path, part) for path in params):
+            top = sorted({path.split("/")[0] for path in params})
+            raise InputError(
+                f'`inner.scope`: expected norm, adapter, all or prefixes of {", ".join(top)}, got "{part}"'
+            )
+    fast = {path: x for path, x in params.items() if any(in_scope(path, part) for part in parts)}
+    return fast, {path: x for path, x in params.items() if path not in fast}
+
+
+def in_scope(path: str, part: str) -> bool:
+    """Whether a part of a scope, as for `split_by_scope`, picks the parameter at this path."""
+    if part in ("norm", "adapter"):
+        return any(name.startswith(part) for name in path.split("/"))
+    return part == "all" or f"{path}/".startswith(f"{part}/")
+
+
+def flatten(tree: dict[str, Any]) -> dict[str, Any]:
+    """Nested params -> {"a/b/c": array}, sorted by path."""
+    return dict(sorted(traverse_util.flatten_dict(tree, sep="/").items()))
+
+
+def unflatten(flat: dict[str, Any]) -> dict[str, Any]:
+    """The inverse of `flatten`."""
+    return traverse_util.unflatten_dict(flat, sep="/")
+
+
+def count_parameters(params: dict[str, Any]) -> int:
+    """Number of parameters."""
+    return sum(int(np.prod(x.shape)) for x in params.values())
