@@ -17,10 +17,10 @@ flags.mark_flags_as_required(["slim", "report"])
 
 def main(_: list[str]) -> None:
     from metastyle.evaluate.studies import compare_losses
-    from metastyle.nets import vgg
+    from metastyle.weights import vgg_files
 
     data = config.from_dict({"data": {"size": _SIZE.value}}).data
-    print(compare_losses.describe(vgg.load(_SLIM.value, "slim"), vgg.load(_VGG.value), data, _REPORT.value))
+    print(compare_losses.describe(vgg_files.load(_SLIM.value, "slim"), vgg_files.load(_VGG.value), data, _REPORT.value))
 
 
 if __name__ == "__main__":

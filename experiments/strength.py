@@ -16,11 +16,11 @@ _VGG = flags.DEFINE_string("vgg", "vgg16", "the loss network that judges")
 def main(_: list[str]) -> None:
     from metastyle.evaluate import pairs
     from metastyle.evaluate.studies import strength
-    from metastyle.nets import vgg
     from metastyle.stylize import stylizer
+    from metastyle.weights import vgg_files
 
     chosen = pairs.Pairs(_CONTENTS.value, _STYLES.value, _PAIRS.value, _SIZE.value)
-    start, params = stylizer.load(_BUNDLE.value), vgg.load(_VGG.value)
+    start, params = stylizer.load(_BUNDLE.value), vgg_files.load(_VGG.value)
     print(strength.table(*strength.measure(start, chosen, params, strength.SHOWN, _STEPS.value), strength.SHOWN))
 
 

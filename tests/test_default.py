@@ -13,10 +13,9 @@ from metastyle import config
 from metastyle.evaluate import evaluation, starts
 from metastyle.images import codec
 from metastyle.images.resize import square
-from metastyle.nets import vgg
 from metastyle.stylize import demo
 from metastyle.system import paths
-from metastyle.weights import bundles
+from metastyle.weights import bundles, vgg_files
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +27,7 @@ def style():
 def test_it_is_small_and_says_what_it_is():
     folder = bundles.locate("default")
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 2 * 2**20
-    assert vgg.SLIM.stat().st_size <= 2 * 2**20
+    assert vgg_files.SLIM.stat().st_size <= 2 * 2**20
     start = bundles.load_bundle("default")
     assert start.name == "default" and start.config.vgg == "slim"
     assert (paths.ASSETS / "MODEL_CARD.md").is_file()

@@ -31,6 +31,7 @@ from metastyle.nets import architecture, generator, vgg
 from metastyle.stylize import onnx_export, stylizer
 from metastyle.system import paths
 from metastyle.train.checkpoint import Checkpoints
+from metastyle.weights import vgg_files
 
 SIZES = (256, 512, 1024)
 SCOPES = ("norm", "all")
@@ -51,9 +52,9 @@ def random_tasks(count: int, steps: int, size: int, dtype: Any = np.float32) -> 
 
 
 def network_weights() -> vgg.Params:
-    """The VGG-16 that vgg.load finds, else random weights of the same shapes, which are as fast."""
+    """The VGG-16 that vgg_files.load finds, else random weights of the same shapes, which are as fast."""
     try:
-        return vgg.load("vgg16")
+        return vgg_files.load("vgg16")
     except FileNotFoundError:
         return vgg.random_params(widths=_WIDTHS)
 
@@ -114,7 +115,7 @@ def time_loss() -> Numbers:
     """The loss alone and its gradient, 256 px, with VGG-16 and with the slim network of distill.py."""
     pictures = random_tasks(1, 2, 256)["support"][0]
     settings, stages = config.Loss(), {}
-    for name, weights in {"VGG-16": vgg.random_params(widths=_WIDTHS), "slim": vgg.load("slim")}.items():
+    for name, weights in {"VGG-16": vgg.random_params(widths=_WIDTHS), "slim": vgg_files.load("slim")}.items():
         style = perceptual.style_target(weights, pictures[1], settings)
         content = perceptual.content_target(weights, pictures[0], settings)
 

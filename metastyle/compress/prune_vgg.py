@@ -12,6 +12,7 @@ from metastyle.compress import least_squares
 from metastyle.config import Distillation
 from metastyle.errors import InputError
 from metastyle.nets import vgg
+from metastyle.weights import vgg_files
 
 _INPUT_STD = 0.25
 _TOGETHER = 8  # pictures, in pruning
@@ -59,7 +60,7 @@ def load_start(settings: Distillation, teacher: vgg.Params, pictures: np.ndarray
 
     Raises InputError or FileNotFoundError when `start` is not of these widths and ranks, or its input not as ours.
     """
-    given, convention = vgg.load(settings.start, "start"), _convention(teacher)
+    given, convention = vgg_files.load(settings.start, "start"), _convention(teacher)
     layers = [given[layer] for layer in vgg.LAYERS]
     widths = tuple(len(layer["bias"]) for layer in layers)
     ranks = tuple(layer["kernel"].shape[-1] if "mix" in layer else 0 for layer in layers)

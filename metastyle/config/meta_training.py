@@ -110,7 +110,7 @@ class Outer:
 class Config:
     """Everything that defines a run.
 
-    vgg: the loss network: "slim", "vgg16", "random", or a path (vgg.load).
+    vgg: the loss network: "slim", "vgg16", "random", or a path (vgg_files.load).
     start: a bundle of the same generator, whose parameters the run begins with; "" draws them.
     """
 

@@ -38,7 +38,7 @@ from metastyle.nets import architecture, metric_nets, vgg
 from metastyle.system import files
 from metastyle.system.optional import need
 from metastyle.train import mesh
-from metastyle.weights import bundles
+from metastyle.weights import bundles, vgg_files
 from metastyle.weights import metric_nets as metric_weights
 
 
@@ -74,7 +74,7 @@ def run(
     for package in ("matplotlib.figure", "skimage.metrics"):
         need(package, "an evaluation")
     mesh.enable_compile_cache()
-    out, params = Path(out), vgg.load(settings.vgg)
+    out, params = Path(out), vgg_files.load(settings.vgg)
     pairs = pairs_of(settings)
     if len(pairs) < settings.pairs:
         print(f"{len(pairs)} pairs, every photograph with every style; there are not {settings.pairs}", flush=True)
@@ -152,11 +152,11 @@ def _methods(settings: Evaluation, starts: dict[str, Start], params: vgg.Params,
         "random": lambda: [methods.random_start(first, params, settings.steps, lr) for lr in methods.RANDOM_LRS],
         "lite": lambda: [methods.lite()],
     }  # fmt: skip
-    load = functools.cache(lambda weights: params if weights == settings.vgg else vgg.load(weights))
+    load = functools.cache(lambda weights: params if weights == settings.vgg else vgg_files.load(weights))
     ours = []
     for name, start in starts.items():
         recorded = start.bundle.config.vgg
-        own = vgg.recorded(recorded)
+        own = vgg_files.recorded(recorded)
         if own != recorded and not start.learns_with:
             raise FileNotFoundError(
                 f"`bundle`: the loss network of {name}, {recorded}, is gone; pass --learn_with={name}=vgg16"

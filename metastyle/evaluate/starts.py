@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 from metastyle import config
 from metastyle.errors import InputError
 from metastyle.meta import inner_loop
-from metastyle.nets import vgg
-from metastyle.weights import bundles
+from metastyle.weights import bundles, vgg_files
 
 _METASTYLE_ADAM_LR = 1e-3
 
@@ -55,7 +54,7 @@ def load(
     for text in learn_with:
         name, _, weights = text.partition("=")
         _named(name, found, "learn_with")
-        if vgg.recorded(weights) != weights:
+        if vgg_files.recorded(weights) != weights:
             raise FileNotFoundError(f"`learn_with`: expected NAME=WEIGHTS, a file, got {text!r}")
         teachers[name] = weights
     for text in dtype:

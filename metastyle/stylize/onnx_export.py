@@ -23,7 +23,6 @@ OPSET = 18
 _CALIBRATION_SIZE = 256  # px
 
 
-
 class _Graph:
     """Nodes in the order in which they are added; every method returns the name of its output."""
 

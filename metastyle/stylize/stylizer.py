@@ -21,13 +21,13 @@ from metastyle.images.resize import square
 from metastyle.losses import perceptual
 from metastyle.meta import adaptation
 from metastyle.meta.problem import make_measure, style_problem
-from metastyle.nets import architecture, style_encoder, vgg
+from metastyle.nets import architecture, style_encoder
 from metastyle.nets.params import Flat
 from metastyle.stylize.style import Style
 from metastyle.system import resume
 from metastyle.system.signals import StopSignal
 from metastyle.train import mesh
-from metastyle.weights import bundles
+from metastyle.weights import bundles, vgg_files
 from metastyle.weights.bundles import Bundle, StyleFile
 
 # Support pictures at most, or all the photographs given; further steps go round them again. Each takes a quarter of the
@@ -109,10 +109,10 @@ class Stylizer:
         start, fast, history = self.bundle.meta, self.bundle.meta["fast"], []
         if steps or "encoder" in start:
             measure = make_measure(settings.generator, settings.loss)
-            own = vgg.recorded(settings.vgg)
-            params = vgg.load(weights or own)
+            own = vgg_files.recorded(settings.vgg)
+            params = vgg_files.load(weights or own)
             elsewhere = weights and "encoder" in start and own == settings.vgg
-            reads = vgg.load(own) if elsewhere else params
+            reads = vgg_files.load(own) if elsewhere else params
             bundles.check_reads(self.bundle, reads)
             targets, codes = zip(*(measure.style(params, picture[None]) for picture in paintings), strict=True)
             if reads is not params:

@@ -12,9 +12,9 @@ from metastyle.compress import least_squares
 from metastyle.data.prefetch import Prefetcher
 from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
-from metastyle.nets import style_encoder, vgg
+from metastyle.nets import style_encoder
 from metastyle.nets.params import Flat, split_by_scope
-from metastyle.weights import bundles
+from metastyle.weights import bundles, vgg_files
 
 _KEPT_BACK = 8  # every so many styles
 _TOGETHER = 8  # styles that are cut ahead
@@ -35,7 +35,7 @@ def carry_over(
         raise InputError(f"`bundle`: expected one with an encoder, got {bundle}; without one, any will do")
     width = start.config.encoder.hidden if hidden is None else hidden
     check_hidden(start.meta["encoder"], width)  # now, since the codes take minutes
-    before, after = vgg.load(vgg_before, "vgg_before"), vgg.load(vgg_after)
+    before, after = vgg_files.load(vgg_before, "vgg_before"), vgg_files.load(vgg_after)
     bundles.check_reads(start, before, "vgg_before")
     if styles < 2 * style_encoder.size(after):
         raise InputError(

@@ -21,7 +21,7 @@ from metastyle.nets.params import Flat
 from metastyle.system.signals import StopSignal
 from metastyle.train import checkpoint, mesh
 from metastyle.train.run_log import RunLog
-from metastyle.weights import bundles
+from metastyle.weights import bundles, vgg_files
 
 FILE_NAME = "slim_vgg.safetensors"
 _SHOWN = 6  # rows of a picture
@@ -39,7 +39,7 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
     mesh.enable_compile_cache()
     times, workdir = settings.run, Path(workdir)
     architecture.parse(settings.painter.arch, "painter.arch")
-    teacher, task, guess = vgg.load(settings.vgg), pictures(settings), guesser(settings)
+    teacher, task, guess = vgg_files.load(settings.vgg), pictures(settings), guesser(settings)
     some = [x for i in range(_PRUNED_ON) for x in task(i * settings.hold, 0).values()]
     state = distill_vgg.initial_state(settings, teacher, np.concatenate(some))
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -152,6 +152,6 @@ def _grid(shown: dict) -> np.ndarray:
 
 def export(slim: vgg.Params, path: str | os.PathLike) -> None:
     """Writes the slim network as vgg.load reads it, in float16."""
-    tensors = {key: x.astype(np.float16) for key, x in vgg.tensors(slim).items()}
+    tensors = {key: x.astype(np.float16) for key, x in vgg_files.tensors(slim).items()}
     convention = {k: np.asarray(x).tolist() for k, x in slim["input"].items()}
-    vgg.save(path, tensors, convention | {"channels": "rgb"}, name="workdir")
+    vgg_files.save(path, tensors, convention | {"channels": "rgb"}, name="workdir")

@@ -22,13 +22,13 @@ from metastyle.errors import InputError
 from metastyle.images import contact_sheet
 from metastyle.meta import adaptation, outer_loop, tune_rates
 from metastyle.meta.problem import Problem, style_problem
-from metastyle.nets import architecture, generator, style_encoder, vgg
+from metastyle.nets import architecture, generator, style_encoder
 from metastyle.nets.params import count_parameters, split_by_scope
 from metastyle.system.signals import StopSignal
 from metastyle.train import checkpoint, mesh
 from metastyle.train.multihost import Lockstep
 from metastyle.train.run_log import RunLog
-from metastyle.weights import bundles
+from metastyle.weights import bundles, vgg_files
 
 LOGGED = ("loss", "query", "support_first", "support_mean", "gradient_norm")
 STOP_FLAGS = "stop_flags"
@@ -151,9 +151,9 @@ def _bundle(
 
 def networks(settings: config.Config) -> Any:
     """The loss networks, as adapt.style_problem takes them."""
-    inner = vgg.load(settings.vgg)
+    inner = vgg_files.load(settings.vgg)
     style_encoder.check(settings, inner)
-    return {"inner": inner, "outer": vgg.load(settings.outer.vgg, "outer.vgg")} if settings.outer.vgg else inner
+    return {"inner": inner, "outer": vgg_files.load(settings.outer.vgg, "outer.vgg")} if settings.outer.vgg else inner
 
 
 def begin(settings: config.Config, found: bundles.Bundle) -> outer_loop.Meta:

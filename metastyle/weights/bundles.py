@@ -31,10 +31,10 @@ from metastyle.nets.params import Flat, count_parameters
 from metastyle.system.files import atomic, write
 from metastyle.system.paths import ASSETS
 from metastyle.system.tensor_file import read
+from metastyle.weights import vgg_files
 
 FORMAT_VERSION = 1
 _KIND = "metastyle style"
-
 
 
 @dataclass(frozen=True)
@@ -153,17 +153,17 @@ def ship(folder: str | os.PathLike) -> list[Path]:
     """
     out, bundle = locate(DEFAULT_BUNDLE), load_bundle(folder)
     network = bundle.config.vgg
-    params = vgg.load(network)
+    params = vgg_files.load(network)
     check_reads(bundle, params)
     computing = dataclasses.replace(bundle.config.generator, dtype="float32")
     settings = dataclasses.replace(bundle.config, generator=computing)
     bundle = dataclasses.replace(bundle, config=settings, network=network_digest(params))
-    if network not in vgg.NAMES:
-        with atomic(vgg.SLIM) as temporary:  # not straight: it may be that very file
+    if network not in vgg_files.NAMES:
+        with atomic(vgg_files.SLIM) as temporary:  # not straight: it may be that very file
             shutil.copyfile(network, temporary)
         bundle = dataclasses.replace(bundle, config=dataclasses.replace(bundle.config, vgg="slim"))
     save_bundle(out, bundle, "float16")
-    return [*sorted(out.iterdir()), vgg.SLIM]
+    return [*sorted(out.iterdir()), vgg_files.SLIM]
 
 
 def load_bundle(folder: str | os.PathLike, name: str = "bundle") -> Bundle:
@@ -223,7 +223,7 @@ def own_network(bundle: Bundle) -> vgg.Params:
 
     Raises InputError or FileNotFoundError where that is not there, or the bundle's encoder does not read it.
     """
-    params = vgg.load(vgg.recorded(bundle.config.vgg), "bundle")
+    params = vgg_files.load(vgg_files.recorded(bundle.config.vgg), "bundle")
     check_reads(bundle, params, "bundle")
     return params
 

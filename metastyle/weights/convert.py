@@ -11,6 +11,7 @@ from metastyle.errors import InputError, one_line
 from metastyle.nets import vgg
 from metastyle.system.files import check_output
 from metastyle.system.optional import need
+from metastyle.weights import vgg_files
 
 READING = "reading these weights"  # what needs a package
 
@@ -39,14 +40,14 @@ def convert(source: str | os.PathLike, out: str | os.PathLike) -> None:
     elif start.startswith(_TORCH):
         tensors, convention = from_torchvision(read_torch(source)), vgg.TORCHVISION
     elif start.endswith(b"{"):  # safetensors: the header's length in eight bytes, then the header, JSON
-        tensors, convention = vgg.read(source, "source")
+        tensors, convention = vgg_files.read(source, "source")
     else:
         raise InputError(
             f"`source`: expected VGG-16 weights (Keras .h5, torchvision .pth or safetensors), got {source}, "
             "which is none of these; download it again"
         )
-    vgg.check_tensors(tensors, source, "source")
-    vgg.save(out, tensors, convention)
+    vgg_files.check_tensors(tensors, source, "source")
+    vgg_files.save(out, tensors, convention)
 
 
 def read_keras(path: str | os.PathLike) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from metastyle.nets import vgg
 from metastyle.system.files import check_output
 from metastyle.system.optional import need
 from metastyle.system.paths import cache_dir
+from metastyle.weights import vgg_files
 from metastyle.weights.convert import READING, convert
 
 
@@ -63,7 +64,7 @@ def fetch(
     progress: bool = True,
     force: bool = False,
 ) -> Path:
-    """The path of VGG-16 weights that `vgg.load` reads, downloaded and converted unless they are there already.
+    """The path of VGG-16 weights that `vgg_files.load` reads, downloaded and converted unless they are there already.
 
     Args:
       source: "keras", the authors' Caffe numbers (59 MB), or "torchvision", trained again (553 MB).
@@ -89,7 +90,7 @@ def fetch(
         raise InputError(f"`url`: expected the address of a file, got {url} ({error})") from None
     if not re.fullmatch("[0-9a-f]{8,64}", checksum):
         raise InputError(f"`checksum`: expected 8 to 64 hexadecimal digits of an md5 or sha256, got {checksum!r}")
-    target = Path(out) if out else cache_dir() / vgg.FILE_NAME
+    target = Path(out) if out else cache_dir() / vgg_files.FILE_NAME
     if not force and _holds(target, public.convention):
         _say(f"{target} is there already", progress)
         return target
@@ -114,7 +115,7 @@ def _holds(path: Path, convention: dict) -> bool:
     if not path.is_file():
         return False
     try:
-        return np.allclose(vgg.load(path)["input"]["std"], convention["std"])
+        return np.allclose(vgg_files.load(path)["input"]["std"], convention["std"])
     except InputError:
         return False
 

@@ -10,6 +10,7 @@ from metastyle.errors import InputError
 from metastyle.losses import perceptual
 from metastyle.nets import vgg
 from metastyle.train import distillation
+from metastyle.weights import vgg_files
 from tests.support.toy_distillation import FULL, FULL_RANK, LOSS, PICTURES, RANKS, SLIM, TEACHER, seen_of, settings
 
 objective = jax.jit(distill_vgg.objective, static_argnums=4)
@@ -90,7 +91,7 @@ def test_a_run_goes_on_from_a_network_that_is_there(tmp_path):
 
 def test_only_a_network_of_distillation_and_of_these_widths_is_taken_up(tmp_path):
     other, _ = prune_vgg.prune(TEACHER, PICTURES, SLIM, FULL_RANK)
-    vgg.save(tmp_path / "teacher.safetensors", vgg.tensors(TEACHER), vgg.TORCHVISION)
+    vgg_files.save(tmp_path / "teacher.safetensors", vgg_files.tensors(TEACHER), vgg.TORCHVISION)
     same = dict(widths=FULL, ranks=FULL_RANK, start=str(tmp_path / "teacher.safetensors"))
     for asked in (settings(start=saved(tmp_path / "other.safetensors", other)), settings(**same)):
         with pytest.raises(InputError, match="`start`: expected a network that distillation made, of `widths`"):

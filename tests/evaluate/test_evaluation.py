@@ -13,8 +13,8 @@ from metastyle.evaluate.methods import Method
 from metastyle.evaluate.pairs import Pairs
 from metastyle.evaluate.starts import Start
 from metastyle.images import codec
-from metastyle.nets import metric_nets, vgg
-from metastyle.weights import bundles
+from metastyle.nets import metric_nets
+from metastyle.weights import bundles, vgg_files
 from metastyle.weights import metric_nets as metric_weights
 from tests.support.evaluations import line, protocol, untimed
 from tests.support.metric_nets import drawn_alexnet, drawn_inception, save
@@ -52,7 +52,7 @@ def test_what_is_written_is_there_and_agrees(whole):
 
 def test_scores_are_of_the_picture_that_is_saved(whole):
     found, out = whole
-    pairs, judged = Pairs("procedural", "procedural", 2, 32), judge.Judge(vgg.load("random"))
+    pairs, judged = Pairs("procedural", "procedural", 2, 32), judge.Judge(vgg_files.load("random"))
     for row in found["rows"][:: len(found["rows"]) // 7]:
         again = judged(codec.load(out / row["picture"])[0], pairs[row["pair"]])
         assert row["lpips"] is again.pop("lpips") is None, "no weights were passed"

@@ -10,13 +10,14 @@ from metastyle.losses import perceptual
 from metastyle.losses.grid import grid_artefact
 from metastyle.losses.ssim import ssim
 from metastyle.nets import vgg
+from metastyle.weights import vgg_files
 
 
 def test_scores_are_those_of_the_shared_losses():
     rng = np.random.default_rng(0)
     output, content, style = rng.random((3, 32, 32, 3), np.float32)
     output = np.round(output * 255).astype(np.float32) / 255
-    params = vgg.load("random")
+    params = vgg_files.load("random")
     scores = judge.Judge(params)(output, Pair(0, "a", "b", content, style, []))
     kept = perceptual.content_target(params, content[None], config.Loss())
     for statistic, names in (("gram", ("J", "C", "S")), ("mean_std", (None, None, "S_mean_std"))):

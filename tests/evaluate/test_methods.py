@@ -14,13 +14,14 @@ from metastyle.evaluate.pairs import Pairs
 from metastyle.evaluate.starts import Start
 from metastyle.meta import outer_loop
 from metastyle.nets import vgg
+from metastyle.weights import vgg_files
 from tests.support import toy
 from tests.train import test_meta_training as toy_train
 
 
 def test_a_random_start_needs_no_code_of_the_first_bundles_encoder():
     settings = toy.settings(inner={"steps": 1}, hidden=4)
-    method = methods.random_start(settings, vgg.load("random"), (0, 1), 1e-3)
+    method = methods.random_start(settings, vgg_files.load("random"), (0, 1), 1e-3)
     views = list(method.views(Pairs("procedural", "procedural", 1, 32)[0]))
     assert [view.steps for view in views] == [0, 1] and np.abs(views[1].picture - views[0].picture).max() > 0
 

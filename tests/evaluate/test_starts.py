@@ -11,7 +11,7 @@ from metastyle.evaluate.pairs import Pairs
 from metastyle.evaluate.starts import Start
 from metastyle.meta import outer_loop
 from metastyle.nets import style_encoder, vgg
-from metastyle.weights import bundles
+from metastyle.weights import bundles, vgg_files
 from tests.support import toy
 from tests.support.evaluations import line, protocol
 
@@ -39,7 +39,7 @@ def test_metastyles_deployment_begins_where_the_encoder_guesses(tmp_path):
 
 
 def test_a_bundle_learns_with_its_own_network_whatever_judges(whole, start, tmp_path):
-    vgg.save(tmp_path / "vgg.safetensors", vgg.tensors(vgg.random_params(seed=1)), vgg.TORCHVISION)
+    vgg_files.save(tmp_path / "vgg.safetensors", vgg_files.tensors(vgg.random_params(seed=1)), vgg.TORCHVISION)
     bundles.save_bundle(tmp_path / "b", start)
     loaded = starts.load([f"ours={tmp_path}/b"], learn_with=[f"ours={tmp_path}/vgg.safetensors"])
     found = evaluation.run(protocol(methods=("identity",)), loaded, tmp_path / "out")

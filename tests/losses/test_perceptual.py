@@ -12,6 +12,7 @@ from metastyle.config import Loss
 from metastyle.losses import perceptual
 from metastyle.losses.grid import grid_loss
 from metastyle.nets import vgg
+from metastyle.weights import vgg_files
 from tests.support.toy import relative_error
 
 WEIGHTS = "weights/vgg16_imagenet_conv1-conv4.safetensors"
@@ -51,7 +52,7 @@ def parts(outputs, photographs, style, loss, params=PARAMS):
 
 def test_golden_grams_and_losses(sample_data):
     golden = np.load(sample_data / "weights/golden.npz")
-    params = vgg.load(sample_data / WEIGHTS)
+    params = vgg_files.load(sample_data / WEIGHTS)
     image, style, output = (jnp.asarray(golden[name])[None] for name in ("image", "style", "output"))
     with jax.default_matmul_precision("highest"):
         target = perceptual.style_target(params, image, GRAM)

@@ -13,7 +13,7 @@ from metastyle.evaluate.pairs import Pairs
 from metastyle.meta import outer_loop
 from metastyle.nets import style_encoder, vgg
 from metastyle.stylize import stylizer
-from metastyle.weights import bundles
+from metastyle.weights import bundles, vgg_files
 from tests.support import toy
 from tests.support.encoders import LENGTH, PARAMS, network_settings, with_weights
 
@@ -97,7 +97,7 @@ def test_a_bundle_without_its_encoder_is_refused(tmp_path):
 
 
 def test_zero_steps_depend_on_the_style(tmp_path):
-    vgg.save(tmp_path / "vgg.safetensors", vgg.tensors(PARAMS), vgg.TORCHVISION)
+    vgg_files.save(tmp_path / "vgg.safetensors", vgg_files.tensors(PARAMS), vgg.TORCHVISION)
     settings = dataclasses.replace(network_settings(), vgg=str(tmp_path / "vgg.safetensors"))
     start = bundles.Bundle(settings, with_weights(settings), 1e-3)
     moved = dataclasses.replace(start, config=dataclasses.replace(settings, vgg="gone.safetensors"))

@@ -14,11 +14,11 @@ from metastyle.evaluate.pairs import Pairs
 from metastyle.evaluate.studies import strength
 from metastyle.images import codec, color, masks
 from metastyle.images.resize import resize, resize_short
-from metastyle.nets import generator, vgg
+from metastyle.nets import generator
 from metastyle.stylize import style
 from metastyle.stylize.style import Knobs
 from metastyle.train import mesh
-from metastyle.weights import bundles
+from metastyle.weights import bundles, vgg_files
 from tests.support.places import FORMAT_1
 
 BUNDLE = FORMAT_1 / "bundle"
@@ -148,7 +148,7 @@ def test_the_style_grows_with_strength_on_the_shipped_bundle(sample_data):
     At the size that the bundle was trained at. At 128 px it does in 8 of these 10 (experiments/RESULTS.md).
     """
     pairs = Pairs(*(str(sample_data / "data" / kind / "val") for kind in ("content", "style")), 10, 256)
-    found, similar = strength.measure(metastyle.load(), pairs, vgg.load("vgg16"), steps=5)
+    found, similar = strength.measure(metastyle.load(), pairs, vgg_files.load("vgg16"), steps=5)
     assert found.shape == similar.shape == (10, 5)
     assert (np.diff(found.mean(0)) < 0).all(), found.mean(0)
     assert strength.falling(found) >= 0.9, found

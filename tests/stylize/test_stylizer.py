@@ -24,7 +24,7 @@ from metastyle.meta.problem import style_problem
 from metastyle.nets import generator, style_encoder, vgg
 from metastyle.stylize import stylizer
 from metastyle.train import mesh
-from metastyle.weights import bundles
+from metastyle.weights import bundles, vgg_files
 from tests.support.places import FORMAT_1
 
 BUNDLE = FORMAT_1 / "bundle"
@@ -153,7 +153,7 @@ def test_history_holds_the_loss_before_each_step_as_the_callback_is_told(start, 
 
 
 def test_no_steps_give_the_start_and_need_no_weights(start, monkeypatch):
-    monkeypatch.setattr(vgg, "load", None)
+    monkeypatch.setattr(vgg_files, "load", None)
     style = fit(start, steps=0)
     assert style.history == ()
     for path, x in start.bundle.meta["fast"].items():
@@ -227,7 +227,7 @@ def test_style_size(start):
 
 def test_weights_are_the_argument_else_those_of_training_else_vgg16(start, tmp_path, monkeypatch):
     loaded = []
-    monkeypatch.setattr(vgg, "load", lambda weights: loaded.append(weights) or vgg.random_params())
+    monkeypatch.setattr(vgg_files, "load", lambda weights: loaded.append(weights) or vgg.random_params())
     (tmp_path / "there.safetensors").touch()
     trained_with = ["random", "slim", str(tmp_path / "there.safetensors"), str(tmp_path / "gone.safetensors")]
     for weights in trained_with:
@@ -244,7 +244,7 @@ def test_an_encoder_reads_by_its_own_network_whatever_is_learned_with(start, tmp
     weights["out/kernel"] = 0.1 * jnp.ones_like(weights["out/kernel"])
     bundle = dataclasses.replace(start.bundle, config=settings, meta=meta | {"encoder": weights})
     wider = tmp_path / "wider.safetensors"
-    vgg.save(wider, vgg.tensors(vgg.random_params(widths=(4,) * 10)), vgg.TORCHVISION)
+    vgg_files.save(wider, vgg_files.tensors(vgg.random_params(widths=(4,) * 10)), vgg.TORCHVISION)
     plain, ours, theirs = (
         [fit(stylizer.Stylizer(b), steps=k, weights=w) for k in (0, 1)]
         for b, w in ((start.bundle, None), (bundle, None), (bundle, wider))

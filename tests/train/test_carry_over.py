@@ -14,7 +14,7 @@ from metastyle.errors import InputError
 from metastyle.meta import outer_loop
 from metastyle.nets import style_encoder, vgg
 from metastyle.train import carry_over
-from metastyle.weights import bundles
+from metastyle.weights import bundles, vgg_files
 from tests.support import toy
 from tests.support.encoders import LENGTH, PARAMS, network_settings, with_weights
 
@@ -30,7 +30,7 @@ def given(tmp_path):
     settings = config.from_dict(dataclasses.asdict(settings) | {"data": data})
     bundles.save_bundle(tmp_path / "b", bundles.Bundle(settings, with_weights(settings), 1e-3))
     for name, params in {"before": PARAMS, "after": OTHER}.items():
-        vgg.save(tmp_path / f"{name}.safetensors", vgg.tensors(params), vgg.TORCHVISION)
+        vgg_files.save(tmp_path / f"{name}.safetensors", vgg_files.tensors(params), vgg.TORCHVISION)
     return tmp_path
 
 

@@ -19,6 +19,7 @@ from metastyle.data.prefetch import Prefetcher
 from metastyle.errors import InputError
 from metastyle.nets import generator, vgg
 from metastyle.train import distillation
+from metastyle.weights import vgg_files
 from tests.support import toy_train
 from tests.support.places import ROOT
 from tests.support.toy_distillation import PICTURES, RANKS, SIZE, SLIM, TEACHER, settings
@@ -38,7 +39,7 @@ def killed(chosen, workdir, step):
 
 
 def files(workdir):
-    network = vgg.read(workdir / distillation.FILE_NAME)[0]
+    network = vgg_files.read(workdir / distillation.FILE_NAME)[0]
     with open(workdir / "metrics.csv", newline="") as file:
         return list(csv.reader(file)), {name: x.tolist() for name, x in network.items()}
 
@@ -64,13 +65,13 @@ def test_a_run_that_is_killed_and_stopped_goes_on_as_if_it_had_been_left_alone(t
     assert (rows, network) == files(tmp_path / "b")
     assert [row[0] for row in rows] == ["step", *map(str, range(1, 13))] and rows[0][1:] == list(distill_vgg.METRICS)
     assert (tmp_path / "a/pictures/step_0000012.png").exists()
-    loaded = vgg.load(tmp_path / "a" / distillation.FILE_NAME)
+    loaded = vgg_files.load(tmp_path / "a" / distillation.FILE_NAME)
     assert tuple(loaded[layer]["bias"].shape[-1] for layer in vgg.LAYERS) == SLIM
 
 
 def test_a_run_without_a_step_writes_the_pruned_network(tmp_path):
     assert distillation.run(settings(run={"steps": 0}), tmp_path) is True
-    loaded = vgg.load(tmp_path / distillation.FILE_NAME)
+    loaded = vgg_files.load(tmp_path / distillation.FILE_NAME)
     assert tuple(loaded[layer]["bias"].shape[-1] for layer in vgg.LAYERS) == SLIM
     assert np.asarray(vgg.features(loaded, PICTURES)["relu4_3"]).std() > 0
 
@@ -79,7 +80,7 @@ def test_what_is_exported_is_the_network(tmp_path):
     slim, _ = prune_vgg.prune(TEACHER, PICTURES, SLIM, RANKS)
     network = prune_vgg.network(slim, TEACHER)
     distillation.export(network, tmp_path / "slim.safetensors")
-    ours, loaded = (vgg.features(p, PICTURES) for p in (network, vgg.load(tmp_path / "slim.safetensors")))
+    ours, loaded = (vgg.features(p, PICTURES) for p in (network, vgg_files.load(tmp_path / "slim.safetensors")))
     for tap in vgg.TAPS:
         np.testing.assert_allclose(loaded[tap], ours[tap], atol=2e-2)
 

@@ -18,7 +18,7 @@ from metastyle.meta import outer_loop
 from metastyle.nets import vgg
 from metastyle.stylize.stylizer import Stylizer, load_style
 from metastyle.train import mesh
-from metastyle.weights import bundles
+from metastyle.weights import bundles, vgg_files
 from tests.support import toy
 from tests.support.places import FORMAT_1
 
@@ -409,15 +409,15 @@ def test_a_bundle_is_shipped_in_half_precision_with_the_loss_network_it_learns_w
     assets, network = tmp_path / "assets", tmp_path / "network.safetensors"
     assets.mkdir()
     params = vgg.random_params(seed=3)
-    vgg.save(network, vgg.tensors(params), vgg.TORCHVISION)
+    vgg_files.save(network, vgg_files.tensors(params), vgg.TORCHVISION)
     monkeypatch.setattr(bundles, "ASSETS", assets)
-    monkeypatch.setattr(vgg, "SLIM", assets / "slim_vgg.safetensors")
+    monkeypatch.setattr(vgg_files, "SLIM", assets / "slim_vgg.safetensors")
     trained = toy_bundle()
     halved = dataclasses.replace(trained.config.generator, dtype="bfloat16")
     settings = dataclasses.replace(trained.config, vgg=str(network), generator=halved)
     trained = dataclasses.replace(trained, config=settings)
     bundles.save_bundle(tmp_path / "bundle", trained)
-    by_path = dataclasses.replace(trained, config=dataclasses.replace(trained.config, vgg=str(vgg.SLIM)))
+    by_path = dataclasses.replace(trained, config=dataclasses.replace(trained.config, vgg=str(vgg_files.SLIM)))
     bundles.save_bundle(tmp_path / "by_path", by_path)
 
     for source in (tmp_path / "bundle", tmp_path / "by_path", assets / "bundle"):  # the last two: as it is already
@@ -426,8 +426,8 @@ def test_a_bundle_is_shipped_in_half_precision_with_the_loss_network_it_learns_w
         assert (shipped.config.vgg, shipped.config.generator.dtype) == ("slim", "float32")
         halves = jax.tree.map(lambda x: np.float32(np.float16(x)), trained.meta)
         assert_trees_equal(shipped.meta, halves)
-        assert_trees_equal(vgg.load("slim"), params)
-        assert files == [assets / "bundle/config.json", assets / "bundle/params.safetensors", vgg.SLIM]
+        assert_trees_equal(vgg_files.load("slim"), params)
+        assert files == [assets / "bundle/config.json", assets / "bundle/params.safetensors", vgg_files.SLIM]
 
 
 def test_shipping_what_does_not_read_its_loss_network_changes_nothing(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from metastyle.errors import InputError
 from metastyle.nets import vgg
-from metastyle.weights import convert
+from metastyle.weights import convert, vgg_files
 
 RNG = np.random.default_rng(0)
 WIDTHS = (4, 6, 5, 7, 8, 9, 10, 11, 12, 13)  # all different: a swapped layer or axis can't pass
@@ -72,7 +72,7 @@ def test_keras(tmp_path, form):
     tensors, out = slim_tensors(), tmp_path / "out.safetensors"
     write_keras(tmp_path / "vgg.h5", bgr(tensors), form)
     convert.convert(tmp_path / "vgg.h5", out)
-    assert_params(vgg.load(out), tensors, **CAFFE)
+    assert_params(vgg_files.load(out), tensors, **CAFFE)
     assert load_file(out).keys() == tensors.keys()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.safetensors", "vgg.h5"]
 
@@ -83,7 +83,7 @@ def test_keras_model_saved_with_its_optimizer(tmp_path):
     with h5py.File(tmp_path / "model.h5", "a") as file:
         file["optimizer_weights/block1_conv1/kernel/momentum:0"] = np.ones((3, 3, 3, 4))
     convert.convert(tmp_path / "model.h5", tmp_path / "out.safetensors")
-    assert_params(vgg.load(tmp_path / "out.safetensors"), tensors, **CAFFE)
+    assert_params(vgg_files.load(tmp_path / "out.safetensors"), tensors, **CAFFE)
 
 
 def test_vgg19_is_refused(tmp_path):
@@ -96,8 +96,8 @@ def test_vgg19_is_refused(tmp_path):
 
 def test_torchvision_mapping(tmp_path):
     tensors, out = slim_tensors(), tmp_path / "out.safetensors"
-    vgg.save(out, convert.from_torchvision(torch_state(tensors)), vgg.TORCHVISION)
-    assert_params(vgg.load(out), tensors, **TORCHVISION)
+    vgg_files.save(out, convert.from_torchvision(torch_state(tensors)), vgg.TORCHVISION)
+    assert_params(vgg_files.load(out), tensors, **TORCHVISION)
 
 
 def test_torchvision_of_another_network():
@@ -114,7 +114,7 @@ def test_torchvision_file(tmp_path, zipped):
     state = {k: torch.nn.Parameter(torch.from_numpy(v.copy())) for k, v in torch_state(tensors).items()}
     torch.save(state, tmp_path / "vgg.pth", _use_new_zipfile_serialization=zipped)
     convert.convert(tmp_path / "vgg.pth", out)
-    assert_params(vgg.load(out), tensors, **TORCHVISION)
+    assert_params(vgg_files.load(out), tensors, **TORCHVISION)
 
 
 def test_torch_file_that_runs_code_is_refused(tmp_path):
@@ -132,9 +132,9 @@ def test_torch_file_that_runs_code_is_refused(tmp_path):
 
 @pytest.mark.parametrize("convention", [vgg.CAFFE, vgg.TORCHVISION], ids=["caffe", "torchvision"])
 def test_our_own_form_keeps_its_convention(tmp_path, convention):
-    vgg.save(tmp_path / "in.safetensors", slim_tensors(), convention)
+    vgg_files.save(tmp_path / "in.safetensors", slim_tensors(), convention)
     convert.convert(tmp_path / "in.safetensors", tmp_path / "out.safetensors")
-    before, after = (vgg.read(tmp_path / f"{name}.safetensors") for name in ("in", "out"))
+    before, after = (vgg_files.read(tmp_path / f"{name}.safetensors") for name in ("in", "out"))
     assert before[1] == after[1] == convention
     jax.tree.map(np.testing.assert_array_equal, before[0], after[0])
 
@@ -143,20 +143,20 @@ def test_safetensors_without_metadata_are_the_caffe_numbers_in_any_precision(tmp
     tensors = {k: v.astype(np.float16) for k, v in slim_tensors().items()}
     save_file({k: np.ascontiguousarray(v) for k, v in bgr(tensors).items()}, tmp_path / "in.safetensors")
     convert.convert(tmp_path / "in.safetensors", tmp_path / "out.safetensors")
-    assert_params(vgg.load(tmp_path / "out.safetensors"), tensors, **CAFFE)
+    assert_params(vgg_files.load(tmp_path / "out.safetensors"), tensors, **CAFFE)
     assert {v.dtype for v in load_file(tmp_path / "out.safetensors").values()} == {np.dtype(np.float32)}
 
 
 def test_sample_weights_through_both_containers(tmp_path, sample_data):
     source = sample_data / "weights/vgg16_imagenet_conv1-conv4.safetensors"
-    expected = jax.tree.map(np.asarray, vgg.load(source))
+    expected = jax.tree.map(np.asarray, vgg_files.load(source))
     write_keras(tmp_path / "vgg.h5", load_file(source))
     for path in (source, tmp_path / "vgg.h5"):
         convert.convert(path, tmp_path / "out.safetensors")
-        jax.tree.map(np.testing.assert_array_equal, vgg.load(tmp_path / "out.safetensors"), expected)
+        jax.tree.map(np.testing.assert_array_equal, vgg_files.load(tmp_path / "out.safetensors"), expected)
 
     golden = np.load(sample_data / "weights/golden.npz")
-    params = vgg.load(tmp_path / "out.safetensors")
+    params = vgg_files.load(tmp_path / "out.safetensors")
     relu4_3 = vgg.features(params, jnp.asarray(golden["image"])[None], ("relu4_3",))["relu4_3"][0]
     np.testing.assert_allclose(relu4_3, golden["relu4_3"], rtol=1e-3, atol=1e-4 * golden["relu4_3"].max())
 
@@ -178,7 +178,7 @@ def damaged_keras(path):
 
 
 def truncated_safetensors(path):
-    vgg.save(path, slim_tensors(), vgg.CAFFE)
+    vgg_files.save(path, slim_tensors(), vgg.CAFFE)
     path.write_bytes(path.read_bytes()[:-1000])
 
 
@@ -216,7 +216,7 @@ def test_no_such_file(tmp_path, name):
 
 
 def test_out_is_checked_before_the_work(tmp_path):
-    vgg.save(tmp_path / "in.safetensors", slim_tensors(), vgg.CAFFE)
+    vgg_files.save(tmp_path / "in.safetensors", slim_tensors(), vgg.CAFFE)
     with pytest.raises(FileNotFoundError, match="`out`: no such folder"):
         convert.convert(tmp_path / "in.safetensors", tmp_path / "absent" / "out.safetensors")
     with pytest.raises(InputError, match=r"`out`: expected a name that ends in \.safetensors"):

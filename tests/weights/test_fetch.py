@@ -12,6 +12,7 @@ import pytest
 
 from metastyle.errors import InputError
 from metastyle.nets import vgg
+from metastyle.weights import vgg_files
 from metastyle.weights.fetch import SOURCES, fetch
 from tests.weights.test_convert import bgr, slim_tensors, write_keras
 
@@ -78,7 +79,7 @@ def fetch_from(server, fault, **changes):
 
 
 def assert_params(path, tensors):
-    params = vgg.load(path)
+    params = vgg_files.load(path)
     for layer in vgg.LAYERS:
         np.testing.assert_array_equal(params[layer]["kernel"], tensors[f"{layer}/kernel"])
 
@@ -92,7 +93,7 @@ def fails(match):
 
 def test_downloads_converts_and_is_then_found(server, cache, tensors):
     path = fetch_from(server, "good")
-    assert path == cache / vgg.FILE_NAME == vgg.locate("vgg16")
+    assert path == cache / vgg_files.FILE_NAME == vgg_files.locate("vgg16")
     assert list(cache.iterdir()) == [path]
     assert_params(path, tensors)
 
@@ -128,9 +129,9 @@ def test_weights_already_there_are_kept_unless_forced(server, cache, capsys):
 def test_weights_that_will_not_do_are_replaced(server, cache, tensors, there):
     cache.mkdir()
     if there == "damaged":
-        (cache / vgg.FILE_NAME).write_bytes(b"half a file")
+        (cache / vgg_files.FILE_NAME).write_bytes(b"half a file")
     else:
-        vgg.save(cache / vgg.FILE_NAME, slim_tensors(), vgg.TORCHVISION)
+        vgg_files.save(cache / vgg_files.FILE_NAME, slim_tensors(), vgg.TORCHVISION)
     assert_params(fetch_from(server, "good"), tensors)
 
 

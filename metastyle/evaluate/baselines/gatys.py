@@ -1,6 +1,6 @@
 """Style transfer that optimises the picture itself: no network learns anything (Gatys, Ecker and Bethge 2016).
 
-    objective = gatys.objective(vgg.load("vgg16"), photograph, [painting])
+    objective = gatys.objective(vgg_files.load("vgg16"), photograph, [painting])
     for state in gatys.optimise(objective, photograph, gatys.Settings(iterations=150)):
         print(state.iteration, state.loss)  # J; state.picture is in [0, 1]
 

@@ -21,6 +21,7 @@ from metastyle.nets import vgg
 from metastyle.system import files, resume
 from metastyle.system.signals import StopSignal
 from metastyle.train import mesh
+from metastyle.weights import vgg_files
 
 
 def stylize_file(
@@ -46,7 +47,7 @@ def stylize_file(
       style_size: px, the side of the square that each style picture is brought to; by default `size`.
       every: iterations after which, each time, the picture is written beside `out` as STEM_0025.png, and the state as
         out.png.state. 0: no pictures, and a state only when asked to stop.
-      weights: the loss network (vgg.load).
+      weights: the loss network (vgg_files.load).
       max_pixels: larger pictures are refused.
 
     SIGINT or SIGTERM saves the state and ends; the same call continues. The state file goes when `out` is written.
@@ -67,7 +68,7 @@ def stylize_file(
     if min(photograph.shape[:2]) > size:
         photograph = resize_short(photograph, size)
     paintings = [square(codec.load(x, name="style", max_pixels=max_pixels)[0], style_size) for x in styles]
-    params = vgg.load(weights)
+    params = vgg_files.load(weights)
 
     out = Path(out)
     state_file = resume.beside(out)

@@ -15,7 +15,7 @@ from metastyle.evaluate.baselines.gatys import Settings
 from metastyle.images import codec
 from metastyle.images.resize import square
 from metastyle.losses import perceptual
-from metastyle.nets import vgg
+from metastyle.weights import vgg_files
 from tests.support.gatys import ADAM, LBFGS, PAINTING, PARAMS, PHOTOGRAPH, every_optimizer, last, picture
 
 
@@ -185,7 +185,7 @@ def test_real_features(sample_data):
         square(codec.load(sorted((sample_data / folder).glob("*.jpg"))[0])[0], 64)
         for folder in ("data/content/val", "data/style/val")
     )
-    objective = gatys.objective(vgg.load("vgg16"), photograph, [painting])
+    objective = gatys.objective(vgg_files.load("vgg16"), photograph, [painting])
     state = last(gatys.optimise(objective, photograph, Settings(iterations=10)))
     seen = codec.to_uint8(np.asarray(state.picture)).astype(np.float32) / 255
     assert objective(seen)[0] < 0.6 * objective(photograph)[0]

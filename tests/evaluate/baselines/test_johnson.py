@@ -6,14 +6,14 @@ from safetensors import safe_open
 
 from metastyle.errors import InputError
 from metastyle.evaluate.baselines import johnson
-from metastyle.nets import vgg
+from metastyle.weights import vgg_files
 from tests.support import toy
 
 
 def test_johnson_goes_on_as_if_it_had_not_been_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(johnson, "SAVE_EVERY", 2)
     settings = johnson.settings("procedural", size=32, steps=8, arch=toy.ARCH)
-    style, params, looks = np.random.default_rng(0).random((32, 32, 3), np.float32), vgg.load("random"), {0, 3, 8}
+    style, params, looks = np.random.default_rng(0).random((32, 32, 3), np.float32), vgg_files.load("random"), {0, 3, 8}
     whole = list(johnson.train(settings, style, params, tmp_path / "whole", looks))
     assert [trained.steps for trained in whole] == [0, 3, 8]
     first = johnson.train(settings, style, params, tmp_path / "parts", looks)
