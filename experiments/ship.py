@@ -13,9 +13,9 @@ _BUNDLE = flags.DEFINE_string("bundle", None, "the bundle", required=True)
 
 
 def main(_: list[str]) -> None:
-    from metastyle.weights import bundles
+    from metastyle.weights import ship
 
-    for path in bundles.ship(_BUNDLE.value):
+    for path in ship.ship(_BUNDLE.value):
         print(f"{path} ({path.stat().st_size / 2**20:.2f} MiB)")
 
 

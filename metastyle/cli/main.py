@@ -211,14 +211,14 @@ def _info_flags(values: flags.FlagValues) -> None:
 
 
 def _info(values: flags.FlagValues, _: list[str]) -> None:
+    from metastyle.cli import info
     from metastyle.images import codec
-    from metastyle.weights import bundles
 
     given = [name for name in ("style_file", "bundle", "picture") if values[name].value]
     if len(given) != 1:
         raise InputError(f"`info`: expected one of --style_file, --bundle and --picture, got {len(given)} of them")
     described = {
-        "style_file": bundles.describe_style, "bundle": bundles.describe_bundle, "picture": codec.read_metadata,
+        "style_file": info.describe_style, "bundle": info.describe_bundle, "picture": codec.read_metadata,
     }[given[0]](values[given[0]].value)  # fmt: skip
     for name, value in described.items():
         print(f"{name:<16}{value}")

@@ -35,10 +35,10 @@ from metastyle.evaluate.results import Results, assemble
 from metastyle.evaluate.starts import Start
 from metastyle.images import codec
 from metastyle.nets import architecture, metric_nets, vgg
-from metastyle.system import files
+from metastyle.system import compile_cache, files
 from metastyle.system.optional import need
-from metastyle.train import mesh
-from metastyle.weights import bundles, vgg_files
+from metastyle.system.tensor_file import sha256
+from metastyle.weights import loss_network, vgg_files
 from metastyle.weights import metric_nets as metric_weights
 
 
@@ -73,7 +73,7 @@ def run(
     """
     for package in ("matplotlib.figure", "skimage.metrics"):
         need(package, "an evaluation")
-    mesh.enable_compile_cache()
+    compile_cache.enable_compile_cache()
     out, params = Path(out), vgg_files.load(settings.vgg)
     pairs = pairs_of(settings)
     if len(pairs) < settings.pairs:
@@ -87,7 +87,7 @@ def run(
     _make(out)
     for skip in skipped:
         print(f"skipped {skip.file}: {skip.reason}", flush=True)
-    digest = f"{bundles.network_digest(params)} {bundles.sha256(lpips) if lpips else ''}"
+    digest = f"{loss_network.digest(params)} {sha256(lpips) if lpips else ''}"
     cells = [Cell(out, method, i, digest) for method in chosen for i in _spread(method, left, pairs)]
     mine = [cell for cell in cells if cell.pair % part[1] == part[0]]
     fill([cell for cell in mine if not cell.load(pairs)["complete"]], pairs, judge)

@@ -63,7 +63,7 @@ def _settings_of(checkpoints: Path) -> config.Config:
 def _keep(folder: Path, starts: Path) -> None:
     """Makes bundles of the checkpoints that are there and have none yet."""
     settings = _settings_of(folder)
-    origin = bundles.started_from(folder.parent, settings)
+    origin = bundles.load_start(folder.parent, settings)
     seen_before = origin.pictures_seen if origin else 0
     with checkpoint.Checkpoints(folder) as saved:
         for step in saved.steps():

@@ -26,7 +26,8 @@ from metastyle.nets import generator, style_encoder, vgg
 from metastyle.stylize import onnx_export
 from metastyle.system import files, paths
 from metastyle.system.optional import need
-from metastyle.weights import bundles
+from metastyle.system.tensor_file import join, sha256
+from metastyle.weights import loss_network
 
 RANDOM_LRS = (1e-3, 3e-3, 1e-2)  # a random start is tried with Adam at each
 _GATYS_LOOKS = (0, 1, 2, 5, 10, 20, 50, 100)  # iterations, besides the last
@@ -88,11 +89,11 @@ def bundle(
     """
     learned, judged, backend, other = start
     settings, reads = learned.config, params if reads is None else reads
-    bundles.check_reads(learned, reads)
+    loss_network.check_reads(learned, reads)
     views = _Adaptation(
         settings, learned.meta, params, steps, settings.inner.steps, learned.adam_lr, judged, backend, reads
     )  # fmt: skip
-    digests = " ".join(bundles.sha256(bundles.join(parts)) for parts in (learned.meta, params, reads))
+    digests = " ".join(sha256(join(parts)) for parts in (learned.meta, params, reads))
     told = f"{learned.adam_lr:g} {settings.generator} {settings.inner} {settings.loss} {steps} {judged} {backend}"
     return Method(
         name, "bundle", f"{digests} {told}", _adaptation_cost(settings, steps), views,
@@ -209,7 +210,7 @@ def lite() -> Method:
 
 def johnson(settings: config.Config, params: vgg.Params, folder: Path, pairs: int) -> Method:
     """Per-style training from scratch on each of `pairs` pairs; `folder` keeps its state and what it showed by then."""
-    batch, identity = settings.outer.query, f"{settings} {bundles.network_digest(params)}"
+    batch, identity = settings.outer.query, f"{settings} {loss_network.digest(params)}"
 
     def stylize(learned, content):
         return np.asarray(generator.stylize(settings.generator, learned, content[None])[0])
@@ -251,7 +252,7 @@ def johnson(settings: config.Config, params: vgg.Params, folder: Path, pairs: in
 def gatys(params: vgg.Params, iterations: int, pairs: int | None) -> Method:
     """Optimisation of the pixels from the photograph (Gatys et al. 2016); outputs are kept in the user's cache."""
     settings = optimisation.Settings(iterations=iterations)
-    identity = f"{_GATYS_FORMAT} {settings} {bundles.network_digest(params)}"
+    identity = f"{_GATYS_FORMAT} {settings} {loss_network.digest(params)}"
 
     def views(pair):
         digest = hashlib.sha256(identity.encode())

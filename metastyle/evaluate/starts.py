@@ -44,7 +44,7 @@ def load(
     found, teachers = {}, {}
     for text in paths:
         name, named, path = text.partition("=")
-        if not named or bundles.there(text):  # a folder whose name has a = in it
+        if not named or bundles.exists(text):  # a folder whose name has a = in it
             name, path = text, text
         if name in found:
             raise InputError(f"`bundle`: expected different names, got {name} twice; pass NAME=PATH")

@@ -34,8 +34,8 @@ from metastyle.nets import architecture, generator
 from metastyle.nets.params import Flat
 from metastyle.stylize import onnx_export, tiling
 from metastyle.system import files
-from metastyle.weights import bundles
-from metastyle.weights.bundles import StyleFile
+from metastyle.weights import bundles, style_files
+from metastyle.weights.style_files import StyleFile
 
 MAX_STRENGTH = 1.5
 _FEATHER = 0.01  # of the shorter side, unless told otherwise
@@ -194,11 +194,11 @@ class Style:
         """
         check_style_path(path)
         bundle = self.file.bundle
-        if bundle and not self_contained and not bundles.there(bundle):
+        if bundle and not self_contained and not bundles.exists(bundle):
             warnings.warn(f"`self_contained`: {path} is, for its bundle {bundle} is gone", Adjusted, stacklevel=2)
             self_contained = True
         extra = {"slow": self.slow, "config": self.config, "plain": self.plain} if self_contained else {}
-        bundles.save_style(path, dataclasses.replace(self.file, **extra))
+        style_files.save_style(path, dataclasses.replace(self.file, **extra))
 
 
 def check_style_path(path: str | os.PathLike) -> None:

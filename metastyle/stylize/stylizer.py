@@ -24,11 +24,11 @@ from metastyle.meta.problem import make_measure, style_problem
 from metastyle.nets import architecture, style_encoder
 from metastyle.nets.params import Flat
 from metastyle.stylize.style import Style
-from metastyle.system import resume
+from metastyle.system import compile_cache, resume
 from metastyle.system.signals import StopSignal
-from metastyle.train import mesh
-from metastyle.weights import bundles, vgg_files
-from metastyle.weights.bundles import Bundle, StyleFile
+from metastyle.weights import bundles, loss_network, style_files, vgg_files
+from metastyle.weights.bundles import Bundle
+from metastyle.weights.style_files import StyleFile
 
 # Support pictures at most, or all the photographs given; further steps go round them again. Each takes a quarter of the
 # time of a step, and more of them made no style better (experiments/RESULTS.md).
@@ -113,7 +113,7 @@ class Stylizer:
             params = vgg_files.load(weights or own)
             elsewhere = weights and "encoder" in start and own == settings.vgg
             reads = vgg_files.load(own) if elsewhere else params
-            bundles.check_reads(self.bundle, reads)
+            loss_network.check_reads(self.bundle, reads)
             targets, codes = zip(*(measure.style(params, picture[None]) for picture in paintings), strict=True)
             if reads is not params:
                 codes = [measure.style(reads, picture[None])[1] for picture in paintings]
@@ -178,7 +178,7 @@ def load(folder: str | os.PathLike = DEFAULT_BUNDLE) -> Stylizer:
 
     Raises FileNotFoundError or InputError for what is not one.
     """
-    mesh.enable_compile_cache()
+    compile_cache.enable_compile_cache()
     return Stylizer(bundles.load_bundle(folder))
 
 
@@ -188,11 +188,11 @@ def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | N
     Raises FileNotFoundError or InputError for what is no style file or bundle, and InputError when the bundle is not
     the one that the style was adapted from.
     """
-    mesh.enable_compile_cache()
-    file = bundles.load_style(path)
+    compile_cache.enable_compile_cache()
+    file = style_files.load_style(path)
     if file.config and bundle is None:
         return Style(file.config, file.slow, dataclasses.replace(file, slow=None, config=None, plain=None), file.plain)
-    if bundle is None and not (file.bundle and bundles.there(file.bundle)):
+    if bundle is None and not (file.bundle and bundles.exists(file.bundle)):
         recorded = f"the recorded {file.bundle} is not there" if file.bundle else "the file records none"
         raise InputError(
             f"`bundle`: {path} needs the bundle it was adapted from, and {recorded}; pass --bundle (bundle=)"

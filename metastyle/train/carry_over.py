@@ -14,7 +14,7 @@ from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
 from metastyle.nets import style_encoder
 from metastyle.nets.params import Flat, split_by_scope
-from metastyle.weights import bundles, vgg_files
+from metastyle.weights import bundles, loss_network, vgg_files
 
 _KEPT_BACK = 8  # every so many styles
 _TOGETHER = 8  # styles that are cut ahead
@@ -36,7 +36,7 @@ def carry_over(
     width = start.config.encoder.hidden if hidden is None else hidden
     check_hidden(start.meta["encoder"], width)  # now, since the codes take minutes
     before, after = vgg_files.load(vgg_before, "vgg_before"), vgg_files.load(vgg_after)
-    bundles.check_reads(start, before, "vgg_before")
+    loss_network.check_reads(start, before, "vgg_before")
     if styles < 2 * style_encoder.size(after):
         raise InputError(
             f"`styles`: expected at least {2 * style_encoder.size(after)}, twice the numbers of a code, got {styles}"
@@ -55,7 +55,7 @@ def carry_over(
         vgg=vgg_after,
         encoder=dataclasses.replace(start.config.encoder, hidden=width, code=style_encoder.size(after)),
     )
-    digest = bundles.network_digest(after)
+    digest = loss_network.digest(after)
     made = dataclasses.replace(start, config=settings, meta=start.meta | {"encoder": carried}, network=digest)
     guesses = [_guesses(b.meta, x[~told]) for b, x in ((start, theirs), (made, ours))]
     bundles.save_bundle(out, made)

@@ -18,10 +18,11 @@ from metastyle.errors import InputError
 from metastyle.images import contact_sheet
 from metastyle.nets import architecture, style_encoder, vgg
 from metastyle.nets.params import Flat
+from metastyle.system import compile_cache
 from metastyle.system.signals import StopSignal
-from metastyle.train import checkpoint, mesh
+from metastyle.train import checkpoint
 from metastyle.train.run_log import RunLog
-from metastyle.weights import bundles, vgg_files
+from metastyle.weights import bundles, loss_network, vgg_files
 
 FILE_NAME = "slim_vgg.safetensors"
 _SHOWN = 6  # rows of a picture
@@ -36,7 +37,7 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> bool:
     FileNotFoundError for bad settings or data before anything is written, InputError for a workdir that doesn't fit,
     FloatingPointError when a loss is not finite.
     """
-    mesh.enable_compile_cache()
+    compile_cache.enable_compile_cache()
     times, workdir = settings.run, Path(workdir)
     architecture.parse(settings.painter.arch, "painter.arch")
     teacher, task, guess = vgg_files.load(settings.vgg), pictures(settings), guesser(settings)
@@ -116,7 +117,7 @@ def guesser(settings: Distillation):
             f"`painter.arch`: expected that of `bundle`, {bundle.config.generator.arch}, got {settings.painter.arch}; "
             "set it to that"
         )
-    network = bundles.own_network(bundle)
+    network = loss_network.load_own(bundle)
     code = jax.jit(style_encoder.code)
 
     def guess(style: np.ndarray) -> Flat:

@@ -5,7 +5,6 @@
 
 import functools
 import math
-import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +16,6 @@ from jax.sharding import PartitionSpec as P
 
 from metastyle.errors import InputError
 from metastyle.meta.outer_loop import AXIS
-from metastyle.system import paths
 
 _COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
 _SHAPE = re.compile(r"\b[a-z]+(\d+)\[([\d,]*)\]")  # f32[3,8]
@@ -81,16 +79,3 @@ def traffic(program: str) -> list[tuple[str, int]]:
 
 def _size(dtype: str, dimensions: str) -> int:
     return int(dtype) // 8 * math.prod(int(n) for n in dimensions.split(",") if n)
-
-
-def enable_compile_cache() -> None:
-    """Keeps compiled programs in the user's cache folder, unless JAX was told of another."""
-    if jax.config.jax_compilation_cache_dir is None:
-        folder = paths.cache_dir() / "xla"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            return  # a read-only home costs compile time, nothing else
-        if os.access(folder, os.W_OK):
-            jax.config.update("jax_compilation_cache_dir", str(folder))
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -24,11 +24,12 @@ from metastyle.meta import adaptation, outer_loop, tune_rates
 from metastyle.meta.problem import Problem, style_problem
 from metastyle.nets import architecture, generator, style_encoder
 from metastyle.nets.params import count_parameters, split_by_scope
+from metastyle.system import compile_cache
 from metastyle.system.signals import StopSignal
 from metastyle.train import checkpoint, mesh
 from metastyle.train.multihost import Lockstep
 from metastyle.train.run_log import RunLog
-from metastyle.weights import bundles, vgg_files
+from metastyle.weights import bundles, loss_network, vgg_files
 
 LOGGED = ("loss", "query", "support_first", "support_mean", "gradient_norm")
 STOP_FLAGS = "stop_flags"
@@ -52,7 +53,7 @@ def train(
     not finite.
     """
     run, outer = settings.run, settings.outer
-    mesh.enable_compile_cache()
+    compile_cache.enable_compile_cache()
     parallel = mesh.Parallel(run.parallel, outer.tasks)
     share = outer.tasks // len(parallel.devices)
     if share % outer.at_once:
@@ -72,14 +73,14 @@ def train(
     tuning, val = _tuning_sampler(settings), val_tasks(settings)
     main = jax.process_index() == 0
     workdir = Path(workdir)
-    origin = bundles.started_from(workdir, settings)
+    origin = bundles.load_start(workdir, settings)
     state = outer_loop.initial_state(settings, begin(settings, origin) if origin else None)
 
     with checkpoint.Checkpoints(workdir / "checkpoints", run.keep_checkpoints) as saved, StopSignal() as stop:
         # Resume policy: 1. the newest checkpoint that can be read, 2. else the start. Tasks are a function of (seed,
         # step), so there is nothing else to restore; rows of metrics.csv beyond it are dropped and written again.
         checkpoint.claim(workdir, settings, saved.latest() or 0)
-        if main and origin and not bundles.there(workdir / "start"):
+        if main and origin and not bundles.exists(workdir / "start"):
             bundles.save_bundle(workdir / "start", origin)
         start, state = saved.resume(state, parallel.replicated)
         if start == run.steps and _is_bundle_of(workdir / "bundle", settings):
@@ -145,7 +146,7 @@ def _bundle(
     tasks = [task | {"support": support.reshape(task["support"].shape)} for task in tasks]
     learned, rate = tune_rates.choose(learned, settings, tasks, params, problem)
     network = params["inner"] if settings.outer.vgg else params
-    digest = bundles.network_digest(network) if settings.encoder.hidden else ""
+    digest = loss_network.digest(network) if settings.encoder.hidden else ""
     return bundles.Bundle(settings, learned, rate, origin.pictures_seen if origin else 0, network=digest)
 
 

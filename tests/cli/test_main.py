@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 
 import metastyle
-from metastyle.cli import main
+from metastyle.cli import info, main
 from metastyle.errors import RETRY
 from metastyle.images import codec
 from metastyle.meta import outer_loop
-from metastyle.train import mesh
+from metastyle.system import compile_cache
 from metastyle.weights import bundles
 from tests.support import toy
 from tests.support.places import FORMAT_1
@@ -33,7 +33,7 @@ PHOTOGRAPH = FORMAT_1 / "photograph.png"
 
 @pytest.fixture(autouse=True)
 def no_compile_cache(monkeypatch):
-    monkeypatch.setattr(mesh, "enable_compile_cache", lambda: None)
+    monkeypatch.setattr(compile_cache, "enable_compile_cache", lambda: None)
 
 
 @pytest.fixture(autouse=True)
@@ -454,13 +454,13 @@ def test_interrupted(capsys, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bundles, "describe_bundle", interrupt)
+    monkeypatch.setattr(info, "describe_bundle", interrupt)
     with pytest.raises(SystemExit) as end:
         main.main(["info", "--bundle=bundle"])
     assert (end.value.code, capsys.readouterr().err) == (130, "interrupted\n")
 
 
 def test_a_defect_keeps_its_traceback(monkeypatch):
-    monkeypatch.setattr(bundles, "describe_bundle", lambda folder: 1 / 0)
+    monkeypatch.setattr(info, "describe_bundle", lambda folder: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main.main(["info", "--bundle=bundle"])

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from metastyle.cli import info
 from metastyle.errors import InputError
 from metastyle.evaluate import methods
 from metastyle.evaluate.pairs import Pairs
@@ -86,7 +87,7 @@ def test_a_bundle_keeps_it(tmp_path):
     bundles.save_bundle(tmp_path / "b", bundles.Bundle(settings, start, 1e-3))
     loaded = bundles.load_bundle(tmp_path / "b")
     jax.tree.map(np.testing.assert_array_equal, loaded.meta, start)
-    assert bundles.describe_bundle(tmp_path / "b")["warm start"] == "an encoder of 48 parameters"
+    assert info.describe_bundle(tmp_path / "b")["warm start"] == "an encoder of 48 parameters"
 
 
 def test_a_bundle_without_its_encoder_is_refused(tmp_path):

@@ -17,8 +17,8 @@ from metastyle.images.resize import resize, resize_short
 from metastyle.nets import generator
 from metastyle.stylize import style
 from metastyle.stylize.style import Knobs
-from metastyle.train import mesh
-from metastyle.weights import bundles, vgg_files
+from metastyle.system import compile_cache
+from metastyle.weights import bundles, style_files, vgg_files
 from tests.support.places import FORMAT_1
 
 BUNDLE = FORMAT_1 / "bundle"
@@ -35,7 +35,7 @@ PHOTOGRAPH = picture(22, 30, seed=3)
 
 @pytest.fixture(autouse=True)
 def no_compile_cache(monkeypatch):
-    monkeypatch.setattr(mesh, "enable_compile_cache", lambda: None)
+    monkeypatch.setattr(compile_cache, "enable_compile_cache", lambda: None)
 
 
 def moved(fast, seed, by=0.3):
@@ -53,7 +53,7 @@ def start():
 
 def made(bundle, seed):
     fast = moved(bundle.meta["fast"], seed)
-    file = bundles.StyleFile(
+    file = style_files.StyleFile(
         fast, bundle.slow_sha256, bundle.config.generator.arch, bundle.name, "norm", steps=seed, style_size=16,
         history=(1.0,),
     )  # fmt: skip

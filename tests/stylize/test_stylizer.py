@@ -23,8 +23,8 @@ from metastyle.meta import adaptation, inner_loop
 from metastyle.meta.problem import style_problem
 from metastyle.nets import generator, style_encoder, vgg
 from metastyle.stylize import stylizer
-from metastyle.train import mesh
-from metastyle.weights import bundles, vgg_files
+from metastyle.system import compile_cache
+from metastyle.weights import bundles, style_files, vgg_files
 from tests.support.places import FORMAT_1
 
 BUNDLE = FORMAT_1 / "bundle"
@@ -42,7 +42,7 @@ PAINTING, OTHER, PHOTOGRAPH = picture(24, 20, seed=1), picture(18, 30, seed=2), 
 @pytest.fixture(autouse=True)
 def no_compile_cache(monkeypatch):
     calls = []
-    monkeypatch.setattr(mesh, "enable_compile_cache", lambda: calls.append(True))
+    monkeypatch.setattr(compile_cache, "enable_compile_cache", lambda: calls.append(True))
     return calls
 
 
@@ -372,7 +372,7 @@ def test_saved_style_makes_the_same_pictures(start, style, tmp_path, self_contai
 def test_style_file_holds_the_fast_parameters_alone(style, tmp_path):
     style.save(tmp_path / "a.safetensors")
     style.save(tmp_path / "b.safetensors", self_contained=True)
-    loaded = bundles.load_style(tmp_path / "a.safetensors")
+    loaded = style_files.load_style(tmp_path / "a.safetensors")
     assert loaded.slow is None and loaded.config is None and loaded.fast.keys() == style.file.fast.keys()
     assert (loaded.bundle, loaded.scope, loaded.steps) == (str(BUNDLE.resolve()), "norm", 2)
     assert (tmp_path / "a.safetensors").stat().st_size < 2000 < (tmp_path / "b.safetensors").stat().st_size
@@ -482,7 +482,7 @@ def test_where_nothing_is_slow_the_architecture_tells_bundles_apart(tmp_path):
 
 def test_fast_parameters_of_another_shape(start, style, tmp_path):
     file = dataclasses.replace(style.file, fast={path: x[:2] for path, x in style.file.fast.items()})
-    bundles.save_style(tmp_path / "a.safetensors", file)
+    style_files.save_style(tmp_path / "a.safetensors", file)
     refused("was adapted from another bundle", metastyle.load_style, tmp_path / "a.safetensors", start)
 
 

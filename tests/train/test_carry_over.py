@@ -14,7 +14,7 @@ from metastyle.errors import InputError
 from metastyle.meta import outer_loop
 from metastyle.nets import style_encoder, vgg
 from metastyle.train import carry_over
-from metastyle.weights import bundles, vgg_files
+from metastyle.weights import bundles, loss_network, vgg_files
 from tests.support import toy
 from tests.support.encoders import LENGTH, PARAMS, network_settings, with_weights
 
@@ -44,12 +44,12 @@ def test_the_bundle_reads_the_other_network_and_guesses_about_the_same(given):
     before, after = bundles.load_bundle(given / "b"), bundles.load_bundle(given / "out")
     assert after.config.vgg == str(given / "after.safetensors")
     assert before.config.encoder.code == LENGTH and after.config.encoder.code == style_encoder.size(OTHER)
-    bundles.check_reads(after, OTHER)
+    loss_network.check_reads(after, OTHER)
     same_size = vgg.random_params(1, widths=[len(OTHER[layer]["bias"]) for layer in vgg.LAYERS])
     style_encoder.check(after.config, same_size)
     with pytest.raises(InputError, match="`vgg`: expected the loss network that the encoder was trained with"):
-        bundles.check_reads(after, same_size)
-    bundles.check_reads(dataclasses.replace(after, network=""), same_size)  # a bundle of before it was recorded
+        loss_network.check_reads(after, same_size)
+    loss_network.check_reads(dataclasses.replace(after, network=""), same_size)  # a bundle of before it was recorded
     for part in ("fast", "slow", "log_lr"):
         jax.tree.map(np.testing.assert_array_equal, before.meta[part], after.meta[part])
     assert 0 < lost < 0.5

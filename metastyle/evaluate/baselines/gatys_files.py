@@ -18,9 +18,8 @@ from metastyle.images import codec
 from metastyle.images.codec import MAX_PIXELS, Picture
 from metastyle.images.resize import resize_short, square
 from metastyle.nets import vgg
-from metastyle.system import files, resume
+from metastyle.system import compile_cache, files, resume
 from metastyle.system.signals import StopSignal
-from metastyle.train import mesh
 from metastyle.weights import vgg_files
 
 
@@ -73,7 +72,7 @@ def stylize_file(
     out = Path(out)
     state_file = resume.beside(out)
     identity = _identity(settings, photograph, paintings, params)
-    mesh.enable_compile_cache()
+    compile_cache.enable_compile_cache()
     shapes = gatys.state_shapes(photograph.shape[:2], settings)
     saved = resume.read(state_file, identity, functools.partial(_state, shapes))
     start, end = saved.iteration if saved else 0, settings.iterations

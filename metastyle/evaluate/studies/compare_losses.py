@@ -24,7 +24,7 @@ from metastyle.meta import adaptation, inner_loop
 from metastyle.meta.problem import make_measure, style_problem
 from metastyle.nets import style_encoder, vgg
 from metastyle.system.optional import need
-from metastyle.weights import bundles
+from metastyle.weights import bundles, loss_network
 
 _FITTED, _CHECKED = 64, 32  # pictures of each kind
 _STEERED = 8  # pairs
@@ -114,7 +114,7 @@ def steering(
     besides (`tv`, `grid`) is the same by any network, and not compared.
     """
     start = bundles.load_bundle(bundle)
-    settings, own = start.config, bundles.own_network(start)
+    settings, own = start.config, loss_network.load_own(start)
     judged = pairs.Pairs(data.val_content, data.val_style, _STEERED, data.size)
     problem = style_problem(settings.generator, settings.loss)
     compared = style_problem(settings.generator, dataclasses.replace(settings.loss, tv=0.0, grid=0.0))

@@ -1,0 +1,72 @@
+"""What bundles and style files have in common on disk: the version, the checks, the parts of their tensors."""
+
+import contextlib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from metastyle.config import Config
+from metastyle.errors import InputError, one_line
+from metastyle.meta.outer_loop import initial_meta
+from metastyle.nets.params import Flat
+from metastyle.system.tensor_file import join, read
+
+FORMAT_VERSION = 1
+
+
+@contextlib.contextmanager
+def parsing(name: str, path: Any) -> Iterator[None]:
+    """What a damaged text makes Python raise, as one line that names the file."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else one_line(error)
+        raise InputError(f"`{name}`: {path} is damaged or not metastyle's ({reason}); copy or make it again") from None
+
+
+def check_version(name: str, path: Any, version: Any) -> None:
+    if str(version) != str(FORMAT_VERSION):
+        raise InputError(
+            f"`{name}`: {path} has format_version {version}, expected {FORMAT_VERSION}; "
+            "use the metastyle that wrote it, or a newer one"
+        )
+
+
+def check_shapes(name: str, path: Any, settings: Config, tensors: Flat, parts: Collection[str] = ()) -> None:
+    """InputError unless `tensors` are those of `settings`, or of these parts of them."""
+    try:
+        meta = jax.eval_shape(lambda: initial_meta(settings))
+    except InputError as error:
+        raise InputError(f"`{name}`: {path} has settings that make no network: {error}") from None
+    wanted = {part: meta[part] for part in parts or meta}
+    if any(n.startswith("plain/") for n in tensors):
+        wanted["plain"] = meta["fast"]
+    expected = {n: x.shape for n, x in join(wanted).items()}
+    got = {n: x.shape for n, x in tensors.items()}
+    wrong = sorted(n for n in expected.keys() | got.keys() if expected.get(n) != got.get(n))
+    if wrong:
+        raise InputError(
+            f"`{name}`: {path} does not fit its own settings (architecture {settings.generator.arch}, fast parameters "
+            f"{settings.inner.scope}): expected {_shape(wrong[0], expected)}, got {_shape(wrong[0], got)}; "
+            "use tensors and settings of one run"
+        )
+
+
+def _shape(name: str, shapes: dict[str, tuple[int, ...]]) -> str:
+    return f"{name} of shape {shapes[name]}" if name in shapes else f"no {name}"
+
+
+def split(tensors: Flat) -> dict[str, Flat]:
+    parts: dict[str, Flat] = {"fast": {}, "slow": {}, "log_lr": {}}
+    for name, x in sorted(tensors.items()):
+        part, _, path = name.partition("/")
+        parts.setdefault(part, {})[path] = x
+    return parts
+
+
+def read_tensors(name: str, path: Path) -> tuple[Flat, dict[str, str]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"`{name}`: expected a safetensors file, got {path}, which is not a file")
+    return read(path, f"`{name}`: {path} is no readable safetensors file", "make it again")

@@ -1,0 +1,35 @@
+"""The loss network that belongs to a bundle: the one its encoder reads styles by."""
+
+from metastyle.errors import InputError
+from metastyle.nets import style_encoder, vgg
+from metastyle.system.tensor_file import join, sha256
+from metastyle.weights import vgg_files
+from metastyle.weights.bundles import Bundle
+
+
+def check_reads(bundle: Bundle, params: vgg.Params, name: str = "vgg") -> None:
+    """Raises InputError, naming that argument, when the encoder of a bundle doesn't read this loss network."""
+    style_encoder.check(bundle.config, params, name)
+    if "encoder" not in bundle.meta or not bundle.network:
+        return
+    found = digest(params)
+    if found != bundle.network:
+        raise InputError(
+            f"`{name}`: expected the loss network that the encoder was trained with (sha256 {bundle.network[:12]}), "
+            f"got another ({found[:12]}); `experiments.carry_over` fits a bundle to another"
+        )
+
+
+def load_own(bundle: Bundle) -> vgg.Params:
+    """The loss network that a bundle was trained with, VGG-16 where its file is gone.
+
+    Raises InputError or FileNotFoundError where that is not there, or the bundle's encoder does not read it.
+    """
+    params = vgg_files.load(vgg_files.recorded(bundle.config.vgg), "bundle")
+    check_reads(bundle, params, "bundle")
+    return params
+
+
+def digest(params: vgg.Params) -> str:
+    """Identifies a loss network by its numbers."""
+    return sha256(join(params))

@@ -1,0 +1,35 @@
+"""A bundle becomes the one in the package."""
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+
+from metastyle.config import DEFAULT_BUNDLE
+from metastyle.system.files import atomic
+from metastyle.weights import vgg_files
+from metastyle.weights.bundles import load_bundle, locate, save_bundle
+from metastyle.weights.loss_network import check_reads, digest
+
+
+def ship(folder: str | os.PathLike) -> list[Path]:
+    """Makes a bundle the one in the package, in float16, and its loss network `slim`; returns the files.
+
+    Whatever it was trained in, it computes in float32 there: CPUs gain nothing by less.
+
+    Raises InputError or FileNotFoundError, before anything is written, for what is no bundle, or one whose encoder does
+    not read its loss network.
+    """
+    out, bundle = locate(DEFAULT_BUNDLE), load_bundle(folder)
+    network = bundle.config.vgg
+    params = vgg_files.load(network)
+    check_reads(bundle, params)
+    computing = dataclasses.replace(bundle.config.generator, dtype="float32")
+    settings = dataclasses.replace(bundle.config, generator=computing)
+    bundle = dataclasses.replace(bundle, config=settings, network=digest(params))
+    if network not in vgg_files.NAMES:
+        with atomic(vgg_files.SLIM) as temporary:  # not straight: it may be that very file
+            shutil.copyfile(network, temporary)
+        bundle = dataclasses.replace(bundle, config=dataclasses.replace(bundle.config, vgg="slim"))
+    save_bundle(out, bundle, "float16")
+    return [*sorted(out.iterdir()), vgg_files.SLIM]
