@@ -1,16 +1,16 @@
 """Measures speed and memory of every stage on this machine: python -m experiments.benchmark --json=bench.json
 
-With --only=gradients,devices,tiny,adapt,quality,large_data,tiling what the package promises, with --only=all
-everything; with --compare=a.json,b.json nothing: it shows two such files side by side.
+--only=gradients,devices,tiny,adapt,quality,large_data,tiling measures what the package promises, --only=all everything.
+--compare=a.json,b.json measures nothing: it shows two such files side by side.
 """
 
 from absl import flags
 
 from metastyle.cli.app import run
 
-_ONLY = flags.DEFINE_list("only", [], "sections to run, or all (default: the stages): stylize, adapt_step, ...")
+_ONLY = flags.DEFINE_list("only", [], "sections to run, such as stylize,adapt_step, or all; the stages by default")
 _JSON = flags.DEFINE_string("json", None, "file to write the numbers to")
-_COMPARE = flags.DEFINE_list("compare", [], "two such files to print side by side, instead of a run")
+_COMPARE = flags.DEFINE_list("compare", [], "two such files to print side by side; nothing is measured")
 
 
 def main(_: list[str]) -> None:

@@ -34,7 +34,7 @@ def small_problem(dtype: Any) -> Problem:
         return Prepared(target, support, content_batch(vgg, task["query"], loss, dtype))
 
     def style_loss(fast, slow, batch, target, vgg):
-        out = network.apply({"params": unflatten({**fast, **slow})}, batch["images"])
+        out = jnp.asarray(network.apply({"params": unflatten({**fast, **slow})}, batch["images"]))
         return perceptual.perceptual(vgg, out, batch["content"], target, loss, dtype).total.mean()
 
     return Problem(prepare, style_loss)
@@ -59,7 +59,7 @@ def relative_error(a: Any, b: Any) -> float:
 
 def check_gradients() -> Numbers:
     """Compares the second-order meta-gradient with central differences, and its two forms with each other (float64)."""
-    out: Numbers = {}
+    out: dict[str, float | str] = {}
     with jax.enable_x64(True):
         problem = small_problem(jnp.float64)
         weights = jax.tree.map(lambda x: x.astype(jnp.float64), vgg.random_params())
@@ -106,7 +106,7 @@ def check_devices() -> Numbers:
     moved = lambda after: jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), before["meta"], after["meta"])
     after, metrics = jax.jit(step)(before, tasks, weights)
     gradient, loss = moved(after), float(metrics["loss"])
-    out: Numbers = {}
+    out: dict[str, float | str] = {}
     for mode in ("shard_map", "pmap"):
         for count in (1, 2, 4, 8):
             parallel = Parallel(mode, DEVICES, jax.devices()[:count])

@@ -29,7 +29,7 @@ def measure_large_dataset(count: int = COUNT) -> Numbers:
 
     Memory is flat where ten times the pictures have the same peak. Each number comes from a process of its own.
     """
-    out: Numbers = {}
+    out: dict[str, float | str] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, pictures in (("few", count // 10), ("many", count)):
             _draw(Path(folder, name), pictures)
@@ -47,8 +47,8 @@ def _draw(folder: Path, count: int) -> None:
     """Writes smooth pictures, no two alike, a thousand in a folder."""
     rng = np.random.default_rng(count)
     for i in range(count):
+        inside = folder / f"{i // _PER_FOLDER:04d}"
         if i % _PER_FOLDER == 0:
-            inside = folder / f"{i // _PER_FOLDER:04d}"
             inside.mkdir(parents=True)
         small = Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8))
         small.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC).save(inside / f"{i:06d}.jpg", quality=90)

@@ -33,7 +33,7 @@ def measure_large_images(sides: Mapping[str, Sequence[int]] = SIDES) -> Numbers:
     with the largest difference that they make. A picture is not stylised in one piece where that would take more than
     half of the free memory.
     """
-    out: Numbers = {}
+    out: dict[str, float | str] = {}
     squares = [(arch, side) for arch, chosen in sides.items() for side in chosen]
     for arch, side in squares:
         whole = tiling.untiled_bytes(config.Generator(arch), side, side)
@@ -74,10 +74,12 @@ def _stylize(arch: str, side: int, *, tiled: bool) -> Numbers:
     params, picture = generator.initial_params(settings, 0), draw(side)
     limit = min(tiling.untiled_bytes(settings, side, side) - 1, memory.free() // 2)
     way = {"memory": limit} if tiled else {"tile": 0}
-    for _ in range(2 if side <= _COMPILING_COUNTS else 1):
-        began = time.perf_counter()
-        tiling.stylize(settings, params, picture, progress=True, **way)
-        seconds = time.perf_counter() - began
+    stylize = functools.partial(tiling.stylize, settings, params, picture, progress=True, **way)
+    if side <= _COMPILING_COUNTS:
+        stylize()
+    began = time.perf_counter()
+    stylize()
+    seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     disk = {"on disk, GiB": tiling.plan(settings, side, side, **way).disk / 2**30} if tiled else {}
     return {"s": seconds, "peak memory, GiB": peak} | disk

@@ -1,4 +1,4 @@
-"""How meta-training scales: a calculation on paper for clusters, and runs on processes of this machine."""
+"""How meta-training scales: a calculation for clusters, and small runs on processes of this machine."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ from metastyle.meta.problem import style_problem
 from metastyle.nets.params import count_parameters
 from metastyle.train import meta_training
 
-_RUN = {  # small enough for seconds a step; every process compiles
+_RUN = {  # small enough for a step to take seconds; every process compiles it
     "config": "configs/tiny_cpu.py",
     "config.inner.steps": 2,
     "config.run.log_every": 1,
@@ -36,12 +36,12 @@ _SENT = re.compile(r"([\d,]+) bytes in \d+ \S+")  # as train tells it
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """Hosts of `devices` accelerators each; what is assumed of them. The defaults are of a DGX H200."""
+    """What is assumed of the hosts of a cluster. The defaults describe a DGX H200."""
 
     peak: float = 494e12  # FLOP/s of a device, in tf32
-    share: float = 0.2  # of the peak, that a step reaches
-    devices: int = 8  # of a host
-    inside: float = 450e9  # bytes/s that a device sends to another of its host (NVLink, one way)
+    share: float = 0.2  # the share of the peak that a step reaches
+    devices: int = 8  # in each host
+    inside: float = 450e9  # bytes/s that a device sends to another one of its host (NVLink, one way)
     between: float = 50e9  # bytes/s that a device sends to another host (one 400 Gb/s adapter for each)
     latency: float = 10e-6  # seconds of a message
     decoded: float = 80.0  # photographs/s that a core decodes and crops (experiments.benchmark, section data)
@@ -49,7 +49,7 @@ class Cluster:
 
 
 class Work(NamedTuple):
-    """One step of one device. photographs: to be decoded for it; sent: bytes of the all-reduce's operand."""
+    """What one step of one device takes. sent: bytes of the operand of the all-reduce; photographs: to be decoded."""
 
     flops: float
     sent: int
@@ -57,19 +57,22 @@ class Work(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """Of a step of a cluster: seconds to compute and to talk, and what every host must read meanwhile."""
+    """What one step of a cluster takes, and what every host must read during it."""
 
-    compute: float
-    talk: float
-    efficiency: float  # compute / (compute + talk): nothing overlaps
+    compute: float  # seconds
+    talk: float  # seconds of the all-reduce
+    efficiency: float  # compute / (compute + talk), since nothing overlaps
     photographs: float  # per second and host
-    cores: float  # of a host, that decode
+    cores: float  # of a host, that decode photographs
     read: float  # bytes/s and host
 
 
-def work(settings: config.Config, tasks: int) -> Work:
-    """Of `tasks` tasks a device, counted in the program that XLA gets on a CPU, where no loop hides operations."""
-    settings = dataclasses.replace(settings, outer=dataclasses.replace(settings.outer, at_once=1))  # one is counted
+def count_work(settings: config.Config, tasks: int) -> Work:
+    """Counts the work of a device with `tasks` tasks, in the program that XLA gets on a CPU.
+
+    On a CPU the inner steps are unrolled, so that no loop hides operations from the count.
+    """
+    settings = dataclasses.replace(settings, outer=dataclasses.replace(settings.outer, at_once=1))
     inner, outer, size = settings.inner, settings.outer, settings.data.size
     photograph = lambda *shape: jax.ShapeDtypeStruct((1, *shape, size, size, 3), "float32")
     task = {
@@ -80,16 +83,20 @@ def work(settings: config.Config, tasks: int) -> Work:
     state, params = jax.eval_shape(lambda: outer_loop.initial_state(settings)), meta_training.networks(settings)
     problem = style_problem(settings.generator, settings.loss, bool(outer.vgg))
     step = functools.partial(outer_loop.outer_step, problem, settings, inner.first_order)
-    # The norm of the meta-gradient is not sent, but ASKED is: as many numbers as are logged.
+    # The norm of the meta-gradient is not sent, but the stop flag is, so as many numbers are sent as are logged.
     sent = 4 * (sum(count_parameters(part) for part in state["meta"].values()) + len(meta_training.LOGGED))
     pictures = sum(math.prod(x.shape[:-3]) for x in task.values())
-    return Work(tasks * timing.count_flops(step, state, task, params), sent, tasks * pictures)
+    flops = timing.count_flops(step, state, task, params)
+    if flops is None:
+        raise RuntimeError("XLA reports no cost analysis on this backend; set JAX_PLATFORMS=cpu")
+    return Work(tasks * flops, sent, tasks * pictures)
 
 
-def estimate(work: Work, devices: int, cluster: Cluster) -> Estimate:
-    """A ring all-reduce sends 2 (n - 1) / n of its operand over every link, at the pace of the slowest one.
+def estimate_step(work: Work, devices: int, cluster: Cluster) -> Estimate:
+    """Estimates one step on `devices` devices.
 
-    Its messages are few: NCCL takes a tree of 2 log2(n) of them where the operand is small.
+    A ring all-reduce sends 2 (n - 1) / n of its operand over every link, at the pace of the slowest one. There are few
+    messages: where the operand is small, NCCL uses a tree of 2 log2(n) of them.
     """
     compute = work.flops / (cluster.peak * cluster.share)
     link = cluster.inside if devices <= cluster.devices else cluster.between
@@ -100,8 +107,8 @@ def estimate(work: Work, devices: int, cluster: Cluster) -> Estimate:
 
 
 def describe(settings: config.Config, devices: Sequence[int], tasks: int, cluster: Cluster | None = None) -> str:
-    """The assumptions and a table in Markdown, a row for each number of `devices`, of `tasks` tasks each."""
-    cluster, one = cluster or Cluster(), work(settings, tasks)
+    """Writes the assumptions and a table in Markdown, a row for each number of `devices`, with `tasks` tasks each."""
+    cluster, one = cluster or Cluster(), count_work(settings, tasks)
     lines = [
         f"A step of a device (tasks: {tasks}, {settings.data.size} px): {one.flops / 1e12:.2f} TFLOP, "
         f"{one.photographs} pictures, an all-reduce of {one.sent / 2**20:.2f} MiB.",
@@ -114,7 +121,7 @@ def describe(settings: config.Config, devices: Sequence[int], tasks: int, cluste
         "|---|---|---|---|---|---|---|---|",
     ]
     for n in devices:
-        found = estimate(one, n, cluster)
+        found = estimate_step(one, n, cluster)
         total = n * one.photographs / (found.compute + found.talk)
         lines.append(
             f"| {n} | {total:,.0f} | {1000 * found.compute:.1f} | {1000 * found.talk:.2f} | {found.efficiency:.1%} | "
@@ -123,8 +130,8 @@ def describe(settings: config.Config, devices: Sequence[int], tasks: int, cluste
     return "\n".join(lines)
 
 
-def parse(grid: Sequence[str], tasks: int) -> list[tuple[int, int]]:
-    """(processes, devices of each) of "2x1" and so on. Raises InputError where they don't divide the tasks."""
+def parse_grid(grid: Sequence[str], tasks: int) -> list[tuple[int, int]]:
+    """Parses "2x1" into (processes, devices of each). Raises InputError where the product doesn't divide the tasks."""
     found = []
     for text in filter(None, grid):
         counts = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
@@ -137,10 +144,11 @@ def parse(grid: Sequence[str], tasks: int) -> list[tuple[int, int]]:
     return found
 
 
-def measure(root: Path, grid: Sequence[tuple[int, int]], steps: int, tasks: int) -> str:
-    """A table in Markdown: the same small run on each (processes, devices) of this machine, its `tasks` shared out.
+def time_grid(root: Path, grid: Sequence[tuple[int, int]], steps: int, tasks: int) -> str:
+    """Times the same small run on each (processes, devices) of this machine; returns a table in Markdown.
 
-    root: of the checkout, for launch/simulate_hosts.sh. Raises InputError where a run fails.
+    The `tasks` are shared out among the devices. root: the checkout, for launch/simulate_hosts.sh. Raises InputError
+    where a run fails.
     """
     rows = [_run(root, *counts, steps, tasks) for counts in tqdm(grid, unit="run", leave=False)]
     lines = [
@@ -158,10 +166,9 @@ def _run(root, processes, devices, steps, tasks):
     with tempfile.TemporaryDirectory() as folder:
         given = {"workdir": f"{folder}/run", "config.run.steps": steps, "config.outer.tasks": tasks}
         flags = [f"--{name}={value}" for name, value in (_RUN | given).items()]
-        done = subprocess.run(
-            ["bash", "launch/simulate_hosts.sh", str(processes), str(devices), *flags],
-            cwd=root, env=os.environ | {"PYTHON": sys.executable}, capture_output=True, text=True,
-        )  # fmt: skip
+        line = ["bash", "launch/simulate_hosts.sh", str(processes), str(devices), *flags]
+        environment = os.environ | {"PYTHON": sys.executable}
+        done = subprocess.run(line, cwd=root, env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.stderr.write(done.stderr)
         raise InputError(f"`grid`: the run of {processes} x {devices} failed; see above")

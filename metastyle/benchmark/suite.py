@@ -44,7 +44,8 @@ def run(names: Sequence[str] = (), out: str | None = None) -> Results:
     if described is None:
         raise InputError("JAX found no device; see above")
     machine = {name: str(value) for name, value in described.items()}
-    numbers, failed = {}, []
+    numbers: dict[str, float | str] = {}
+    failed = []
     print(", ".join(machine.values()), flush=True)
     for name in names:
         values = _in_process(name)

@@ -1,16 +1,16 @@
-"""How a stage is timed: compiled apart, warmed up, run in turns with its rivals; and what a device could do at best."""
+"""Times stages: each is compiled and warmed up before it is timed, and rivals take turns."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-BUDGET = 4.0  # seconds for each stage, in which it is run this often:
-_LEAST, _MOST = 3, 50
-# Dense TFLOP/s by `device_kind`. Unless told otherwise, JAX computes float32 convolutions in tf32 on these GPUs and in
-# bf16 on TPUs. Names are matched as a whole: the PCIe and NVL cards of the same chips are slower.
+BUDGET = 4.0  # seconds for each stage
+_FEWEST_RUNS, _MOST_RUNS = 3, 50
+# Dense TFLOP/s by `device_kind`. By default JAX computes float32 convolutions in tf32 on these GPUs, in bf16 on TPUs.
+# Names are matched as a whole, since the PCIe and NVL cards of the same chips are slower.
 _PEAKS = {
     "NVIDIA H200": {"bf16": 989.0, "tf32": 494.0},
     "NVIDIA H100 80GB HBM3": {"bf16": 989.0, "tf32": 494.0},
@@ -24,10 +24,10 @@ _PEAKS = {
 
 
 class Stage(NamedTuple):
-    """Something to time. `call()` returns JAX arrays, or is done when it returns; the rest is known of compiled ones.
+    """Something to time: `call()` either returns JAX arrays, which are waited for, or has finished when it returns.
 
-    compile_s: seconds to trace and compile. flops: floating-point operations of a call. memory: bytes that it needs for
-    temporaries, None where XLA doesn't tell. dtype: of its convolutions.
+    The other fields are known for compiled stages only. compile_s: seconds to trace and compile. flops: floating-point
+    operations of a call. memory: bytes for temporaries, None where XLA doesn't report them. dtype: of its convolutions.
     """
 
     call: Callable[[], Any]
@@ -38,7 +38,7 @@ class Stage(NamedTuple):
 
 
 def compile_stage(function: Callable, *arguments: Any, dtype: str = "float32") -> Stage:
-    """The stage that calls `function`, compiled, with `arguments`, which are on the device by then."""
+    """Compiles `function` and moves `arguments` to the device; the stage calls one with the other."""
     arguments = jax.device_put(arguments)
     began = time.perf_counter()
     program = jax.jit(function).lower(*arguments).compile()
@@ -48,7 +48,7 @@ def compile_stage(function: Callable, *arguments: Any, dtype: str = "float32") -
 
 
 def count_flops(function: Callable, *arguments: Any) -> float | None:
-    """Floating-point operations of `function`, not compiled. As in `Stage.flops`, those of a loop count once."""
+    """Counts the floating-point operations of `function` without compiling it. A loop counts as one turn of it."""
     return _program_flops(jax.jit(function).lower(*arguments))
 
 
@@ -57,12 +57,12 @@ def _program_flops(program: Any) -> float | None:
 
 
 def time_in_turns(
-    calls: dict[str, Callable[[], Any]], budget: float = BUDGET, clock: Callable[[], float] = time.perf_counter
+    calls: Mapping[str, Callable[[], Any]], budget: float = BUDGET, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:
-    """The median of the seconds of each call, after one to warm up.
+    """Returns the median of the seconds of each call, after one call to warm up.
 
-    They take turns, so that what else the machine does hits all alike, and as many of them as fit `budget` seconds
-    for each call: 3 at least, 50 at most.
+    The calls take turns, so that other work on the machine affects all of them alike. There are as many turns as fit
+    into `budget` seconds for each call, at least 3 and at most 50.
     """
 
     def once(call):
@@ -74,16 +74,17 @@ def time_in_turns(
         once(call)
     seconds = {name: [once(call)] for name, call in calls.items()}
     turns = budget * len(calls) / max(sum(first for (first,) in seconds.values()), 1e-9)
-    for _ in range(int(np.clip(turns, _LEAST, _MOST)) - 1):
+    for _ in range(int(np.clip(turns, _FEWEST_RUNS, _MOST_RUNS)) - 1):
         for name, call in calls.items():
             seconds[name].append(once(call))
     return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
-def time_stages(stages: dict[str, Stage], budget: float = BUDGET) -> dict[str, float]:
-    """Milliseconds of each stage, run in turns; of compiled ones also GFLOP/s and the seconds of tracing and compiling.
+def time_stages(stages: Mapping[str, Stage], budget: float = BUDGET) -> dict[str, float]:
+    """Returns the milliseconds of each stage, run in turns.
 
-    On a device whose peak is known, also the share of it that is reached.
+    Compiled stages also have GFLOP/s, the seconds of tracing and compiling, and on a device whose peak is known the
+    share of it that they reach.
     """
     out, kind = {}, jax.devices()[0].device_kind
     for name, seconds in time_in_turns({name: stage.call for name, stage in stages.items()}, budget).items():
@@ -99,7 +100,7 @@ def time_stages(stages: dict[str, Stage], budget: float = BUDGET) -> dict[str, f
 
 
 def peak_flops(kind: str, dtype: str = "float32") -> tuple[str, float] | None:
-    """The precision in which a device computes convolutions of `dtype`, and its FLOP/s at best; None if not known."""
+    """Returns the precision in which a device computes convolutions of `dtype`, and its peak FLOP/s, if known."""
     known = _PEAKS.get(kind)
     if known is None:
         return None

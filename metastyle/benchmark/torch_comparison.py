@@ -23,7 +23,7 @@ def time_twins() -> Numbers:
     Raises FloatingPointError if they don't.
     """
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]  # no dependency of the package
 
         from metastyle.benchmark import torch_twin
     except ImportError:
@@ -39,30 +39,30 @@ def time_twins() -> Numbers:
     if max(differences.values()) > _TOLERANCE:
         raise FloatingPointError(f"the twins compute different numbers: {differences}")
     title = f"meta-gradient, first order, {_SIZE} px, K = {_STEPS}"
-    out = {f"{title}: {name}, relative difference": value for name, value in differences.items()}
+    out: dict[str, float | str] = {
+        f"{title}: {name}, relative difference": value for name, value in differences.items()
+    }
     out |= timing.time_stages({f"{title}, ours": ours, f"{title}, torch": theirs})
 
     params, photograph = generator.initial_params(settings.generator, 0), random_tasks(1, 1, 256)["query"][0]
     arguments = torch_twin.params(params, device), torch_twin.pictures(photograph, device)
+    network = functools.partial(generator.stylize, settings.generator)
     stages = {
-        "johnson, 256 px, ours": timing.compile_stage(
-            functools.partial(generator.stylize, settings.generator), params, photograph
-        ),
+        "johnson, 256 px, ours": timing.compile_stage(network, params, photograph),
         "johnson, 256 px, torch": Stage(functools.partial(torch_twin.stylize, *arguments)),
     }
     return out | timing.time_stages(stages)
 
 
 def comparison_settings(arch: str, size: int, steps: int) -> config.Config:
-    """Where the loss is that of the query alone, and the rates don't learn."""
+    """Returns settings whose loss is that of the query alone and whose rates don't learn, as in the twin."""
     inner = {"steps": steps, "lrs": "fixed"}
-    return config.from_dict(
-        {"data": {"size": size}, "generator": {"arch": arch}, "inner": inner, "outer": {"objective": "mean"}}
-    )
+    sections = {"data": {"size": size}, "generator": {"arch": arch}, "inner": inner, "outer": {"objective": "mean"}}
+    return config.from_dict(sections)
 
 
 def build_twins(settings: config.Config, weights: vgg.Params, device: str = "cpu") -> tuple[Stage, Stage]:
-    """Ours and torch's meta-gradient, from the same parameters and pictures: calls return `(loss, gradients)`."""
+    """Builds ours and torch's meta-gradient of the same parameters and pictures; calls return `(loss, gradients)`."""
     from metastyle.benchmark import torch_twin
 
     problem, learned = style_problem(settings.generator, settings.loss), outer_loop.initial_meta(settings)
@@ -79,8 +79,8 @@ def build_twins(settings: config.Config, weights: vgg.Params, device: str = "cpu
     return timing.compile_stage(ours, learned, batch, weights), Stage(theirs)
 
 
-def relative_differences(ours: tuple, theirs: tuple) -> Numbers:
-    """Relative differences of the loss and of the norm of the gradient."""
+def relative_differences(ours: tuple, theirs: tuple) -> dict[str, float]:
+    """Returns the relative differences of the loss and of the norm of the gradient."""
     (a, gradient_a), (b, gradient_b) = ours, theirs
     norm_a, norm_b = (math.sqrt(sum(float((g**2).sum()) for g in x.values())) for x in (gradient_a, gradient_b))
     return {"loss": abs(float(a) / float(b) - 1), "gradient norm": abs(norm_a / norm_b - 1)}

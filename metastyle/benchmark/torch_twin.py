@@ -1,26 +1,27 @@
-"""A plain PyTorch twin of `johnson`, VGG-16, the relative loss and the first-order meta-gradient, to be timed against.
+"""A PyTorch twin of `johnson`, VGG-16, the relative loss and the first-order meta-gradient, to compare speed with.
 
-Needs torch, which is no dependency. Parameters are those of the JAX side, by the same paths, with kernels OIHW;
-pictures are f32[N, 3, H, W] in [0, 1].
+Parameters are those of the JAX side, under the same paths, with kernels OIHW; pictures are f32[N, 3, H, W] in [0, 1].
 """
 
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+
+# torch is no dependency of the package, so the type checker may not find it.
+import torch  # pyright: ignore[reportMissingImports]
+import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
+from torch import Tensor  # pyright: ignore[reportMissingImports]
 
 from metastyle import config
 from metastyle.nets import layers, vgg
 
 Tensors = dict[str, Tensor]
-_EPS = 1e-8  # as in losses.py
-_TINY = 1e-20  # as in adapt.py
+_EPS = 1e-8  # as in losses.perceptual
+_TINY = 1e-20  # as in meta.inner_loop
 
 
 def params(tree: Any, device: str = "cpu") -> Any:
-    """A params tree (nested or flat, of any arrays) as tensors: HWIO kernels become OIHW."""
+    """Turns a params tree, nested or flat, of any arrays into tensors: HWIO kernels become OIHW."""
     if isinstance(tree, dict):
         return {name: params(leaf, device) for name, leaf in tree.items()}
     array = np.array(tree)
@@ -28,12 +29,12 @@ def params(tree: Any, device: str = "cpu") -> Any:
 
 
 def pictures(array: Any, device: str = "cpu") -> Tensor:
-    """[..., H, W, 3] -> [..., 3, H, W]."""
+    """Turns pictures [..., H, W, 3] into tensors [..., 3, H, W]."""
     return torch.from_numpy(np.moveaxis(np.asarray(array), -1, -3).copy()).to(device)
 
 
 def johnson(p: Tensors, x: Tensor) -> Tensor:
-    """generator.ARCHITECTURES["johnson"], of any widths and any number of blocks."""
+    """Applies the architecture `johnson`, of any widths and any number of blocks."""
 
     def conv(x, path, stride=1):
         kernel = p[f"{path}/kernel"]
@@ -57,12 +58,12 @@ def johnson(p: Tensors, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def stylize(p: Tensors, x: Tensor) -> Tensor:
-    """`johnson`, done when it returns."""
+    """Applies `johnson` and waits for the device."""
     return _done(johnson(p, x))
 
 
 def features(weights: dict[str, Tensors], x: Tensor, last: str = vgg.TAPS[-1]) -> Tensors:
-    """The taps of vgg.features, up to `last`."""
+    """Computes the taps of vgg.features, up to `last`."""
     mean, std = (weights["input"][k][:, None, None] for k in ("mean", "std"))
     x, out = (x - mean) / std, {}
     for layer in vgg.LAYERS:
@@ -78,7 +79,7 @@ def features(weights: dict[str, Tensors], x: Tensor, last: str = vgg.TAPS[-1]) -
 
 
 def gram(x: Tensor) -> Tensor:
-    """[N, C, h, w] -> [N, C, C]."""
+    """Computes Gram matrices: [N, C, h, w] -> [N, C, C]."""
     flat = x.flatten(2)
     return flat @ flat.mT / flat.shape[-1]
 
@@ -86,7 +87,7 @@ def gram(x: Tensor) -> Tensor:
 def perceptual(
     weights: dict[str, Tensors], outputs: Tensor, content: Tensor, style: Tensors, loss: config.Loss
 ) -> Tensor:
-    """losses.perceptual of the relative kind with Gram matrices, without total variation, averaged over pictures."""
+    """Computes the relative perceptual loss with Gram matrices, without total variation, averaged over pictures."""
 
     def ratio(value, target):
         axes = tuple(range(1, value.ndim))
@@ -100,10 +101,10 @@ def perceptual(
 def meta_gradient(
     fast: Tensors, slow: Tensors, rates: Tensors, task: Tensors, weights: dict[str, Tensors], loss: config.Loss
 ) -> tuple[Tensor, Tensors]:
-    """The query loss after one normalised step per support batch, and its first-order gradient to all parameters.
+    """Returns the query loss after one normalised step per support batch, and its first-order gradient.
 
-    rates: [K, ...] of each fast parameter, not their logarithms. task: "style" [shots, ...], "support" [K, N, ...],
-    "query" [N, ...].
+    The gradient is with respect to all parameters. rates: [K, ...] of each fast parameter, not their logarithms.
+    task: "style" [shots, ...], "support" [K, N, ...], "query" [N, ...].
     """
     with torch.no_grad():
         target = {tap: gram(x).mean(0, keepdim=True) for tap, x in features(weights, task["style"]).items()}

@@ -59,7 +59,8 @@ def time_adaptation() -> Numbers:
     The whole command is timed with a cold and with a warm compile cache; the call from Python once it is compiled.
     """
     start = bundles.load_bundle(config.DEFAULT_BUNDLE)
-    style, out, calls = paths.demo_pictures("styles")[0], {}, {}
+    style, calls = paths.demo_pictures("styles")[0], {}
+    out: dict[str, float | str] = {}
     with tempfile.TemporaryDirectory() as folder:
         for size in (128, 256):
             data = dataclasses.replace(start.config.data, size=size)

@@ -12,20 +12,18 @@ from metastyle.nets.params import count_parameters
 from metastyle.train import meta_training
 from tests.support import toy
 
-CLUSTER = scaling.Cluster(
-    peak=1e12, share=0.5, devices=4, inside=1e9, between=1e8, latency=1e-3, decoded=10, read=1000
-)  # fmt: skip
+CLUSTER = scaling.Cluster(1e12, share=0.5, devices=4, inside=1e9, between=1e8, latency=1e-3, decoded=10, read=1000)
 WORK = scaling.Work(flops=2.5e11, sent=10**7, photographs=6)
 
 
 def test_a_device_alone_computes_and_nothing_else():
-    found = scaling.estimate(WORK, 1, CLUSTER)
+    found = scaling.estimate_step(WORK, 1, CLUSTER)
     assert found == pytest.approx((0.5, 0.0, 1.0, 12.0, 1.2, 12_000))
 
 
 @pytest.mark.parametrize(("devices", "talk"), [(4, 1.5 * 0.01 + 4e-3), (8, 1.75 * 0.1 + 6e-3)])
 def test_the_all_reduce_takes_the_slowest_link(devices, talk):
-    found = scaling.estimate(WORK, devices, CLUSTER)
+    found = scaling.estimate_step(WORK, devices, CLUSTER)
     assert found.talk == pytest.approx(talk)
     assert found.efficiency == pytest.approx(0.5 / (0.5 + talk))
     assert found.photographs == pytest.approx(4 * 6 / (0.5 + talk)), "of a host, which has four devices"
@@ -33,15 +31,15 @@ def test_the_all_reduce_takes_the_slowest_link(devices, talk):
 
 def test_work_is_counted_in_the_program():
     settings = dataclasses.replace(toy.settings(inner={"steps": 2}, outer={"query": 2}), vgg="slim")
-    one, three = scaling.work(settings, 1), scaling.work(settings, 3)
+    one, three = scaling.count_work(settings, 1), scaling.count_work(settings, 3)
     meta_parameters = sum(count_parameters(part) for part in outer_loop.initial_meta(settings).values())
     assert one.sent == three.sent == 4 * (meta_parameters + len(meta_training.LOGGED))
     assert one.photographs == 1 + 2 * settings.inner.support + 2
     assert three.flops == pytest.approx(3 * one.flops)
     longer = dataclasses.replace(settings, inner=dataclasses.replace(settings.inner, steps=4))
-    assert one.flops < scaling.work(longer, 1).flops < 3 * one.flops
+    assert one.flops < scaling.count_work(longer, 1).flops < 3 * one.flops
     side_by_side = dataclasses.replace(settings, outer=dataclasses.replace(settings.outer, at_once=4))
-    assert scaling.work(side_by_side, 1) == one
+    assert scaling.count_work(side_by_side, 1) == one
     assert jax.default_backend() == "cpu"
 
 
@@ -54,6 +52,6 @@ def test_a_table_says_what_it_assumes():
 
 @pytest.mark.parametrize("text", ["3x1", "0x1", "2", "ax2"])
 def test_a_grid_that_does_not_divide_the_tasks_is_refused(text):
-    assert scaling.parse(["1x1", "2x2", ""], 4) == [(1, 1), (2, 2)]
+    assert scaling.parse_grid(["1x1", "2x2", ""], 4) == [(1, 1), (2, 2)]
     with pytest.raises(InputError, match=f"`grid`: expected .* divides the 4 tasks.*got '{text}'"):
-        scaling.parse(["1x1", text], 4)
+        scaling.parse_grid(["1x1", text], 4)

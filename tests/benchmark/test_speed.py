@@ -5,6 +5,5 @@ from metastyle.benchmark import speed
 
 def test_random_tasks_are_shaped_as_a_samplers():
     tasks = speed.random_tasks(2, 3, 16)
-    assert {name: x.shape for name, x in tasks.items()} == {
-        "style": (2, 1, 16, 16, 3), "support": (2, 3, 1, 16, 16, 3), "query": (2, 1, 16, 16, 3),
-    }  # fmt: skip
+    shapes = {name: x.shape for name, x in tasks.items()}
+    assert shapes == {"style": (2, 1, 16, 16, 3), "support": (2, 3, 1, 16, 16, 3), "query": (2, 1, 16, 16, 3)}

@@ -48,14 +48,17 @@ def test_a_compiled_stage_knows_its_operations_and_its_memory():
     np.testing.assert_array_equal(stage.call(), matrix @ matrix.T)
 
 
-def test_times_name_what_it_knows(monkeypatch):
+def test_numbers_are_named_by_what_is_known_of_the_stage(monkeypatch):
     monkeypatch.setattr(timing, "time_in_turns", lambda calls, budget: dict.fromkeys(calls, 0.5))
     monkeypatch.setattr(timing, "peak_flops", lambda kind, dtype: ("bf16", 4e9))
     ours, theirs = timing.Stage(lambda: None, 2.0, 1e9, 8), timing.Stage(lambda: None)
     assert timing.time_stages({"ours": ours, "theirs": theirs}) == {
-        "ours, ms": 500.0, "ours, GFLOP/s": 2.0, "ours, share of the bf16 peak": 0.5, "ours, trace and compile, s": 2.0,
+        "ours, ms": 500.0,
+        "ours, GFLOP/s": 2.0,
+        "ours, share of the bf16 peak": 0.5,
+        "ours, trace and compile, s": 2.0,
         "theirs, ms": 500.0,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
