@@ -7,25 +7,8 @@ import numpy as np
 import pytest
 
 from metastyle.data.procedural import source as procedural
-from metastyle.data.procedural.source import MOODS, STYLES, ProceduralSource, photograph
+from metastyle.data.procedural.source import STYLES, ProceduralSource
 from metastyle.errors import InputError
-
-
-def spectral_slope(plane: np.ndarray) -> float:
-    """a of the amplitude spectrum 1 / f**a, fitted over rings of frequency of a windowed picture."""
-    size = len(plane)
-    window = np.outer(np.hanning(size), np.hanning(size))
-    amplitude = np.abs(np.fft.fft2((plane - plane.mean()) * window)).ravel()
-    cycles = np.fft.fftfreq(size, 1 / size)
-    ring = np.round(np.hypot(cycles[:, None], cycles)).astype(int).ravel()
-    mean = np.bincount(ring, amplitude) / np.bincount(ring)
-    fitted = np.arange(2, size // 3)
-    return -np.polyfit(np.log(fitted), np.log(mean[fitted]), 1)[0]
-
-
-@pytest.fixture(scope="module")
-def photographs() -> np.ndarray:
-    return np.stack([photograph(np.random.default_rng(index), 128) for index in range(20)])
 
 
 @pytest.mark.parametrize("kind", ["content", "style"])
@@ -88,70 +71,6 @@ def test_names_tell_the_family_that_was_painted():
     assert source.name(12) == f"procedural-style-{family}-000012"
     np.testing.assert_array_equal(source[12], np.round(255 * STYLES[family](rng, 32)).astype(np.uint8))
     assert ProceduralSource("content", 32).name(7) == "procedural-content-photograph-000007"
-
-
-def test_photographs_have_a_natural_spectrum(photographs):
-    slopes = [spectral_slope(picture.mean(-1)) for picture in photographs]
-    assert 0.8 < np.mean(slopes) < 1.6
-    assert np.std(slopes) > 0.02
-
-
-def test_photographs_have_natural_colour_and_varied_exposure(photographs):
-    principal = []
-    for pixels in photographs.reshape(20, -1, 3):
-        variances = np.linalg.eigvalsh(np.cov(pixels.T))
-        principal.append(variances[-1] / variances.sum())
-    assert np.mean(principal) > 0.8
-    means = photographs.mean((1, 2, 3))
-    assert 0.3 < means.mean() < 0.65 and means.std() > 0.05
-
-
-def test_palettes_run_from_dark_to_light_in_range():
-    for mood in MOODS:
-        for seed in range(20):
-            colours = procedural.palette(np.random.default_rng(seed), mood)
-            assert 4 <= len(colours) <= 8 and colours.min() >= 0 and colours.max() <= 1
-            assert colours[0].mean() + 0.1 < colours[-1].mean()
-
-
-def test_oklch_known_colours():
-    # Ottosson's coordinates of white, mid grey (sRGB 0.5) and pure sRGB red.
-    found = procedural.oklch(np.array([1, 0.598182, 0.627955]), np.array([0, 0, 0.257683]), np.array([0, 0, 29.2339]))
-    np.testing.assert_allclose(found, [[1, 1, 1], [0.5, 0.5, 0.5], [1, 0, 0]], atol=2e-3)
-
-
-@pytest.mark.parametrize("slope", [0.8, 1.2])
-def test_fractal_noise_has_the_asked_slope(slope):
-    fields = [procedural.fractal_noise(np.random.default_rng(seed), 128, slope) for seed in range(8)]
-    assert abs(np.mean([spectral_slope(field) for field in fields]) - slope) < 0.1
-    np.testing.assert_allclose([(field.mean(), field.std()) for field in fields], [(0, 1)] * 8, atol=1e-5)
-
-
-def test_stamp_paints_in_order_over_the_ground():
-    square = lambda low, high: np.array([[low, low], [high, low], [high, high], [low, high]])
-    ground = np.full((32, 32, 3), 0.25, np.float32)
-    polygons = np.stack([square(0.25, 0.75), square(0.5, 0.75)])
-    picture, owner = procedural.stamp(ground, polygons, np.array([[1.0, 0, 0], [0, 0, 1.0]]))
-    assert (owner[4, 4], owner[12, 12], owner[20, 20]) == (0, 1, 2)
-    np.testing.assert_allclose(picture[[4, 12, 20], [4, 12, 20]], [[0.25] * 3, [1, 0, 0], [0, 0, 1]])
-    np.testing.assert_array_equal(procedural.of_owner(owner, [5, 7], 3)[[4, 12, 20], [4, 12, 20]], [3, 5, 7])
-
-
-def test_voronoi_without_jitter_is_the_grid():
-    u, v = (4 * axis for axis in procedural.plane(40))
-    key, border = procedural.voronoi(np.random.default_rng(0), u, v, 0.0)
-    np.testing.assert_array_equal(key, np.floor(v).astype(int) * 64 + np.floor(u).astype(int))
-    along, across = np.abs(u % 1 - 0.5), np.abs(v % 1 - 0.5)
-    near = np.hypot(1 - np.maximum(along, across), np.minimum(along, across)) - np.hypot(along, across)
-    np.testing.assert_allclose(border, near, atol=1e-5)
-
-
-def test_cell_means_are_the_means_under_each_key():
-    rng = np.random.default_rng(0)
-    base, key = rng.random((8, 8, 3)).astype(np.float32), rng.integers(0, 5, (8, 8))
-    means = procedural.cell_means(base, key)
-    for cell in range(5):
-        np.testing.assert_allclose(means[cell], base[key == cell].mean(0), rtol=1e-5)
 
 
 def test_mistakes_are_named():
