@@ -1,4 +1,4 @@
-"""The pages in docs/: the notebook runs, the commands have the flags that they use, the API page is up to date."""
+"""The pages in docs/: the notebook runs, the commands use existing flags, the API page is up to date."""
 
 import re
 import shlex
@@ -15,11 +15,10 @@ from metastyle.cli import main as cli
 from tests.support.places import ROOT
 
 DOCS = ROOT / "docs"
-ROOT = DOCS.parent
 
 
 def lines(page):
-    """The commands in a page's shell blocks, joined where a backslash breaks them."""
+    """Yields the commands in the shell blocks of a page, joined where a backslash breaks them."""
     for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL):
         yield from block.replace("\\\n", " ").splitlines()
 
@@ -75,6 +74,7 @@ def test_links_of_the_pages_lead_somewhere():
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+@pytest.mark.processes
 def test_the_api_page_is_up_to_date():
     made = subprocess.run(
         [sys.executable, "-c", "import api; print(api.page(), end='')"], cwd=DOCS, capture_output=True, text=True
@@ -83,6 +83,8 @@ def test_the_api_page_is_up_to_date():
     assert made.stdout == (DOCS / "api.md").read_text(), "run `python docs/api.py`"
 
 
+@pytest.mark.slow
+@pytest.mark.processes
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
 def test_the_notebook_runs(tmp_path):
     book = nbformat.read(DOCS / "tour.ipynb", as_version=4)

@@ -5,15 +5,21 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from metastyle.errors import RETRY
 from metastyle.weights import bundles
 from tests.support.places import ROOT
 
 TINY = (
-    "--config=configs/tiny_cpu.py", "--config.vgg=random", "--config.data.size=16", "--config.inner.steps=1",
-    "--config.generator.arch=c3s1-4,c3s1-3", "--config.run.log_every=1",
-    "--config.outer.decay=inverse",  # doesn't depend on run.steps: the step is compiled once
-)  # fmt: skip
+    "--config=configs/tiny_cpu.py",
+    "--config.vgg=random",
+    "--config.data.size=16",
+    "--config.inner.steps=1",
+    "--config.generator.arch=c3s1-4,c3s1-3",
+    "--config.run.log_every=1",
+    "--config.outer.decay=inverse",  # This decay doesn't depend on run.steps, so the step is compiled once.
+)
 
 
 def start(workdir, *flags):
@@ -26,6 +32,8 @@ def end(process):
     return process.returncode, out, err
 
 
+@pytest.mark.slow
+@pytest.mark.processes
 def test_meta_train_is_stopped_continued_and_completed(tmp_path):
     workdir = tmp_path / "runs" / "tiny"
     process = start(workdir, "--config.run.steps=100000")

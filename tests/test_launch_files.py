@@ -1,4 +1,4 @@
-"""The files of launch/: they are what their kind demands, and the batch job knows when to go on."""
+"""The files of launch/ are valid, and the batch job goes back into the queue while steps remain."""
 
 import os
 import shutil
@@ -15,6 +15,7 @@ LAUNCH = ROOT / "launch"
 BESIDE = Path(sys.executable).parent  # where pip puts commands
 
 
+@pytest.mark.processes
 def test_the_shell_files_are_clean():
     command = shutil.which("shellcheck") or shutil.which("shellcheck", path=BESIDE)
     assert command, "install the extra `test`"
@@ -24,8 +25,9 @@ def test_the_shell_files_are_clean():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.processes
 def test_a_python_that_does_not_start_is_passed_over(tmp_path):
-    """As a shim of pyenv, which is on the PATH for every version, installed or not."""
+    """A shim of pyenv is on the PATH whether its version is installed or not."""
     (tmp_path / "launch").mkdir()
     (tmp_path / "commands").mkdir()
     shutil.copy(LAUNCH / "_env.sh", tmp_path / "launch")
@@ -60,12 +62,13 @@ def codes(rule):
     return rule.get("onExitCodes", {}).get("values", [])
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("status", "restarts", "requeued"),
     [(0, 0, False), (1, 0, False), (75, 0, True), (75, 49, True), (75, 50, False), (137, 3, True)],
 )
 def test_the_batch_job_goes_back_into_the_queue_while_steps_remain(tmp_path, status, restarts, requeued):
-    """With commands of Slurm that only say that they were called."""
+    """The commands of Slurm are replaced by scripts that print how they were called."""
     for name, end in (("srun", status), ("scontrol", 0)):
         (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"\nexit {end}\n')
         (tmp_path / name).chmod(0o755)
@@ -77,6 +80,7 @@ def test_the_batch_job_goes_back_into_the_queue_while_steps_remain(tmp_path, sta
     assert done.returncode == (0 if requeued else status)
 
 
+@pytest.mark.processes
 def test_the_pod_starts_every_host(tmp_path):
     (tmp_path / "gcloud").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 75\n')
     (tmp_path / "gcloud").chmod(0o755)
@@ -87,8 +91,34 @@ def test_the_pod_starts_every_host(tmp_path):
     assert command.startswith(r"--command=cd my\ checkout && exec .venv/bin/python -m experiments.meta_train --config=")
 
 
-@pytest.mark.parametrize("arguments", [[], ["2"], ["two", "2"], ["0", "2"]])
-def test_hosts_that_are_no_numbers_are_told(arguments):
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("arguments", "got"), [([], " "), (["2"], "2 "), (["two", "2"], "two 2"), (["0", "2"], "0 2"), (["2", "0"], "2 0")]
+)
+def test_hosts_that_are_no_numbers_are_refused_before_any_process_starts(tmp_path, arguments, got):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    python.chmod(0o755)
     line = ["bash", LAUNCH / "simulate_hosts.sh", *arguments]
-    done = subprocess.run(line, capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.startswith("error: `N D`: expected the numbers of processes and")
+    done = subprocess.run(line, env=os.environ | {"PYTHON": str(python)}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    error, usage = done.stderr.splitlines()
+    assert error == f"error: `N D`: expected the numbers of processes and of devices of each, got '{got}'"
+    assert usage == "usage: simulate_hosts.sh N D [flags of experiments.meta_train]"
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.processes
+def test_hosts_know_their_place_and_the_largest_status_is_returned(tmp_path):
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\necho "$*, $JAX_NUM_PROCESSES of $JAX_NUM_CPU_DEVICES" > {tmp_path}/$JAX_PROCESS_ID\n'
+        "exit $((3 * JAX_PROCESS_ID))\n"
+    )
+    python.chmod(0o755)
+    environment = os.environ | {"PYTHON": str(python), "PORT": "1"}
+    line = ["bash", LAUNCH / "simulate_hosts.sh", "2", "4", "--config=x"]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    told = [(tmp_path / name).read_text().strip() for name in ("0", "1")]
+    assert told == ["-m experiments.meta_train --config=x, 2 of 4"] * 2

@@ -1,4 +1,4 @@
-"""`import metastyle` is light, and its names are there when they are asked for."""
+"""`import metastyle` loads nothing else, and its names are found when they are used."""
 
 import importlib
 import importlib.metadata
@@ -11,12 +11,13 @@ import metastyle
 
 
 def python(code):
-    """Runs `code` in a fresh interpreter, which must end well; returns what it printed."""
+    """Runs `code` in a fresh interpreter, which must succeed; returns the words that it printed."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("module", ["metastyle", "metastyle.cli.main", "metastyle.config", "metastyle.cli.app"])
 def test_import_is_light(module):
     heavy = python(
@@ -26,13 +27,15 @@ def test_import_is_light(module):
     assert heavy == []
 
 
+@pytest.mark.processes
 def test_import_of_the_package_alone_loads_nothing():
     code = "import importlib, sys; before = set(sys.modules); import metastyle; print(*set(sys.modules) - before)"
     assert python(code) == ["metastyle"]
 
 
+@pytest.mark.processes
 def test_no_module_starts_a_jax_backend_or_loads_a_data_library():
-    """jax_num_cpu_devices can't be set once a backend was started."""
+    """jax_num_cpu_devices can't be set once a backend has started."""
     loaded = python(
         "import sys, metastyle.cli.main, metastyle.evaluate.evaluation;"
         "import metastyle.stylize.stylizer, metastyle.train.meta_training;"
@@ -57,8 +60,15 @@ def test_public_names(name, home):
     assert name in dir(metastyle) and name in metastyle.__all__
 
 
+@pytest.mark.processes
 def test_star_import_gives_the_public_names():
     assert python("from metastyle import *; print(*sorted(n for n in dir() if n[0] != '_'))") == metastyle.__all__
+
+
+@pytest.mark.processes
+def test_the_module_runs_as_the_command():
+    done = subprocess.run([sys.executable, "-m", "metastyle", "nonsense"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and "nonsense" in done.stderr
 
 
 def test_unknown_name():

@@ -3,9 +3,13 @@
 import os
 import time
 
+import pytest
+
 from metastyle.benchmark import large_images, speed
 
 
+@pytest.mark.processes
+@pytest.mark.slow
 def test_large_pictures_in_small():
     net, side = "s4,c3s1-8,p4-3", 256
     began = time.perf_counter()
@@ -20,6 +24,7 @@ def test_large_pictures_in_small():
     assert not found
 
 
+@pytest.mark.slow
 def test_tiles_of_large_pictures_are_timed_in_turns(monkeypatch):
     monkeypatch.setattr(large_images, "run_module", lambda *_: {})
     monkeypatch.setattr(large_images, "_TILES", (16, 32))

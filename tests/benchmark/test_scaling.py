@@ -29,6 +29,7 @@ def test_the_all_reduce_takes_the_slowest_link(devices, talk):
     assert found.photographs == pytest.approx(4 * 6 / (0.5 + talk)), "of a host, which has four devices"
 
 
+@pytest.mark.slow
 def test_work_is_counted_in_the_program():
     settings = dataclasses.replace(toy.settings(inner={"steps": 2}, outer={"query": 2}), vgg="slim")
     one, three = scaling.count_work(settings, 1), scaling.count_work(settings, 3)

@@ -36,6 +36,8 @@ def fake_sections(monkeypatch):
     return ran
 
 
+@pytest.mark.processes
+@pytest.mark.slow
 def test_a_cheap_section_from_the_command_line(tmp_path):
     status, out, err = main("--only=import", f"--json={tmp_path}/bench.json")
     assert (status, err) == (0, "")
@@ -50,6 +52,7 @@ def test_a_cheap_section_from_the_command_line(tmp_path):
     assert second.split() == [*name.split(), f"{value:.4g}"]
 
 
+@pytest.mark.processes
 def test_an_unknown_section_is_one_line():
     status, out, err = main("--only=import,nonsense")
     assert (status, out) == (1, "")
@@ -110,6 +113,7 @@ def test_compare(tmp_path):
     assert lines[5:] == ["only in a: old", "only in b: new", "only in b: word"]
 
 
+@pytest.mark.processes
 def test_compare_needs_no_jax(tmp_path):
     file = write(tmp_path / "a.json", {"x": 1.0})
     code = (
@@ -127,6 +131,7 @@ def test_compare_refuses_what_is_no_such_file(tmp_path, content):
         suite.compare([good, str(bad)])
 
 
+@pytest.mark.processes
 def test_compare_of_a_missing_file_is_one_line(tmp_path):
     good = write(tmp_path / "a.json", {"x": 1.0})
     status, out, err = main(f"--compare={good},{tmp_path}/b.json")
