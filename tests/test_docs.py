@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from absl import flags
 
-from metastyle.cli import main as cli
+from metastyle.cli import commands
 from tests.support.places import ROOT
 
 DOCS = ROOT / "docs"
@@ -30,7 +30,7 @@ COMMANDS += [line for line in (ROOT / "README.md").read_text().splitlines() if l
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_of_the_page_are_accepted(line):
     words = shlex.split(line.partition("metastyle ")[2].partition(" > ")[0])
-    command, values = cli.COMMANDS[words[0]], flags.FlagValues()
+    command, values = commands.COMMANDS[words[0]], flags.FlagValues()
     command.define(values)
     names = values(words)[1:]
     assert not names or command.takes_names

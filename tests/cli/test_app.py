@@ -62,7 +62,7 @@ def test_home_is_expanded_where_the_shell_left_it(monkeypatch):
 
 
 def test_a_name_that_is_no_text_can_be_told():
-    line = "from metastyle import launch; launch.guard(lambda _: print('wrote caf\\udce9.png'), [])"
+    line = "from metastyle.cli import app; app.guard(lambda _: print('wrote caf\\udce9.png'), [])"
     environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
     done = subprocess.run([sys.executable, "-c", line], cwd=ROOT, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (0, "wrote caf\\udce9.png\n")

@@ -16,85 +16,14 @@ import pytest
 from PIL import Image
 
 import metastyle
-from metastyle.cli import info, main
+from metastyle.cli import commands, info, main
 from metastyle.errors import RETRY
 from metastyle.images import codec
 from metastyle.meta import outer_loop
-from metastyle.system import compile_cache
 from metastyle.weights import bundles
 from tests.support import toy
-from tests.support.places import FORMAT_1
-from tests.weights import test_fetch
-from tests.weights.test_fetch import cache, server, tensors  # noqa: F401
-
-BUNDLE = FORMAT_1 / "bundle"
-PHOTOGRAPH = FORMAT_1 / "photograph.png"
-
-
-@pytest.fixture(autouse=True)
-def no_compile_cache(monkeypatch):
-    monkeypatch.setattr(compile_cache, "enable_compile_cache", lambda: None)
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """The working folder of a user with a photograph, a painting, a style and a bundle."""
-    shutil.copytree(BUNDLE, tmp_path / "bundle")
-    shutil.copy(FORMAT_1 / "self_contained.safetensors", tmp_path / "style.safetensors")
-    shutil.copy(PHOTOGRAPH, tmp_path / "photo.png")
-    pixels = np.random.default_rng(1).uniform(size=(4, 4, 3)).repeat(6, 0).repeat(5, 1)
-    codec.save(tmp_path / "painting.png", pixels)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def adapt(**changes):
-    flags = {"bundle": "bundle", "style": "painting.png", "out": "new.safetensors", "support": "photo.png", "steps": 1}
-    return ["adapt", *_flags(flags | changes)]
-
-
-def stylize(**changes):
-    return ["stylize", *_flags({"style_file": "style.safetensors", "content": "photo.png", "out": "new.png"} | changes)]
-
-
-def pixels(path):
-    return np.asarray(Image.open(path))
-
-
-def _flags(values):
-    return [f"--{name}={value}" for name, value in values.items() if value is not None]
-
-
-@pytest.fixture
-def run(capsys):
-    """What the command prints when all goes well."""
-
-    def run(*argv):
-        with pytest.raises(SystemExit) as end:
-            main.main(list(argv))
-        out, err = capsys.readouterr()
-        assert (end.value.code, err) == (0, "")
-        return out
-
-    return run
-
-
-@pytest.fixture
-def refused(capsys, folder):
-    """Runs the command, which must end with one line, a non-zero exit status and no new file; returns the line."""
-
-    def refused(*argv):
-        before = sorted(folder.rglob("*"))
-        with pytest.raises(SystemExit) as end:
-            main.main(list(argv))
-        err = capsys.readouterr().err
-        assert end.value.code == 1
-        assert err.startswith("error: ") and err.endswith("\n") and err.count("\n") == 1
-        assert sorted(folder.rglob("*")) == before
-        return err[len("error: ") : -1]
-
-    return refused
-
+from tests.support.command import BUNDLE, PHOTOGRAPH, adapt, pixels, stylize
+from tests.support.vgg_download import md5
 
 # What works
 
@@ -118,7 +47,7 @@ def test_a_stopped_adapt_goes_on_by_the_same_line(run, capsys, monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
-        patch.setattr(main, "print", printing, raising=False)
+        patch.setattr(commands, "print", printing, raising=False)
         main.main(adapt(steps=4))
     assert end.value.code == RETRY
     assert capsys.readouterr().out == "stopped after step 2 of 4; the same line continues\n"
@@ -133,7 +62,7 @@ def test_a_preview_of_continued_work_says_where_it_begins(capsys, monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(main, "print", printing, raising=False)
+        patch.setattr(commands, "print", printing, raising=False)
         main.main(adapt(steps=4, preview="photo.png"))
     capsys.readouterr()
     with pytest.raises(SystemExit) as end:
@@ -217,8 +146,8 @@ def test_info_of_a_style(run):
     assert out.endswith("format version  1\n")
 
 
-def test_fetch_writes_the_path_and_downloads_once(server, cache, capsys):  # noqa: F811
-    flags = [f"--url={server.address}/good/vgg.h5", f"--checksum={test_fetch.md5(server)}"]
+def test_fetch_writes_the_path_and_downloads_once(server, cache, capsys):
+    flags = [f"--url={server.address}/good/vgg.h5", f"--checksum={md5(server)}"]
     for _ in range(2):
         with pytest.raises(SystemExit) as end:
             main.main(["fetch", "vgg16", *flags])
@@ -233,13 +162,13 @@ def test_fetch_writes_the_path_and_downloads_once(server, cache, capsys):  # noq
 @pytest.mark.parametrize("argv", [["--help"], ["-h"], ["help"]])
 def test_help_names_the_commands(run, argv):
     out = run(*argv)
-    assert all(f"\n  {name}" in out and f"metastyle {name} {c.example}" in out for name, c in main.COMMANDS.items())
+    assert all(f"\n  {name}" in out and f"metastyle {name} {c.example}" in out for name, c in commands.COMMANDS.items())
 
 
-@pytest.mark.parametrize("name", main.COMMANDS)
+@pytest.mark.parametrize("name", commands.COMMANDS)
 def test_help_of_a_command_names_its_flags_alone(run, name):
     out = run(name, "--help")
-    command = main.COMMANDS[name]
+    command = commands.COMMANDS[name]
     listed = [line.split()[0] for line in out.splitlines() if line.startswith("  --")]
     used = [word.split("=")[0] for word in command.example.split() if word.startswith("--")]
     assert set(used) <= set(listed) and "--flagfile" not in listed and "--undefok" not in listed
@@ -259,7 +188,7 @@ def test_examples_are_accepted(run, folder):
         Image.open(source).save(name)
     for name in ("adapt", "info", "stylize"):
         more = ["--bundle=bundle"] if name == "adapt" else []  # 16 px instead of ours
-        run(name, *main.COMMANDS[name].example.split(), *more)
+        run(name, *commands.COMMANDS[name].example.split(), *more)
     assert Path("night_cafe.safetensors").is_file() and Path("out.png").is_file()
 
 
@@ -329,7 +258,7 @@ def test_the_command_is_installed():
         (["info", "--style_file=gone"], "`style_file`: expected a safetensors file, got gone, which is not a file"),
     ],
 )  # fmt: skip
-def test_bad_line(refused, cache, argv, message):  # noqa: F811
+def test_bad_line(refused, cache, argv, message):
     assert refused(*argv).startswith(message)
 
 

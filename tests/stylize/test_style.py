@@ -13,21 +13,15 @@ from metastyle.errors import Adjusted, InputError
 from metastyle.evaluate.pairs import Pairs
 from metastyle.evaluate.studies import strength
 from metastyle.images import codec, color, masks
-from metastyle.images.resize import resize, resize_short
+from metastyle.images.resize import resize_short
 from metastyle.nets import generator
-from metastyle.stylize import style
 from metastyle.stylize.style import Knobs
 from metastyle.system import compile_cache
-from metastyle.weights import bundles, style_files, vgg_files
+from metastyle.weights import bundles, vgg_files
 from tests.support.places import FORMAT_1
+from tests.support.styles import bundle_with_plain_parameters, made, picture
 
 BUNDLE = FORMAT_1 / "bundle"
-
-
-def picture(height, width, seed=0, channels=3):
-    """A blurred random picture, uint8."""
-    coarse = np.random.default_rng(seed).uniform(size=(4, 4, channels))
-    return codec.to_uint8(resize(coarse, (height, width)))
 
 
 PHOTOGRAPH = picture(22, 30, seed=3)
@@ -38,26 +32,9 @@ def no_compile_cache(monkeypatch):
     monkeypatch.setattr(compile_cache, "enable_compile_cache", lambda: None)
 
 
-def moved(fast, seed, by=0.3):
-    """Fast parameters some way from these, of half precision as a style file's are."""
-    rng = np.random.default_rng(seed)
-    return {path: np.float32(np.float16(x + by * rng.normal(size=x.shape))) for path, x in fast.items()}
-
-
 @pytest.fixture(scope="module")
 def start():
-    """The bundle of format 1 with plain parameters that are not plain, which does not matter here."""
-    bundle = bundles.load_bundle(BUNDLE)
-    return dataclasses.replace(bundle, plain=moved(bundle.meta["fast"], 10))
-
-
-def made(bundle, seed):
-    fast = moved(bundle.meta["fast"], seed)
-    file = style_files.StyleFile(
-        fast, bundle.slow_sha256, bundle.config.generator.arch, bundle.name, "norm", steps=seed, style_size=16,
-        history=(1.0,),
-    )  # fmt: skip
-    return style.Style(bundle.config, bundle.meta["slow"], file, bundle.plain)
+    return bundle_with_plain_parameters()
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,11 @@
-"""A bundle and a style file on disk."""
+"""A bundle and a style file on disk; a server of VGG-16 and an empty cache."""
 
 import pytest
 
 from metastyle.system import compile_cache
 from metastyle.weights import bundles, style_files
 from tests.support.stored import toy_bundle, toy_style
+from tests.support.vgg_download import empty_cache, serving, slim_tensors
 
 
 @pytest.fixture(autouse=True)
@@ -25,3 +26,19 @@ def style_file(tmp_path):
         tmp_path / "a.safetensors", toy_style(bundle, slow=bundle.meta["slow"], config=bundle.config)
     )
     return tmp_path / "a.safetensors"
+
+
+@pytest.fixture
+def tensors():
+    return slim_tensors()
+
+
+@pytest.fixture
+def server(tmp_path, tensors):
+    with serving(tmp_path, tensors) as server:
+        yield server
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    return empty_cache(tmp_path, monkeypatch)

@@ -13,38 +13,12 @@ from safetensors.numpy import load_file, save_file
 from metastyle.errors import InputError
 from metastyle.nets import vgg
 from metastyle.weights import convert, vgg_files
+from tests.support.vgg_download import OLD_KERAS, bgr, slim_tensors, write_keras
 
-RNG = np.random.default_rng(0)
-WIDTHS = (4, 6, 5, 7, 8, 9, 10, 11, 12, 13)  # all different: a swapped layer or axis can't pass
 INDEXES = dict(zip(vgg.LAYERS, (0, 2, 5, 7, 10, 12, 14, 17, 19, 21), strict=True))
-OLD_KERAS = "{block}/{block}_{W}_1:0"
 NEW_KERAS = "{block}/{block}/{kernel}:0"
 SAVED_MODEL = "model_weights/{block}/{block}/{kernel}:0"
 KERAS_3 = "layers/{block}/vars/{i}"
-
-
-def slim_tensors():
-    """Kernels and biases of a slim VGG-16, as they meet an RGB picture."""
-    tensors = {}
-    for layer, fan_in, width in zip(vgg.LAYERS, (3, *WIDTHS), WIDTHS, strict=False):
-        tensors[f"{layer}/kernel"] = RNG.normal(size=(3, 3, fan_in, width)).astype(np.float32)
-        tensors[f"{layer}/bias"] = RNG.normal(size=width).astype(np.float32)
-    return tensors
-
-
-def bgr(tensors):
-    return tensors | {"conv1_1/kernel": tensors["conv1_1/kernel"][:, :, ::-1]}
-
-
-def write_keras(path, tensors, form=OLD_KERAS):
-    """`tensors` as Keras writes them, with the block after conv4_3 that the public file has too."""
-    with h5py.File(path, "w") as file:
-        for layer in (*vgg.LAYERS, "conv5_1"):
-            block = f"block{layer[4]}_conv{layer[6]}"
-            for i, part in enumerate(("kernel", "bias")):
-                name = form.format(block=block, W="Wb"[i], kernel=part, i=i)
-                file[name] = tensors.get(f"{layer}/{part}", np.zeros((3, 3, 2, 2) if i == 0 else 2, np.float32))
-        file.attrs["layer_names"] = [b"block1_conv1"]
 
 
 def torch_state(tensors):

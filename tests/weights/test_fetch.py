@@ -1,10 +1,8 @@
 """Against a server on this machine that serves well, badly, or not at all. The public addresses are never asked."""
 
 import hashlib
-import http.server
 import socket
 import sys
-import threading
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,61 +12,7 @@ from metastyle.errors import InputError
 from metastyle.nets import vgg
 from metastyle.weights import vgg_files
 from metastyle.weights.fetch import SOURCES, fetch
-from tests.weights.test_convert import bgr, slim_tensors, write_keras
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        server, body = self.server, self.server.body
-        server.requests.append(self.path)
-        fault = self.path.split("/")[1]
-        if fault == "missing":
-            return self.send_error(404)
-        if fault == "silent":
-            return server.released.wait()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body if fault == "good" else body[: len(body) // 2])
-        self.wfile.flush()
-        if fault == "stuck":
-            server.released.wait()
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def tensors():
-    return slim_tensors()
-
-
-@pytest.fixture
-def server(tmp_path, tensors):
-    """Serves a slim VGG-16 as Keras saves it under /good/; /truncated/, /missing/, /silent/ and /stuck/ fail so."""
-    write_keras(tmp_path / "vgg.h5", bgr(tensors))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.body, server.requests, server.released = (tmp_path / "vgg.h5").read_bytes(), [], threading.Event()
-        server.address = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.released.set()
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("METASTYLE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("METASTYLE_VGG16", raising=False)
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path / "cache"
-
-
-def md5(server):
-    return hashlib.md5(server.body).hexdigest()
+from tests.support.vgg_download import md5, slim_tensors
 
 
 def fetch_from(server, fault, **changes):

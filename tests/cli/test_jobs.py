@@ -14,12 +14,17 @@ import metastyle
 from metastyle.cli import main
 from metastyle.images import codec
 from metastyle.stylize import onnx_export
-from tests.cli.test_main import adapt, folder, no_compile_cache, pixels, refused, run, stylize  # noqa: F401
-from tests.stylize.test_style import made, picture, start  # noqa: F401
+from tests.support.command import adapt, pixels, stylize
+from tests.support.styles import bundle_with_plain_parameters, made, picture
+
+
+@pytest.fixture(scope="module")
+def start():
+    return bundle_with_plain_parameters()
 
 
 @pytest.fixture(autouse=True)
-def files(folder, start):  # noqa: F811
+def files(folder, start):
     """Beside a user's other files: a and b, styles of one bundle, c of another, and a folder of photographs."""
     for seed, name in enumerate("ab"):
         made(start, seed + 1).save(f"{name}.safetensors", self_contained=True)
@@ -41,7 +46,7 @@ def listed(name="out"):
 ALL = [f"{photo}_stylized_{style}.png" for photo in ("one", "three", "two") for style in "ab"]
 
 
-def test_every_photograph_in_every_style(run):  # noqa: F811
+def test_every_photograph_in_every_style(run):
     run_many = stylize(content="photos", style_file="[ab].safetensors", out="out")
     with pytest.raises(SystemExit) as end:
         main.main(run_many)
@@ -130,12 +135,12 @@ def test_standard_input_in_two_styles(monkeypatch, capsys):
     np.testing.assert_array_equal(pixels("out/stdin_stylized_b.png"), expected)
 
 
-def test_standard_input_that_is_no_picture(monkeypatch, refused):  # noqa: F811
+def test_standard_input_that_is_no_picture(monkeypatch, refused):
     with_stdin(monkeypatch, b"")
     assert refused(*stylize(content="-", style_file="a.safetensors")).startswith("`content`: ")
 
 
-def test_strength_color_and_metadata(run):  # noqa: F811
+def test_strength_color_and_metadata(run):
     run(*stylize(style_file="a.safetensors", strength=0.5, color="content", content_size=30))
     style = metastyle.load_style("a.safetensors")
     expected = style.stylize("photo.png", strength=0.5, color="content", content_size=30)
@@ -146,7 +151,7 @@ def test_strength_color_and_metadata(run):  # noqa: F811
     assert run("info", "--picture=photo.png") == "photo.png does not say how it was made\n"
 
 
-def test_the_backend_is_the_one_that_is_asked_for(run, monkeypatch):  # noqa: F811
+def test_the_backend_is_the_one_that_is_asked_for(run, monkeypatch):
     pytest.importorskip("onnxruntime")
     session, seen = onnx_export.session, []
     monkeypatch.setattr(onnx_export, "session", lambda model: seen.append(1) or session(model))
@@ -155,7 +160,7 @@ def test_the_backend_is_the_one_that_is_asked_for(run, monkeypatch):  # noqa: F8
         assert len(seen) == count
 
 
-def test_weights_blend(run, capsys):  # noqa: F811
+def test_weights_blend(run, capsys):
     run(*stylize(style_file="a.safetensors,b.safetensors", weights="0.25,0.75"))
     a, b = (metastyle.load_style(f"{name}.safetensors") for name in "ab")
     expected = metastyle.blend([(a, 0.25), (b, 0.75)]).stylize("photo.png")
@@ -167,7 +172,7 @@ def test_weights_blend(run, capsys):  # noqa: F811
     np.testing.assert_array_equal(pixels("other.png"), expected)
 
 
-def test_a_blend_is_a_style_file(run):  # noqa: F811
+def test_a_blend_is_a_style_file(run):
     run("blend", "--style_file=a.safetensors,b.safetensors", "--weights=0.25,0.75", "--out=x.safetensors",
         "--self_contained")  # fmt: skip
     a, b = (metastyle.load_style(f"{name}.safetensors") for name in "ab")
@@ -192,7 +197,7 @@ def test_a_blend_whose_bundle_is_gone_is_self_contained(capsys):
     assert metastyle.load_style("mix.safetensors").stylize("photo.png").shape == (22, 30, 3)
 
 
-def test_what_a_backend_needs_is_told_before_the_work(refused, monkeypatch):  # noqa: F811
+def test_what_a_backend_needs_is_told_before_the_work(refused, monkeypatch):
     for name in ("onnx", "onnxruntime"):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, name, None)
@@ -200,7 +205,7 @@ def test_what_a_backend_needs_is_told_before_the_work(refused, monkeypatch):  # 
             assert refused(*line).startswith(f"`backend` needs {name}, which is not installed")
 
 
-def test_masks_make_regions(run):  # noqa: F811
+def test_masks_make_regions(run):
     photograph = pixels("photo.png")
     left = np.zeros(photograph.shape[:2], np.uint8)
     left[:, :9] = 255
@@ -212,7 +217,7 @@ def test_masks_make_regions(run):  # noqa: F811
         np.testing.assert_array_equal(pixels("new.png")[part], expected[part])
 
 
-def test_a_contact_sheet(run):  # noqa: F811
+def test_a_contact_sheet(run):
     run("sheet", "--content=photos", "--style_file=[ab].safetensors", "--out=sheet.png", "--cell=64")
     height, width, _ = pixels("sheet.png").shape
     assert 3 * 47 < height < 3 * 47 + 60 and 3 * 64 < width < 3 * 64 + 60  # photograph, a, b: 30 x 22 in 64 x 47
@@ -221,7 +226,7 @@ def test_a_contact_sheet(run):  # noqa: F811
     assert 5 * 64 < pixels("s.png").shape[1] < 5 * 64 + 60
 
 
-def test_a_sheet_is_no_photograph_of_itself(run, capsys):  # noqa: F811
+def test_a_sheet_is_no_photograph_of_itself(run, capsys):
     line = ["sheet", "--content=photos", "--style_file=a.safetensors", "--out=photos/sheet.png", "--cell=32"]
     run(*line)
     first = pixels("photos/sheet.png")
@@ -232,7 +237,7 @@ def test_a_sheet_is_no_photograph_of_itself(run, capsys):  # noqa: F811
     np.testing.assert_array_equal(pixels("photos/sheet.png"), first)
 
 
-def test_a_blend_strip_goes_from_the_first_to_the_second(start):  # noqa: F811
+def test_a_blend_strip_goes_from_the_first_to_the_second(start):
     from metastyle.stylize import jobs
 
     found = jobs.styles(["a.safetensors", "b.safetensors"], None)
@@ -243,7 +248,7 @@ def test_a_blend_strip_goes_from_the_first_to_the_second(start):  # noqa: F811
     np.testing.assert_array_equal(strip[-16:, 108:140], alone[-16:, 72:104])  # the second one
 
 
-def test_folders_are_made_and_a_file_name_in_one_is_a_file(run):  # noqa: F811
+def test_folders_are_made_and_a_file_name_in_one_is_a_file(run):
     run(*stylize(style_file="a.safetensors", out="photos/out.png"))
     assert Path("photos/out.png").is_file()
 
@@ -277,7 +282,7 @@ BOTH = {"style_file": "a.safetensors,b.safetensors"}
         ({"out": "photo.png/out"}, "`out`: cannot make the folder 'photo.png/out'"),
     ],
 )  # fmt: skip
-def test_bad_line(refused, changes, message):  # noqa: F811
+def test_bad_line(refused, changes, message):
     shutil.copy("a.safetensors", "photos/a.safetensors")
     Path("other").mkdir()
     shutil.copy("photos/one.jpg", "other/one.jpg")
@@ -297,7 +302,7 @@ def test_bad_line(refused, changes, message):  # noqa: F811
         (["--content_size=0"], "`content_size`: expected whole px, at least 16, got 0"),
     ],
 )
-def test_bad_sheet(refused, flags, message):  # noqa: F811
+def test_bad_sheet(refused, flags, message):
     line = ["sheet", "--content=photo.png", "--style_file=a.safetensors", "--out=sheet.png", *flags]
     assert refused(*line).startswith(message)
 

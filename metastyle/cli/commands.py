@@ -1,0 +1,291 @@
+"""The subcommands of `metastyle`: the flags each takes, and what it does with them."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from absl import flags
+
+from metastyle.config import BACKENDS, DEFAULT_BUNDLE, PRECISIONS
+from metastyle.errors import InputError
+from metastyle.images.codec import MAX_PIXELS
+from metastyle.system.files import check_output, expand
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand: what it does, an example, the flags it takes, which of them it needs."""
+
+    about: str
+    example: str
+    define: Callable[[flags.FlagValues], None]
+    run: Callable[[flags.FlagValues, list[str]], None]
+    needs: tuple[str, ...] = ()
+    takes_names: bool = False
+
+
+def _adapt_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("bundle", DEFAULT_BUNDLE, "folder of the meta-trained start; default: ours", flag_values=values)
+    flags.DEFINE_list("style", None, "picture of the style, or several of one artist: A,B", flag_values=values)
+    flags.DEFINE_string("out", None, "style file to write, .safetensors", flag_values=values)
+    flags.DEFINE_integer("steps", 10, "gradient steps", flag_values=values)
+    flags.DEFINE_list("support", None, "photographs to learn on; by default synthetic ones", flag_values=values)
+    flags.DEFINE_integer(
+        "style_size", None, "px the style is brought to; by default the bundle's",
+        flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_integer(
+        "seed", 0, "seed of the synthetic photographs, or of the crops of those given", flag_values=values
+    )
+    flags.DEFINE_string(
+        "vgg", None, "loss network: slim, vgg16, or a file; by default the bundle's", flag_values=values
+    )
+    flags.DEFINE_bool("self_contained", False, "write all that stylize needs into the style file", flag_values=values)
+    flags.DEFINE_float("until", 0.0, "end once 10 steps gain less than this share: 0.01", flag_values=values)
+    flags.DEFINE_string("preview", None, "photograph to watch: an animation of it over the steps", flag_values=values)
+    flags.DEFINE_string(
+        "preview_out", None, "animation to write, .webp or .gif; by default beside --out", flag_values=values
+    )
+    _max_pixels_flag(values)
+
+
+def _adapt(values: flags.FlagValues, _: list[str]) -> None:
+    from metastyle.stylize import preview, stylizer
+    from metastyle.stylize.style import check_style_path
+    from metastyle.system import resume
+
+    check_style_path(values.out)
+    if values.preview_out and not values.preview:
+        raise InputError("`preview_out`: expected --preview as well, the photograph to watch")
+    view = values.preview and preview.Preview(
+        values.preview,
+        values.preview_out or preview.beside(values.out),
+        values.steps,
+        inputs=(*values.style, *(values.support or ())),
+        max_pixels=values.max_pixels,
+    )
+    state_file = resume.beside(values.out)
+    began = time.monotonic()
+    style = stylizer.load(values.bundle).adapt(
+        values.style,
+        steps=values.steps,
+        support=values.support,
+        seed=values.seed,
+        style_size=values.style_size,
+        weights=values.vgg,
+        max_pixels=values.max_pixels,
+        until=values.until,
+        on_step=lambda s: print(f"step {s.step + 1}/{values.steps}  loss {s.loss:.4f}", flush=True),
+        on_style=view and view.add,
+        state_file=state_file,
+    )
+    style.save(values.out, self_contained=values.self_contained)
+    state_file.unlink(missing_ok=True)
+    print(f"wrote {values.out} ({time.monotonic() - began:.1f} s)")
+    if view:
+        view.write(style)
+        print(f"wrote {view.out}")
+
+
+def _style_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_list("style_file", None, "style files: A,B or '*.safetensors'", flag_values=values)
+    flags.DEFINE_list("content", None, "photographs: files, folders, globs, or - for stdin", flag_values=values)
+    flags.DEFINE_string("bundle", None, "bundle of the styles; by default those they record", flag_values=values)
+    flags.DEFINE_string("color", "style", "style, content (keep the photograph's) or histogram", flag_values=values)
+    flags.DEFINE_integer(
+        "content_size",
+        None,
+        "px of the shorter side, smaller for larger strokes; of a sheet's: twice a cell",
+        flag_values=values,
+    )
+    _max_pixels_flag(values)
+
+
+def _stylize_flags(values: flags.FlagValues) -> None:
+    _style_flags(values)
+    flags.DEFINE_string("out", None, "picture or folder to write, or - for stdout", flag_values=values)
+    flags.DEFINE_float("strength", 1.0, "0 is the photograph, 1 the style, up to 1.5", flag_values=values)
+    flags.DEFINE_list("weights", None, "blend the style files with these weights: 0.3,0.7", flag_values=values)
+    flags.DEFINE_list("mask", None, "where each style file goes: pictures, white is style", flag_values=values)
+    flags.DEFINE_float("feather", None, "px by which edges of masks are blurred; default 1/100 of the shorter side",
+                       flag_values=values)  # fmt: skip
+    flags.DEFINE_integer("tile", None, "px of tiles, 0 for none; by default what fits the memory", flag_values=values)
+    flags.DEFINE_enum("backend", BACKENDS[0], BACKENDS, "what computes", flag_values=values)
+    flags.DEFINE_string("format", "png", "of pictures in a folder or on stdout", flag_values=values)
+    flags.DEFINE_integer("quality", None, "1 to 100, of jpg and webp", flag_values=values)
+    flags.DEFINE_bool("overwrite", False, "replace the pictures that are in the folder already", flag_values=values)
+
+
+def _stylize(values: flags.FlagValues, _: list[str]) -> None:
+    from metastyle.images import codec
+    from metastyle.stylize import jobs
+    from metastyle.stylize.style import Knobs
+
+    knobs = Knobs(
+        strength=values.strength, feather=values.feather, color=values.color, content_size=values.content_size,
+        tile=values.tile, backend=values.backend, progress=True, max_pixels=values.max_pixels,
+    )  # fmt: skip
+    codec.check_quality(values.quality)
+    contents = expand(values.content, codec.IMAGE_SUFFIXES, "content")
+    output = jobs.Output(codec.suffix_of(values.format), values.quality, values.overwrite)
+    styles = jobs.styles(values.style_file, values.bundle)
+    looks = jobs.looks(styles, values.weights, values.mask, knobs)
+    if jobs.is_folder(values.out):
+        print(jobs.many(contents, looks, values.out, knobs, output))
+        return
+    if len(contents) > 1 or len(looks) > 1:
+        raise InputError(
+            f"`out`: expected a folder for {len(contents)} photographs in {len(looks)} styles, got {values.out!r}; "
+            "pass a folder, or --weights or --mask to make one of the styles"
+        )
+    jobs.one(jobs.read(contents[0]), looks[0], values.out, knobs, output)
+    if values.out != jobs.STANDARD:
+        print(f"wrote {values.out}")
+
+
+def _blend_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_list("style_file", None, "style files of one bundle: A,B", flag_values=values)
+    flags.DEFINE_list("weights", None, "of the style files: 0.3,0.7", flag_values=values)
+    flags.DEFINE_string("out", None, "style file to write, .safetensors", flag_values=values)
+    flags.DEFINE_string("bundle", None, "bundle of the styles; by default those they record", flag_values=values)
+    flags.DEFINE_bool("self_contained", False, "write all that stylize needs into the style file", flag_values=values)
+
+
+def _blend(values: flags.FlagValues, _: list[str]) -> None:
+    from metastyle.stylize import jobs
+    from metastyle.stylize.style import Knobs, check_style_path
+
+    check_style_path(values.out)
+    (look,) = jobs.looks(jobs.styles(values.style_file, values.bundle), values.weights, None, Knobs())
+    ((style, _),) = look.parts
+    style.save(values.out, self_contained=values.self_contained)
+    print(f"wrote {values.out}")
+
+
+def _sheet_flags(values: flags.FlagValues) -> None:
+    _style_flags(values)
+    flags.DEFINE_string("out", None, "picture to write, in the format of its suffix", flag_values=values)
+    flags.DEFINE_list("strength", ["1"], "strengths to show side by side: 0,0.5,1,1.5", flag_values=values)
+    flags.DEFINE_integer("blend", 0, "steps from the first to the second of two style files", flag_values=values)
+    flags.DEFINE_integer("cell", 256, "px, side of a cell", lower_bound=16, upper_bound=4096, flag_values=values)
+
+
+def _sheet(values: flags.FlagValues, _: list[str]) -> None:
+    from metastyle.images import codec
+    from metastyle.stylize import jobs
+
+    contents = jobs.photographs(values.content, values.out)
+    styles = jobs.styles(values.style_file, values.bundle)
+    picture = jobs.sheet(
+        contents, styles, strengths=values.strength, blend_steps=values.blend, cell=values.cell, color=values.color,
+        content_size=2 * values.cell if values.content_size is None else values.content_size,
+        max_pixels=values.max_pixels,
+    )  # fmt: skip
+    codec.save(values.out, picture, name="out")
+    print(f"wrote {values.out}")
+
+
+def _export_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("style_file", None, "style file that `metastyle adapt` wrote", flag_values=values)
+    flags.DEFINE_string("out", None, "file to write, .onnx", flag_values=values)
+    flags.DEFINE_enum("format", "onnx", ["onnx"], "of the file", flag_values=values)
+    flags.DEFINE_enum("precision", PRECISIONS[0], PRECISIONS, "of convolutions", flag_values=values)
+    flags.DEFINE_string("bundle", None, "bundle of the style; by default the one it records", flag_values=values)
+
+
+def _export(values: flags.FlagValues, _: list[str]) -> None:
+    from metastyle.stylize import stylizer
+
+    check_output(values.out, suffixes={".onnx"}, name="out")
+    stylizer.load_style(values.style_file, values.bundle).export(values.out, int8=values.precision == "int8")
+    print(f"wrote {values.out}")
+
+
+def _info_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("style_file", None, "style file", flag_values=values)
+    flags.DEFINE_string("bundle", None, "bundle", flag_values=values)
+    flags.DEFINE_string("picture", None, "picture that `metastyle stylize` wrote", flag_values=values)
+
+
+def _info(values: flags.FlagValues, _: list[str]) -> None:
+    from metastyle.cli import info
+    from metastyle.images import codec
+
+    given = [name for name in ("style_file", "bundle", "picture") if values[name].value]
+    if len(given) != 1:
+        raise InputError(f"`info`: expected one of --style_file, --bundle and --picture, got {len(given)} of them")
+    described = {
+        "style_file": info.describe_style, "bundle": info.describe_bundle, "picture": codec.read_metadata,
+    }[given[0]](values[given[0]].value)  # fmt: skip
+    for name, value in described.items():
+        print(f"{name:<16}{value}")
+    if not described:
+        print(f"{values.picture} does not say how it was made")
+
+
+def _fetch_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_enum("source", "keras", ["keras", "torchvision"], "whose public file", flag_values=values)
+    flags.DEFINE_string("url", None, "mirror of that file", flag_values=values)
+    flags.DEFINE_string("checksum", None, "md5 or sha256 of a file that is not the public one", flag_values=values)
+    flags.DEFINE_float("timeout", 30.0, "seconds to wait for the server", flag_values=values)
+    flags.DEFINE_bool("force", False, "download even if the cache has it", flag_values=values)
+
+
+def _fetch(values: flags.FlagValues, names: list[str]) -> None:
+    from metastyle.weights import fetch
+
+    if not names:
+        raise InputError(f"`fetch`: expected what to fetch ({', '.join(fetch.SOURCES)}), got nothing")
+    for name in names:
+        options = {k: values[k].value for k in ("source", "url", "checksum", "timeout", "force")}
+        print(fetch.fetch(name, **options))
+
+
+def _max_pixels_flag(values: flags.FlagValues) -> None:
+    flags.DEFINE_integer("max_pixels", MAX_PIXELS, "larger pictures are refused", flag_values=values)
+
+
+COMMANDS = {
+    "adapt": Command(
+        "fit a style in a few gradient steps",
+        "--style=night_cafe.jpg --out=night_cafe.safetensors",
+        _adapt_flags,
+        _adapt,
+        ("style", "out"),
+    ),
+    "stylize": Command(
+        "stylise photographs, one or folders of them",
+        "--style_file=night_cafe.safetensors --content=photo.jpg --out=out.png",
+        _stylize_flags,
+        _stylize,
+        ("style_file", "content", "out"),
+    ),
+    "blend": Command(
+        "mix styles into one style file",
+        "--style_file=a.safetensors,b.safetensors --weights=1,2 --out=c.safetensors",
+        _blend_flags,
+        _blend,
+        ("style_file", "weights", "out"),
+    ),
+    "sheet": Command(
+        "draw a contact sheet of photographs and styles",
+        "--style_file='*.safetensors' --content=photo.jpg --out=sheet.png",
+        _sheet_flags,
+        _sheet,
+        ("style_file", "content", "out"),
+    ),
+    "export": Command(
+        "write a style as an ONNX file",
+        "--style_file=night_cafe.safetensors --out=night_cafe.onnx",
+        _export_flags,
+        _export,
+        ("style_file", "out"),
+    ),
+    "info": Command(
+        "say what is in a bundle or style file, or how a picture was made",
+        "--style_file=night_cafe.safetensors",
+        _info_flags,
+        _info,
+    ),
+    "fetch": Command("download the weights of VGG-16", "vgg16", _fetch_flags, _fetch, takes_names=True),
+}
