@@ -44,8 +44,8 @@ def flags_of(main):
 
 
 def test_every_documented_experiment_has_the_flags_that_are_used():
-    sources = (path for folder in ("experiments", "configs") for path in (ROOT / folder).iterdir())
-    pages = [ROOT / "README.md", *DOCS.glob("*.md"), *(path for path in sources if path.suffix in (".md", ".py"))]
+    sources = (path for folder in ("experiments", "configs") for path in (ROOT / folder).rglob("*"))
+    pages = [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *(path for path in sources if path.suffix in (".md", ".py"))]
     found = [
         (page.name, *match)
         for page in pages
@@ -69,7 +69,7 @@ def test_every_knob_of_the_page_has_its_picture():
 
 
 def test_links_of_the_pages_lead_somewhere():
-    for page in (*DOCS.glob("*.md"), ROOT / "README.md"):
+    for page in (*ROOT.glob("*.md"), *DOCS.glob("*.md"), *(ROOT / "experiments" / "results").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 

@@ -31,7 +31,7 @@ from metastyle.weights.bundles import Bundle
 from metastyle.weights.style_files import StyleFile
 
 # Support pictures at most, or all the photographs given; further steps go round them again. Each takes a quarter of the
-# time of a step, and more of them made no style better (experiments/RESULTS.md).
+# time of a step, and more of them made no style better (experiments/results/recipe.md).
 SUPPORT_POOL = 6  # crops of given photographs
 SYNTHETIC_POOL = 10  # synthetic ones, of which no two are of one scene
 _KEEP_EVERY = 20  # seconds between writes of a state file

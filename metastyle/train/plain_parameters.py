@@ -6,7 +6,7 @@ They are trained for content alone: by Adam, from a bundle's own fast parameters
 
 (Wang et al. 2004, uniform windows of 7 px). The slow parameters stay as they are, so one set serves all styles of the
 bundle. A photograph's own colours are lost in the instance norms; what strength does about that is said there. The
-squared error keeps them near, or weak strengths would begin with a change of colours (experiments/RESULTS.md).
+squared error keeps them near, or weak strengths would begin with a change of colours (experiments/results/strength.md).
 """
 
 import dataclasses

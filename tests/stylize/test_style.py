@@ -122,7 +122,7 @@ def test_plain_parameters_of_another_shape_are_no_bundle(start, tmp_path):
 def test_the_style_grows_with_strength_on_the_shipped_bundle(sample_data):
     """S, judged by VGG-16, falls from 0 over 0.25, 0.5 and 0.75 to 1: in the mean, and in 90 % of pairs.
 
-    At the size that the bundle was trained at. At 128 px it does in 8 of these 10 (experiments/RESULTS.md).
+    At the size that the bundle was trained at. At 128 px it does in 8 of these 10 (experiments/results/strength.md).
     """
     pairs = Pairs(*(str(sample_data / "data" / kind / "val") for kind in ("content", "style")), 10, 256)
     found, similar = strength.measure(metastyle.load(), pairs, vgg_files.load("vgg16"), steps=5)
