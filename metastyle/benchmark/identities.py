@@ -103,7 +103,7 @@ def check_devices() -> Numbers:
     tasks = random_tasks(DEVICES, _STEPS, _SIZE)
     step = functools.partial(outer_loop.outer_step, problem, settings, False)
     before = outer_loop.initial_state(settings)
-    moved = lambda after: jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), before["meta"], after["meta"])
+    moved = lambda after: jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), before.meta, after.meta)
     after, metrics = jax.jit(step)(before, tasks, weights)
     gradient, loss = moved(after), float(metrics["loss"])
     out: dict[str, float | str] = {}

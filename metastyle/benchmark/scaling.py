@@ -81,10 +81,10 @@ def count_work(settings: config.Config, tasks: int) -> Work:
         "query": photograph(outer.query),
     }
     state, params = jax.eval_shape(lambda: outer_loop.initial_state(settings)), meta_training.networks(settings)
-    problem = style_problem(settings.generator, settings.loss, bool(outer.vgg))
+    problem = style_problem(settings.generator, settings.loss, other_judge=bool(outer.vgg))
     step = functools.partial(outer_loop.outer_step, problem, settings, inner.first_order)
     # The norm of the meta-gradient is not sent, but the stop flag is, so as many numbers are sent as are logged.
-    sent = 4 * (sum(count_parameters(part) for part in state["meta"].values()) + len(meta_training.LOGGED))
+    sent = 4 * (sum(count_parameters(part) for part in state.meta.parts().values()) + len(meta_training.LOGGED))
     pictures = sum(math.prod(x.shape[:-3]) for x in task.values())
     flops = timing.count_flops(step, state, task, params)
     if flops is None:

@@ -26,7 +26,7 @@ from metastyle.errors import InputError
 from metastyle.images import codec
 from metastyle.losses import perceptual
 from metastyle.meta import inner_loop, outer_loop
-from metastyle.meta.problem import style_problem
+from metastyle.meta.problem import Networks, style_problem
 from metastyle.nets import architecture, generator, vgg
 from metastyle.stylize import onnx_export, stylizer
 from metastyle.system import paths
@@ -134,25 +134,25 @@ def time_adapt_step() -> Numbers:
 
     The features of the inputs, which stay the same, are computed before the step as in real use, or within the step.
     """
-    weights, stages = network_weights(), {}
+    networks, stages = Networks(network_weights()), {}
     for scope in SCOPES:
         settings = config.from_dict({"data": {"size": 256}, "inner": {"scope": scope, "steps": 1}})
         problem = style_problem(settings.generator, settings.loss)
         task = jax.tree.map(lambda x: x[0], random_tasks(1, 1, settings.data.size))
         learned = outer_loop.initial_meta(settings)
 
-        def cached(learned, prepared, weights, problem=problem, inner=settings.inner):
-            batch, rates = jax.tree.map(lambda x: x[0], (prepared.support, learned["log_lr"]))
+        def cached(learned, prepared, networks, problem=problem, inner=settings.inner):
+            batch, rates = jax.tree.map(lambda x: x[0], (prepared.support, learned.log_lr))
             loss_and_gradient = jax.value_and_grad(problem.loss)
-            value, gradient = loss_and_gradient(learned["fast"], learned["slow"], batch, prepared.target, weights)
-            return inner_loop.descend(learned["fast"], gradient, rates, normalize=inner.normalize), value
+            value, gradient = loss_and_gradient(learned.fast, learned.slow, batch, prepared.target, networks)
+            return inner_loop.descend(learned.fast, gradient, rates, normalize=inner.normalize), value
 
-        def whole(learned, task, weights, problem=problem, cached=cached):
-            return cached(learned, problem.prepare(task, weights), weights)
+        def whole(learned, task, networks, problem=problem, cached=cached):
+            return cached(learned, problem.prepare(task, networks), networks)
 
-        prepared = jax.jit(problem.prepare)(task, weights)
-        stages[f"{scope}, features cached"] = timing.compile_stage(cached, learned, prepared, weights)
-        stages[f"{scope}, features in the step"] = timing.compile_stage(whole, learned, task, weights)
+        prepared = jax.jit(problem.prepare)(task, networks)
+        stages[f"{scope}, features cached"] = timing.compile_stage(cached, learned, prepared, networks)
+        stages[f"{scope}, features in the step"] = timing.compile_stage(whole, learned, task, networks)
     return timing.time_stages(stages)
 
 
@@ -190,7 +190,7 @@ def _meta_step(
     settings = config.from_dict({"data": {"size": _META_SIZE}, "inner": inner, "outer": {"multi_step": multi_step}})
     problem = style_problem(settings.generator, settings.loss)
     function = functools.partial(outer_loop.outer_step, problem, settings, first_order)
-    return function, outer_loop.initial_state(settings), random_tasks(1, steps, _META_SIZE), weights
+    return function, outer_loop.initial_state(settings), random_tasks(1, steps, _META_SIZE), Networks(weights)
 
 
 def time_data() -> Numbers:

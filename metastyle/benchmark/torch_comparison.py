@@ -11,7 +11,7 @@ from metastyle.benchmark import Numbers, timing
 from metastyle.benchmark.speed import network_weights, random_tasks
 from metastyle.benchmark.timing import Stage
 from metastyle.meta import outer_loop
-from metastyle.meta.problem import style_problem
+from metastyle.meta.problem import Networks, style_problem
 from metastyle.nets import generator, vgg
 
 _SIZE, _STEPS, _TOLERANCE = 128, 1, 1e-3
@@ -68,15 +68,15 @@ def build_twins(settings: config.Config, weights: vgg.Params, device: str = "cpu
     problem, learned = style_problem(settings.generator, settings.loss), outer_loop.initial_meta(settings)
     batch = random_tasks(1, settings.inner.steps, settings.data.size)
 
-    def ours(learned, batch, weights):
-        metrics, gradient = outer_loop.meta_gradient(problem, settings, learned, batch, weights, 0, True)
-        return metrics["query"], gradient["fast"] | gradient["slow"]
+    def ours(learned, batch, networks):
+        metrics, gradient = outer_loop.meta_gradient(problem, settings, learned, batch, networks, 0, True)
+        return metrics["query"], gradient.fast | gradient.slow
 
-    trees = learned["fast"], learned["slow"], jax.tree.map(np.exp, learned["log_lr"])
+    trees = learned.fast, learned.slow, jax.tree.map(np.exp, learned.log_lr)
     task = {name: torch_twin.pictures(x[0], device) for name, x in batch.items()}
     arguments = *(torch_twin.params(tree, device) for tree in trees), task, torch_twin.params(weights, device)
     theirs = functools.partial(torch_twin.meta_gradient, *arguments, settings.loss)
-    return timing.compile_stage(ours, learned, batch, weights), Stage(theirs)
+    return timing.compile_stage(ours, learned, batch, Networks(weights)), Stage(theirs)
 
 
 def relative_differences(ours: tuple, theirs: tuple) -> dict[str, float]:

@@ -13,15 +13,15 @@ from metastyle.weights.style_files import load_style
 def describe_bundle(folder: str | os.PathLike) -> dict[str, str]:
     """What `metastyle info` prints of a bundle."""
     start = load_bundle(folder)
-    weights = start.meta.get("encoder", {})
-    inner, rates = start.config.inner, np.exp(np.concatenate([x.ravel() for x in start.meta["log_lr"].values()]))
+    weights = start.meta.encoder or {}
+    inner, rates = start.config.inner, np.exp(np.concatenate([x.ravel() for x in start.meta.log_lr.values()]))
     return {
         "bundle": str(start.path),
         "meta-trained": f"{start.config.run.steps:,} steps of {start.config.outer.tasks} tasks",
         "photographs": f"{start.pictures_seen:,} seen",
         "architecture": start.config.generator.arch,
-        "parameters": f"{count_parameters(start.meta['fast'] | start.meta['slow']):,}",
-        "adapts": f"{inner.scope} ({count_parameters(start.meta['fast']):,} parameters)",
+        "parameters": f"{count_parameters(start.meta.fast | start.meta.slow):,}",
+        "adapts": f"{inner.scope} ({count_parameters(start.meta.fast):,} parameters)",
         "warm start": f"an encoder of {count_parameters(weights):,} parameters" if weights else "none",
         "strength": "any" if start.plain else "1 only: it has no plain parameters (experiments.plain makes them)",
         "inner steps": f"{inner.steps}, {inner.support} support photographs each",

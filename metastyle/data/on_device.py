@@ -1,6 +1,6 @@
 """Tasks of crops that an accelerator cuts itself, from pictures that it holds: what a host can't cut fast enough.
 
-A task is {"draw": i32[2]}, the step and the task's index, until the step draws it (`drawn`): then it is as in tasks.py,
+A task is {"draw": i32[2]}, the step and the task's index, until the step draws it (`draw`): then it is as in tasks.py,
 and like there a pure function of (`run.seed`, step, index). Unlike there crops are upright, synthetic styles are of a
 bank, and a recoloured style's colours out of gamut are clipped.
 """
@@ -22,7 +22,6 @@ from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
 from metastyle.images import codec, color
 from metastyle.images.resize import resize_short
-from metastyle.meta.problem import Problem
 from metastyle.system import memory
 
 BANK = 256  # synthetic styles, where `data.procedural_styles` asks for any
@@ -53,18 +52,6 @@ class DeviceSampler:
     def task(self, step: int, index: int) -> dict[str, np.ndarray]:
         """Task `index` of outer step `step`, yet to be drawn."""
         return {"draw": np.array([step, index], np.int32)}
-
-
-def drawn(problem: Problem, settings: Config) -> Problem:
-    """`problem`, whose tasks are those of a DeviceSampler and whose `vgg` is {"networks", "pictures"}."""
-
-    def prepare(task, params):
-        return problem.prepare(draw(settings, task["draw"], params["pictures"]), params["networks"])
-
-    def of(loss):
-        return loss and (lambda fast, slow, batch, target, params: loss(fast, slow, batch, target, params["networks"]))
-
-    return Problem(prepare, of(problem.loss), of(problem.query_loss))
 
 
 def draw(settings: Config, place: jax.Array, pictures: Pictures) -> dict[str, jax.Array]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from metastyle import config
@@ -21,8 +20,8 @@ from metastyle.evaluate.pairs import Pair
 from metastyle.evaluate.starts import Start
 from metastyle.images import codec
 from metastyle.meta import adaptation, outer_loop
-from metastyle.meta.problem import make_measure, style_problem
-from metastyle.nets import generator, style_encoder, vgg
+from metastyle.meta.problem import Networks, style_problem
+from metastyle.nets import generator, vgg
 from metastyle.stylize import onnx_export
 from metastyle.system import files, paths
 from metastyle.system.optional import need
@@ -93,7 +92,7 @@ def bundle(
     views = _Adaptation(
         settings, learned.meta, params, steps, settings.inner.steps, learned.adam_lr, judged, backend, reads
     )  # fmt: skip
-    digests = " ".join(sha256(join(parts)) for parts in (learned.meta, params, reads))
+    digests = " ".join(sha256(join(parts)) for parts in (learned.meta.parts(), params, reads))
     told = f"{learned.adam_lr:g} {settings.generator} {settings.inner} {settings.loss} {steps} {judged} {backend}"
     return Method(
         name, "bundle", f"{digests} {told}", _adaptation_cost(settings, steps), views,
@@ -140,7 +139,7 @@ class _Adaptation:
     def warm_up(self, pair: Pair) -> None:
         """Compiles everything, so that it is not taken for learning: a learned step, and one of Adam."""
         self._learn(pair, min(max(self.steps), self.learned_steps + 1))
-        self._network(self.learned["fast"])(pair.content)
+        self._network(self.learned.fast)(pair.content)
 
     def __call__(self, pair: Pair) -> Iterator[View]:
         for k, (fast, seconds) in self._learn(pair, max(self.steps)).items():
@@ -155,17 +154,14 @@ class _Adaptation:
         """
         settings, each, found = self.settings, self.settings.inner.support, {}
         problem = style_problem(settings.generator, settings.loss)
-        measure = make_measure(settings.generator, settings.loss)
         began = time.perf_counter()
         photographs = [pair.content] if self.judged else pair.support
         count = min(len(photographs), max(*self.steps, 1) * each)
-        target, code = jax.block_until_ready(measure.style(self.params, pair.style[None]))
-        if self.reads is not self.params and "encoder" in self.learned:
-            code = jax.block_until_ready(measure.style(self.reads, pair.style[None])[1])
-        start = style_encoder.start(self.learned, code)
+        style = adaptation.begin_style(settings, self.learned, self.params, [pair.style], self.reads)
+        start, target = jax.block_until_ready(style)
         style_s, began = time.perf_counter() - began, time.perf_counter()
-        batches = [measure.content(self.params, x[None]) for x in photographs[:count]]
-        support = jax.block_until_ready(jax.tree.map(lambda *x: jnp.concatenate(x), *batches))
+        support = adaptation.measure_support(settings, self.params, photographs[:count])
+        begun = adaptation.Begun(start, target, jax.block_until_ready(support))
         support_s, began = (time.perf_counter() - began) / count, time.perf_counter()
 
         def note(state):
@@ -176,15 +172,13 @@ class _Adaptation:
                 measuring = style_s + support_s * min(k * each, count)  # fewer steps measure fewer photographs
                 found[k] = state.fast, measuring + learning
 
-        adaptation.adapt(
-            problem.loss, start, support, (target, self.params), steps=last, inner=settings.inner,
-            adam_lr=self.adam_lr, learned_steps=self.learned_steps, on_state=note,
-        )  # fmt: skip
+        plan = adaptation.Plan(last, settings.inner, self.adam_lr, self.learned_steps)
+        adaptation.adapt(problem.loss, begun, Networks(self.params), plan, on_state=note)
         return found
 
     def _network(self, fast):
         """What stylises with these parameters: f32[S, S, 3] -> the same."""
-        net, params = self.settings.generator, {**fast, **self.learned["slow"]}
+        net, params = self.settings.generator, {**fast, **self.learned.slow}
         if self.backend == "jax":
             return lambda content: np.asarray(generator.stylize(net, params, content[None])[0])
         session = onnx_export.session(onnx_export.model(net, params, int8=self.backend == "onnx-int8", floats=True))
@@ -240,7 +234,7 @@ def johnson(settings: config.Config, params: vgg.Params, folder: Path, pairs: in
 
     def warm_up(pair):
         learned = outer_loop.initial_meta(settings)
-        stylize(learned["fast"] | learned["slow"], pair.content)
+        stylize(learned.fast | learned.slow, pair.content)
 
     return Method(
         "johnson", "per style", identity, settings.run.steps * batch * _JOHNSON_COST, views,

@@ -83,8 +83,9 @@ def _named(name: str, found: dict[str, Any], argument: str) -> Any:
 
 def _by_adam(start: bundles.Bundle) -> bundles.Bundle:
     inner = dataclasses.replace(start.config.inner, scope="all", steps=0)
-    fast = start.meta["fast"] | start.meta["slow"]
-    learned = start.meta | {"fast": fast, "slow": {}, "log_lr": inner_loop.initial_log_lr(fast, inner)}
+    fast = start.meta.fast | start.meta.slow
+    log_lr = inner_loop.initial_log_lr(fast, inner)
+    learned = dataclasses.replace(start.meta, fast=fast, slow={}, log_lr=log_lr)
     deployed = bundles.Bundle(dataclasses.replace(start.config, inner=inner), learned, _METASTYLE_ADAM_LR)
     # Its training is what it was: the inner steps, which are gone from the settings, saw photographs too.
     return dataclasses.replace(deployed, seen_before=start.pictures_seen - deployed.pictures_seen)

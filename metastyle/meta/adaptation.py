@@ -11,12 +11,88 @@ import numpy as np
 import optax
 
 from metastyle import config
+from metastyle.losses import perceptual
 from metastyle.meta.inner_loop import descend
+from metastyle.meta.parameters import Meta, guess_start
+from metastyle.meta.problem import Prepared, Targets, make_measure
+from metastyle.nets import vgg
 from metastyle.nets.params import Flat
 
 ADAM_WARMUP = 5
 WINDOW = 10  # steps, whose mean losses `settled` compares
 Tree = Any
+
+
+class Begun(NamedTuple):
+    """A task as the inner loop begins it: meta-parameters for its style, the style's statistics, the photographs."""
+
+    start: Meta
+    target: Any  # `Targets` in a style problem
+    support: Tree  # leaves [N, ...]: a photograph each
+
+
+def begin(
+    settings: config.Config,
+    learned: Meta,
+    params: vgg.Params,
+    paintings: Sequence[np.ndarray],
+    photographs: Sequence[np.ndarray],
+    reads: vgg.Params | None = None,
+) -> Begun:
+    """Sets up the adaptation to a style, from pictures.
+
+    Args:
+      settings: those of the bundle that `learned` is of.
+      params: the loss network to learn with.
+      paintings: f32[H, W, 3] in [0, 1], at least one, of any sizes.
+      photographs: f32[S, S, 3] in [0, 1], all of one size.
+      reads: the loss network that the encoder reads the paintings by; by default `params`.
+    """
+    start, target = begin_style(settings, learned, params, paintings, reads)
+    return Begun(start, target, measure_support(settings, params, photographs))
+
+
+def begin_style(
+    settings: config.Config,
+    learned: Meta,
+    params: vgg.Params,
+    paintings: Sequence[np.ndarray],
+    reads: vgg.Params | None = None,
+) -> tuple[Meta, Targets]:
+    """The half of `begin` that concerns the style: where the inner loop starts, and the style's statistics."""
+    measure = make_measure(settings.generator, settings.loss)
+    measured = [measure.style(params, picture[None]) for picture in paintings]
+    codes = [style.code for style in measured]
+    if reads is not None and reads is not params and learned.encoder is not None:
+        codes = [measure.style(reads, picture[None]).code for picture in paintings]
+    target = perceptual.mean_target([style.target for style in measured], settings.loss)
+    return guess_start(learned, jnp.mean(jnp.stack(codes), 0)), Targets(target)
+
+
+def measure_support(settings: config.Config, params: vgg.Params, photographs: Sequence[np.ndarray]) -> Tree:
+    """The half of `begin` that concerns the photographs: leaves [N, ...], measured one by one; None without any."""
+    content = make_measure(settings.generator, settings.loss).content
+    batches = [content(params, picture[None]) for picture in photographs]
+    return jax.tree.map(lambda *x: jnp.concatenate(x), *batches) if batches else None
+
+
+def begin_prepared(learned: Meta, prepared: Prepared) -> Begun:
+    """The same for a task that `Problem.prepare` has measured: its support, leaves [K, B, ...], as [K B, ...]."""
+    support = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), prepared.support)
+    return Begun(guess_start(learned, prepared.code), prepared.target, support)
+
+
+class Plan(NamedTuple):
+    """How long an adaptation goes on, and by which rates.
+
+    The first `learned_steps` (default: `inner.steps`) steps are the meta-trained ones, all others Adam's at `adam_lr`.
+    """
+
+    steps: int
+    inner: config.Inner
+    adam_lr: float
+    learned_steps: int | None = None
+    until: float = 0.0  # see `settled`
 
 
 class Step(NamedTuple):
@@ -62,46 +138,47 @@ def _adam(lr: float) -> tuple[Callable, Callable]:
 
 def adapt(
     loss: Callable,
-    meta: dict[str, Flat],
-    support: Tree,
-    fixed: tuple,
+    begun: Begun,
+    networks: Any,
+    plan: Plan,
     *,
-    steps: int,
-    inner: config.Inner,
-    adam_lr: float,
-    learned_steps: int | None = None,
-    until: float = 0.0,
-    begin: AdaptState | None = None,
+    state: AdaptState | None = None,
     on_step: Callable[[Step], None] | None = None,
     on_state: Callable[[AdaptState], None] | None = None,
 ) -> tuple[Flat, list[float]]:
-    """The inner loop at deployment: `steps` steps from `meta`, one compiled gradient, the loop in Python.
+    """The inner loop at deployment: one compiled gradient, the loop in Python.
 
-    support: leaves [N, ...]; step k uses `inner.support` of them, round and round. The first `learned_steps`
-    (default: `inner.steps`) steps are the meta-trained ones; any further are Adam with fresh moments, a warm-up of 5
-    steps and `adam_lr`. `on_step` is told the loss before each step, `on_state` the state after 0 ... `steps` steps;
-    with `begin`, one of these states, the loop goes on from there. It ends early where `settled(history, until)`.
+    Step k uses `plan.inner.support` of the support pictures, round and round. Steps beyond the meta-trained ones are
+    Adam with fresh moments and a warm-up of 5 steps. The loop ends early where `settled(history, plan.until)`.
+
+    Args:
+      loss: `loss(fast, slow, batch, target, networks)`, as in `Problem`.
+      state: one of the states that `on_state` was given before; the loop goes on from there.
+      on_step: called with the loss before each step.
+      on_state: called with the state after 0, 1, ... steps.
+
     Returns the adapted fast parameters and the loss before each step.
     """
-    begin = begin or AdaptState(meta["fast"], (), None)
-    fast, history, moments = begin.fast, list(begin.history), begin.moments
-    learned_steps = inner.steps if learned_steps is None else learned_steps
-    size = jax.tree.leaves(support)[0].shape[0] if steps else 0
+    inner, slow, log_lr = plan.inner, begun.start.slow, begun.start.log_lr
+    learned_steps = inner.steps if plan.learned_steps is None else plan.learned_steps
+    state = state or AdaptState(begun.start.fast, (), None)
+    fast, history, moments = state.fast, list(state.history), state.moments
+    size = jax.tree.leaves(begun.support)[0].shape[0] if plan.steps else 0
     if on_state:
-        on_state(begin)
-    for k in range(len(history), steps):
-        if settled(history, until):
+        on_state(state)
+    for k in range(len(history), plan.steps):
+        if settled(history, plan.until):
             break
         chosen = (k * inner.support + np.arange(inner.support)) % size
-        value, gradient = _value_and_grad(loss, fast, meta["slow"], support, chosen, *fixed)
+        value, gradient = _value_and_grad(loss, fast, slow, begun.support, chosen, begun.target, networks)
         history.append(float(value))
         if on_step:
             on_step(Step(k, history[-1]))
         if k < learned_steps:
-            rates = {path: x[min(k, x.shape[0] - 1)] for path, x in meta["log_lr"].items()}
+            rates = {path: x[min(k, x.shape[0] - 1)] for path, x in log_lr.items()}
             fast = _descend(fast, gradient, rates, normalize=inner.normalize)
         else:
-            start, update = _adam(adam_lr)
+            start, update = _adam(plan.adam_lr)
             fast, moments = update(gradient, start(fast) if moments is None else moments, fast)
         if on_state:
             on_state(AdaptState(fast, tuple(history), moments))

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metastyle import config
+from metastyle.meta.parameters import Meta
 from metastyle.nets.params import Flat
 
 _TINY = 1e-20  # squared gradients below it count as none
@@ -114,7 +115,7 @@ def first_order_gradient(loss: Callable, counted: bool = True) -> Callable:
 
 def inner_loop(
     loss: Callable,
-    meta: dict[str, Flat],
+    meta: Meta,
     support: Tree,
     fixed: tuple,
     inner: config.Inner,
@@ -123,7 +124,7 @@ def inner_loop(
     lr_scale: jax.Array | float = 1.0,
     counted: bool = True,
 ) -> InnerResult:
-    """Adapts `meta` ({"fast", "slow", "log_lr"}) on `support` (leaves [K, ...]), K = `inner.steps`.
+    """Adapts `meta` on `support` (leaves [K, ...]), K = `inner.steps`.
 
     fixed: what `loss(fast, slow, batch, *fixed)` takes after the batch. first_order (default: the config's) stops the
     gradient through the inner gradient only, so that learned rates still learn. counted: whether the support losses are
@@ -134,7 +135,7 @@ def inner_loop(
         gradient = first_order_gradient(loss, counted)
     else:
         gradient = support_gradient(loss, inner.gradient, inner.remat)
-    slow = meta["slow"]
+    slow = meta.slow
     unroll = jax.default_backend() == "cpu"  # XLA:CPU runs convolutions in a while loop several times slower
 
     def step(fast, xs):
@@ -143,14 +144,14 @@ def inner_loop(
         return descend(fast, g, log_lr, lr_scale, normalize=inner.normalize), (value, fast)
 
     if inner.steps == 0:
-        return InnerResult(meta["fast"], jnp.zeros(0), jax.tree.map(lambda x: jnp.zeros((0, *x.shape)), meta["fast"]))
+        return InnerResult(meta.fast, jnp.zeros(0), jax.tree.map(lambda x: jnp.zeros((0, *x.shape)), meta.fast))
     if inner.remat and inner.gradient == "plain" and not first_order:
         step = jax.checkpoint(step, prevent_cse=unroll)
-    log_lr = jax.tree.map(lambda x: jnp.broadcast_to(x, (inner.steps, *x.shape[1:])), meta["log_lr"])
+    log_lr = jax.tree.map(lambda x: jnp.broadcast_to(x, (inner.steps, *x.shape[1:])), meta.log_lr)
     if inner.steps == 1:  # of a scan of one step, XLA:CPU compiles gradients that are three times slower
-        fast, before = step(meta["fast"], jax.tree.map(lambda x: x[0], (support, log_lr)))
+        fast, before = step(meta.fast, jax.tree.map(lambda x: x[0], (support, log_lr)))
         return InnerResult(fast, *jax.tree.map(lambda x: x[None], before))
-    fast, before = jax.lax.scan(step, meta["fast"], (support, log_lr), unroll=unroll)
+    fast, before = jax.lax.scan(step, meta.fast, (support, log_lr), unroll=unroll)
     return InnerResult(fast, *before)
 
 

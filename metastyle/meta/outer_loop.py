@@ -3,8 +3,9 @@
 Knows of devices no more than the name of the axis over which tasks are spread.
 """
 
+import dataclasses
 import operator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,38 +15,44 @@ import optax
 from metastyle import config
 from metastyle.errors import InputError
 from metastyle.meta import inner_loop
+from metastyle.meta.parameters import Meta, guess_start
 from metastyle.meta.problem import Problem
 from metastyle.nets import generator, style_encoder
 from metastyle.nets.params import in_scope, split_by_scope
 
-AXIS = "tasks"
 _MULTI_STEP_FLOOR = 0.03  # share that intermediate steps keep when the multi-step loss is annealed (MAML++)
 _INVERSE_DECAY = 2.5e-5  # MetaStyle: both learning rates / (1 + 2.5e-5 step)
 
-Meta = dict[str, Any]
-State = dict[str, Any]
+
+class MetaState(NamedTuple):
+    """The whole state of a run. The order of the fields is that of numbered leaves in files."""
+
+    meta: Meta
+    optimizer: Any
+    step: jax.Array  # i32: how many are done
 
 
 def initial_meta(settings: config.Config) -> Meta:
-    """{"fast", "slow", "log_lr"} and, where there is one, "encoder": flat dicts of float32 arrays, from `run.seed`."""
+    """Meta-parameters before any step, drawn from `run.seed`."""
     params = generator.initial_params(settings.generator, settings.run.seed)
     scope = settings.inner.scope
     fast, slow = split_by_scope(params, scope)
-    meta = {"fast": fast, "slow": slow, "log_lr": inner_loop.initial_log_lr(fast, settings.inner)}
+    meta = Meta(fast=fast, slow=slow, log_lr=inner_loop.initial_log_lr(fast, settings.inner))
     if settings.encoder.hidden:
         if not any(in_scope(path, "norm") for path in fast):
             raise InputError(
                 f'`encoder.hidden`: expected 0 where nothing that an encoder guesses adapts (`inner.scope` "{scope}"), '
                 f"got {settings.encoder.hidden}; add norm to the scope"
             )
-        meta["encoder"] = style_encoder.initial(settings.encoder, fast, settings.run.seed)
+        encoder = style_encoder.initial(settings.encoder, fast, settings.run.seed)
+        meta = dataclasses.replace(meta, encoder=encoder)
     return meta
 
 
-def initial_state(settings: config.Config, meta: Meta | None = None) -> State:
-    """The whole state of a run: {"step": i32, "meta", "optimizer"}."""
+def initial_state(settings: config.Config, meta: Meta | None = None) -> MetaState:
+    """The state of a run before its first step; `meta` takes the place of meta-parameters that are drawn."""
     meta = initial_meta(settings) if meta is None else meta
-    return {"step": jnp.zeros((), jnp.int32), "meta": meta, "optimizer": optimizer(settings).init(meta)}
+    return MetaState(meta, optimizer(settings).init(meta), jnp.zeros((), jnp.int32))
 
 
 def optimizer(settings: config.Config) -> optax.GradientTransformation:
@@ -63,9 +70,14 @@ def optimizer(settings: config.Config) -> optax.GradientTransformation:
 
     make = {"adam": optax.adam, "sgd": optax.sgd}[outer.optimizer]
     clip = optax.clip_by_global_norm(outer.clip) if outer.clip else optax.identity()
-    labels = lambda meta: {part: "rates" if part == "log_lr" else "params" for part in meta}
     transforms = {"params": make(schedule(outer.lr)), "rates": make(schedule(outer.lrs_lr))}
-    return optax.chain(clip, optax.multi_transform(transforms, labels))
+    return optax.chain(clip, optax.multi_transform(transforms, _labels))
+
+
+def _labels(meta: Meta) -> Meta:
+    """Which of the optimizer's transforms each part is for."""
+    encoder: Any = None if meta.encoder is None else "params"
+    return Meta(fast="params", slow="params", log_lr="rates", encoder=encoder)  # pyright: ignore[reportArgumentType] labels
 
 
 def is_first_order(settings: config.Config, step: int) -> bool:
@@ -100,15 +112,15 @@ def task_loss(
     """
     inner, outer = settings.inner, settings.outer
     prepared = problem.prepare(task, vgg)
-    fixed, meta = (prepared.target, vgg), style_encoder.start(meta, prepared.code)
+    fixed, meta = (prepared.target, vgg), guess_start(meta, prepared.code)
     if inner.lrs == "fixed":
-        meta = meta | {"log_lr": jax.lax.stop_gradient(meta["log_lr"])}
+        meta = dataclasses.replace(meta, log_lr=jax.lax.stop_gradient(meta.log_lr))
     judged = problem.query_loss is not None
     result = inner_loop.inner_loop(
         problem.loss, meta, prepared.support, fixed, inner, first_order=first_order, lr_scale=lr_scale(outer, step),
         counted=bool(outer.multi_step) and not judged,
     )  # fmt: skip
-    judge = lambda fast: problem.outer_loss(fast, meta["slow"], prepared.query, *fixed)
+    judge = lambda fast: problem.outer_loss(fast, meta.slow, prepared.query, *fixed)
     query, weights = judge(result.fast), step_weights(outer, inner.steps, step)
     curve = jnp.append(result.support, query)
     support = curve[: max(inner.steps, 1)]
@@ -128,10 +140,10 @@ def reptile_gradient(problem: Problem, settings: config.Config, meta: Meta, task
     result = inner_loop.inner_loop(
         problem.loss, meta, prepared.support, fixed, settings.inner, lr_scale=lr_scale(settings.outer, step)
     )
-    query = problem.outer_loss(result.fast, meta["slow"], prepared.query, *fixed)
+    query = problem.outer_loss(result.fast, meta.slow, prepared.query, *fixed)
     metrics = {"loss": query, "query": query, "support_first": result.support[0], "support_mean": result.support.mean()}
     gradient = jax.tree.map(jnp.zeros_like, meta)
-    return metrics, gradient | {"fast": jax.tree.map(jnp.subtract, meta["fast"], result.fast)}
+    return metrics, dataclasses.replace(gradient, fast=jax.tree.map(jnp.subtract, meta.fast, result.fast))
 
 
 def lr_scale(outer: config.Outer, step: jax.Array) -> jax.Array | float:
@@ -139,11 +151,11 @@ def lr_scale(outer: config.Outer, step: jax.Array) -> jax.Array | float:
     return 1 / (1 + _INVERSE_DECAY * step) if outer.decay == "inverse" else 1.0
 
 
-def deployed(outer: config.Outer, state: State) -> Meta:
+def deployed(outer: config.Outer, state: MetaState) -> Meta:
     """The meta-parameters of a state as they are deployed, numpy arrays: with the rates by which it learns by then."""
-    learned = jax.tree.map(np.asarray, state["meta"])
-    shift = np.float32(np.log(lr_scale(outer, int(state["step"]))))
-    return learned | {"log_lr": {path: x + shift for path, x in learned["log_lr"].items()}}
+    learned = jax.tree.map(np.asarray, state.meta)
+    shift = np.float32(np.log(lr_scale(outer, int(state.step))))
+    return dataclasses.replace(learned, log_lr={path: x + shift for path, x in learned.log_lr.items()})
 
 
 def meta_gradient(
@@ -186,18 +198,18 @@ def _varying_zero(tasks, dtype):
 
 
 def outer_step(
-    problem: Problem, settings: config.Config, first_order: bool, state: State, tasks: Any, vgg: Any,
+    problem: Problem, settings: config.Config, first_order: bool, state: MetaState, tasks: Any, vgg: Any,
     axis: str | None = None,
-) -> tuple[State, dict[str, jax.Array]]:  # fmt: skip
+) -> tuple[MetaState, dict[str, jax.Array]]:  # fmt: skip
     """One step of meta-training on this device's `tasks`; averages over `axis` where there are several devices."""
-    meta = state["meta"]
+    meta = state.meta
     if axis:
         # Without this, gradients with respect to replicated values are summed over devices, inside the inner loop too.
         meta = jax.tree.map(lambda x: jax.lax.pcast(x, axis, to="varying"), meta)
-    metrics, gradient = meta_gradient(problem, settings, meta, tasks, vgg, state["step"], first_order)
+    metrics, gradient = meta_gradient(problem, settings, meta, tasks, vgg, state.step, first_order)
     if axis:
         metrics, gradient = jax.lax.pmean((metrics, gradient), axis)
     metrics["gradient_norm"] = optax.tree.norm(gradient)
-    updates, optimizer_state = optimizer(settings).update(gradient, state["optimizer"], state["meta"])
-    meta = optax.apply_updates(state["meta"], updates)
-    return {"step": state["step"] + 1, "meta": meta, "optimizer": optimizer_state}, metrics
+    updates, optimizer_state = optimizer(settings).update(gradient, state.optimizer, state.meta)
+    meta = optax.apply_updates(state.meta, updates)
+    return MetaState(meta, optimizer_state, state.step + 1), metrics

@@ -15,10 +15,34 @@ from metastyle.nets.params import Flat
 Tree = Any
 
 
+class Networks(NamedTuple):
+    """The loss networks: `inner` leads the inner loop. `outer`, if any, judges the query in its place."""
+
+    inner: vgg.Params
+    outer: vgg.Params | None = None
+
+    @property
+    def judge(self) -> vgg.Params:
+        """The network that judges the query."""
+        return self.inner if self.outer is None else self.outer
+
+
+class Targets(NamedTuple):
+    """The style's statistics by each of the `Networks`; `outer` is None where that network is."""
+
+    inner: perceptual.Target
+    outer: perceptual.Target | None = None
+
+    @property
+    def judge(self) -> perceptual.Target:
+        """The statistics that the query is judged by."""
+        return self.inner if self.outer is None else self.outer
+
+
 class Prepared(NamedTuple):
     """What stays fixed while a task is learned: computed once, not per step."""
 
-    target: Tree  # of the style
+    target: Tree  # of the style; `Targets` in a style problem
     support: Tree  # leaves [K, ...], one batch per inner step
     query: Tree
     code: Tree = None  # what the encoder reads of the style
@@ -27,7 +51,8 @@ class Prepared(NamedTuple):
 class Problem(NamedTuple):
     """A family of tasks: `prepare(task, vgg) -> Prepared` and `loss(fast, slow, batch, target, vgg) -> scalar`.
 
-    The loss must be a function of its arguments alone; only `fast` and `slow` may depend on meta-parameters.
+    In a style problem `vgg` are the `Networks`. The loss must be a function of its arguments alone; only `fast` and
+    `slow` may depend on meta-parameters.
     `query_loss` takes the same, and the query batch; where it is None, it is the loss.
     """
 
@@ -43,33 +68,36 @@ class Problem(NamedTuple):
 
 @functools.cache
 def style_problem(
-    net: config.Generator, loss: config.Loss, judged: bool = False, side_by_side: bool = False
+    net: config.Generator, loss: config.Loss, other_judge: bool = False, side_by_side: bool = False
 ) -> Problem:
-    """Stylise photographs in one style. A task is {"style", "support", "query"}, as in tasks.py.
+    """Stylise photographs in one style. A task is {"style", "support", "query"}, as in data/tasks.py.
 
-    judged: the query loss is that of another network than the inner loop's. `vgg` then is {"inner", "outer"}, and so
-    is the target. side_by_side: in the form that is fast where `jax.vmap` goes over tasks (`generator.Network`).
+    Args:
+      other_judge: whether the query loss is that of another network than the inner loop's: `Networks.outer`.
+      side_by_side: computes in the form that is fast where `jax.vmap` goes over tasks (`generator.Network`).
     """
     dtype = jnp.dtype(net.dtype)
 
-    def prepare(task, params):
-        inner, outer = (params["inner"], params["outer"]) if judged else (params, params)
+    def prepare(task, networks):
         # Batch by batch: together, the features of all photographs take K times the memory of a step.
-        support = _map(lambda pictures: content_batch(inner, pictures, loss, dtype), task["support"])
-        query = content_batch(outer, task["query"], loss, dtype)
-        target = perceptual.style_target(inner, task["style"], loss, dtype)
-        if judged:
-            target = {"inner": target, "outer": perceptual.style_target(outer, task["style"], loss, dtype)}
-        return Prepared(target, support, query, style_encoder.code(inner, task["style"], dtype))
+        support = _map(lambda pictures: content_batch(networks.inner, pictures, loss, dtype), task["support"])
+        query = content_batch(networks.judge, task["query"], loss, dtype)
+        target = Targets(perceptual.style_target(networks.inner, task["style"], loss, dtype))
+        if networks.outer is not None:
+            target = target._replace(outer=perceptual.style_target(networks.outer, task["style"], loss, dtype))
+        return Prepared(target, support, query, style_encoder.code(networks.inner, task["style"], dtype))
 
     def style_loss(fast, slow, batch, target, params):
         outputs = generator.apply(net, fast | slow, batch["images"], apart=side_by_side)
         return perceptual.perceptual(params, outputs, batch["content"], target, loss, dtype).total.mean()
 
-    def of(place):
-        return lambda fast, slow, batch, target, params: style_loss(fast, slow, batch, target[place], params[place])
+    def support_loss(fast, slow, batch, target, networks):
+        return style_loss(fast, slow, batch, target.inner, networks.inner)
 
-    return Problem(prepare, of("inner"), of("outer")) if judged else Problem(prepare, style_loss)
+    def query_loss(fast, slow, batch, target, networks):
+        return style_loss(fast, slow, batch, target.judge, networks.judge)
+
+    return Problem(prepare, support_loss, query_loss if other_judge else None)
 
 
 def _map(function: Callable, xs: jax.Array) -> Tree:
@@ -84,22 +112,33 @@ def content_batch(params: vgg.Params, pictures: jax.Array, loss: config.Loss, dt
     return {"images": pictures, "content": perceptual.content_target(params, pictures, loss, dtype)}
 
 
-class Measure(NamedTuple):
-    """What the loss compares with, compiled: `style(vgg, pictures)`, with the code, and `content(vgg, pictures)`."""
+class StyleMeasure(NamedTuple):
+    """A style's statistics, and the code that the encoder reads."""
 
-    style: Callable[[vgg.Params, jax.Array], tuple[perceptual.Target, jax.Array]]
+    target: perceptual.Target
+    code: jax.Array
+
+
+class Measure(NamedTuple):
+    """The once-per-task part of a style problem, compiled, for pictures that come one by one.
+
+    `style(vgg, pictures)` measures pictures of a style, `content(vgg, pictures)` makes a batch of photographs.
+    """
+
+    style: Callable[[vgg.Params, jax.Array], StyleMeasure]
     content: Callable[[vgg.Params, jax.Array], Tree]
 
 
 @functools.cache
 def make_measure(net: config.Generator, loss: config.Loss) -> Measure:
-    """The once-per-task part of a style problem, for deployment, where pictures come one by one."""
+    """The measure for outputs of this generator under this loss."""
     dtype = jnp.dtype(net.dtype)
 
     def style(params, pictures):
-        return perceptual.style_target(params, pictures, loss, dtype), style_encoder.code(params, pictures, dtype)
+        target = perceptual.style_target(params, pictures, loss, dtype)
+        return StyleMeasure(target, style_encoder.code(params, pictures, dtype))
 
-    return Measure(
-        jax.jit(style),
-        jax.jit(lambda params, pictures: content_batch(params, pictures, loss, dtype)),
-    )
+    def content(params, pictures):
+        return content_batch(params, pictures, loss, dtype)
+
+    return Measure(jax.jit(style), jax.jit(content))

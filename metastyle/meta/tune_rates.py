@@ -4,6 +4,7 @@ Learned rates are those of training styles, whose guesses by an encoder are bett
 is more to learn. And steps beyond the meta-trained ones have no learned rate.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from metastyle import config
-from metastyle.meta import adaptation, outer_loop
+from metastyle.meta import adaptation
+from metastyle.meta.parameters import Meta
 from metastyle.meta.problem import Problem
-from metastyle.nets import style_encoder
 
 GAINS = (1.0, 1.5, 2.0, 3.0, 4.5)
 ADAM_LRS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # kernels take smaller ones than norms
@@ -22,13 +23,13 @@ _LOOKS = 5
 
 
 def choose(
-    learned: outer_loop.Meta,
+    learned: Meta,
     settings: config.Config,
     tasks: Sequence[dict],
-    params: Any,
+    networks: Any,
     problem: Problem,
     beyond: int = 20,
-) -> tuple[outer_loop.Meta, float]:
+) -> tuple[Meta, float]:
     """`learned` with its rates multiplied by one of GAINS, and one of ADAM_LRS for the steps after the meta-trained K.
 
     Both are those of the lowest query loss on `tasks`, the geometric mean over tasks and over `_LOOKS` steps on the
@@ -36,36 +37,37 @@ def choose(
     K, the support batches go round again.
     """
     inner, query_loss = settings.inner, jax.jit(problem.outer_loss)
-    prepared = [jax.tree.map(jnp.asarray, problem.prepare(task, params)) for task in tasks]
+    prepared = [jax.tree.map(jnp.asarray, problem.prepare(task, networks)) for task in tasks]
 
-    def walk(task, start, steps, learned_steps, adam_lr):
-        """The fast parameters after `steps` steps, and the mean logarithm of the query loss on the way."""
-        losses, fixed = [], (task.target, params)
+    def walk(begun, query, plan):
+        """The fast parameters after the plan's steps, and the mean logarithm of the query loss on the way."""
+        losses = []
 
         def look(state):
-            if (done := len(state.history)) and done % max(1, steps // _LOOKS) == 0:
-                losses.append(np.log(float(query_loss(state.fast, start["slow"], task.query, *fixed))))
+            if (done := len(state.history)) and done % max(1, plan.steps // _LOOKS) == 0:
+                value = query_loss(state.fast, begun.start.slow, query, begun.target, networks)
+                losses.append(np.log(float(value)))
 
-        fast, _ = adaptation.adapt(
-            problem.loss, start, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), task.support), fixed,
-            steps=steps, inner=inner, adam_lr=adam_lr, learned_steps=learned_steps, on_state=look,
-        )  # fmt: skip
+        fast, _ = adaptation.adapt(problem.loss, begun, networks, plan, on_state=look)
         return fast, float(np.mean(losses)) if losses else 0.0
 
     def scaled(gain):
-        return learned | {"log_lr": jax.tree.map(lambda x: x + np.float32(np.log(gain)), learned["log_lr"])}
+        log_lr = jax.tree.map(lambda x: x + np.float32(np.log(gain)), learned.log_lr)
+        return dataclasses.replace(learned, log_lr=log_lr)
 
     def first(gain):
-        """What the learned steps with this gain lead to, for every task, and the mean logarithm on the way."""
-        starts = [style_encoder.start(scaled(gain), task.code) for task in prepared]
-        walked = [walk(*begun, inner.steps, inner.steps, 0.0) for begun in zip(prepared, starts, strict=True)]
-        adapted = [start | {"fast": fast} for start, (fast, _) in zip(starts, walked, strict=True)]
-        return adapted, _mean(walked)
+        """Every task after the learned steps with this gain, and the mean logarithm of the loss on the way."""
+        plan = adaptation.Plan(inner.steps, inner, 0.0)
+        begun = [adaptation.begin_prepared(scaled(gain), task) for task in prepared]
+        walked = [walk(task, of.query, plan) for task, of in zip(begun, prepared, strict=True)]
+        adapted = [dataclasses.replace(x.start, fast=fast) for x, (fast, _) in zip(begun, walked, strict=True)]
+        return [x._replace(start=start) for x, start in zip(begun, adapted, strict=True)], _mean(walked)
 
     tried = {gain: first(gain) for gain in (GAINS if inner.steps and inner.lrs != "fixed" else (1.0,))}
     gain = min(tried, key=lambda gain: tried[gain][1])
-    after = list(zip(prepared, tried[gain][0], strict=True))
-    found = {lr: _mean([walk(*begun, beyond, 0, lr) for begun in after]) for lr in ADAM_LRS}
+    after = list(zip(tried[gain][0], (task.query for task in prepared), strict=True))
+    plans = {lr: adaptation.Plan(beyond, inner, lr, learned_steps=0) for lr in ADAM_LRS}
+    found = {lr: _mean([walk(begun, query, plan) for begun, query in after]) for lr, plan in plans.items()}
     return scaled(gain), min(found, key=found.get)
 
 

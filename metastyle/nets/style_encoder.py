@@ -50,15 +50,9 @@ def initial(settings: config.Encoder, fast: Flat, seed: int) -> Flat:
     }
 
 
-def start(meta: dict[str, Flat], code: jax.Array) -> dict[str, Flat]:
-    """`meta` as the inner loop takes it for the style of `code`: with the fast parameters that are guessed for it.
-
-    Without an encoder it is `meta` itself.
-    """
-    if "encoder" not in meta:
-        return meta
-    fast = meta["fast"] | _guess(meta["encoder"], _norms(meta["fast"]), code)
-    return {part: flat for part, flat in meta.items() if part != "encoder"} | {"fast": fast}
+def guess(weights: Flat, fast: Flat, code: jax.Array) -> Flat:
+    """The fast parameters with those that the encoder guesses for the style of `code`."""
+    return fast | _guess(weights, _norms(fast), code)
 
 
 @jax.jit  # at deployment it is one program in the compile cache, not one for each operation

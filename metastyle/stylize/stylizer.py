@@ -3,29 +3,26 @@
 import dataclasses
 import functools
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from metastyle.config import DEFAULT_BUNDLE
+from metastyle.config import DEFAULT_BUNDLE, Config
 from metastyle.data.procedural import source
-from metastyle.errors import InputError, Stopped
+from metastyle.errors import InputError
 from metastyle.images import codec
 from metastyle.images.codec import MAX_PIXELS, Picture
 from metastyle.images.resize import square
-from metastyle.losses import perceptual
 from metastyle.meta import adaptation
-from metastyle.meta.problem import make_measure, style_problem
-from metastyle.nets import architecture, style_encoder
+from metastyle.meta.problem import Networks, style_problem
+from metastyle.nets import architecture
 from metastyle.nets.params import Flat
+from metastyle.stylize import resumable
 from metastyle.stylize.style import Style
 from metastyle.system import compile_cache, resume
-from metastyle.system.signals import StopSignal
 from metastyle.weights import bundles, loss_network, style_files, vgg_files
 from metastyle.weights.bundles import Bundle
 from metastyle.weights.style_files import StyleFile
@@ -34,7 +31,6 @@ from metastyle.weights.style_files import StyleFile
 # time of a step, and more of them made no style better (experiments/results/recipe.md).
 SUPPORT_POOL = 6  # crops of given photographs
 SYNTHETIC_POOL = 10  # synthetic ones, of which no two are of one scene
-_KEEP_EVERY = 20  # seconds between writes of a state file
 
 
 @dataclass(frozen=True)
@@ -80,97 +76,86 @@ class Stylizer:
 
         Raises InputError or FileNotFoundError, in one line, for bad input.
         """
-        settings = self.bundle.config
-        size = settings.data.size
-        style_size = size if style_size is None else style_size
-        _check_count("steps", steps, 0)
-        _check_count("seed", seed, 0)
-        _check_count("style_size", style_size, architecture.MIN_SIDE)
-        if style_size**2 > max(max_pixels, size**2):
-            raise InputError(
-                f"`style_size`: expected at most {max_pixels} pixels, got {style_size} x {style_size}; use less"
-            )
-        if not 0 <= until < 1:
-            raise InputError(f"`until`: expected a share from 0 to 1, such as 0.01, got {until:g}")
-        paintings = [
-            square(codec.load(picture, name="style", max_pixels=max_pixels)[0], style_size) for picture in _list(styles)
-        ]
-        photographs = None if support is None else _list(support)
-        if not paintings or photographs == []:
-            name = "support" if paintings else "style"
-            raise InputError(f"`{name}`: expected at least one picture, got none")
-        needed = steps * settings.inner.support
-        if photographs is None:
-            pool = source.photographs(min(needed, SYNTHETIC_POOL), size, seed)
-        else:
-            pool = support_crops(photographs, min(needed, max(SUPPORT_POOL, len(photographs))), size, seed, max_pixels)
+        settings, adam_lr = self.bundle.config, self.bundle.adam_lr
+        style_size = settings.data.size if style_size is None else style_size
+        _check_numbers(steps, seed, style_size, until, max(max_pixels, settings.data.size**2), max_pixels)
+        paintings = _paintings(styles, style_size, max_pixels)
+        photographs = _photographs(support, settings, steps, seed, max_pixels)
+        begun, networks = self._begin(paintings, photographs, steps, weights)
 
+        result = _Result(self.bundle, style_size, steps)
+        watch = functools.partial(result.watch, on_style)
         problem = style_problem(settings.generator, settings.loss)
-        start, fast, history = self.bundle.meta, self.bundle.meta["fast"], []
-        if steps or "encoder" in start:
-            measure = make_measure(settings.generator, settings.loss)
-            own = vgg_files.recorded(settings.vgg)
-            params = vgg_files.load(weights or own)
-            elsewhere = weights and "encoder" in start and own == settings.vgg
-            reads = vgg_files.load(own) if elsewhere else params
-            loss_network.check_reads(self.bundle, reads)
-            targets, codes = zip(*(measure.style(params, picture[None]) for picture in paintings), strict=True)
-            if reads is not params:
-                codes = [measure.style(reads, picture[None])[1] for picture in paintings]
-            start = style_encoder.start(start, jnp.mean(jnp.stack(codes), 0))
-            fast = start["fast"]
+        plan = adaptation.Plan(steps, settings.inner, adam_lr, until=until)
+        learn = functools.partial(adaptation.adapt, problem.loss, begun, networks, plan, on_step=on_step)
+        if state_file is None or not steps:
+            fast, history = learn(on_state=watch)
+        else:
+            start = begun.start.fast
+            identity = {
+                "bundle": resume.digest(*self.bundle.meta.slow.values(), *start.values()),
+                "style": [resume.digest(x) for x in paintings],
+                "support": [resume.digest(x) for x in photographs],
+                "vgg": resume.digest(*jax.tree.leaves(networks)),
+                "adam_lr": adam_lr,
+            }
+            fast, history = resumable.adapt(learn, Path(state_file), identity, start, plan, watch)
+        return result.style(fast, history)
 
-        def made(fast: Flat, history: Sequence[float]) -> Style:
-            with np.errstate(over="ignore"):
-                fast = {path: np.float32(np.float16(x)) for path, x in fast.items()}  # as the style file holds them
-            if not all(np.isfinite(x).all() for x in (*fast.values(), history)):
-                raise _diverged(steps)
-            file = StyleFile(
-                fast=fast,
-                slow_sha256=self.bundle.slow_sha256,
-                arch=settings.generator.arch,
-                bundle=self.bundle.name,
-                scope=settings.inner.scope,
-                steps=len(history),
-                style_size=style_size,
-                history=tuple(history),
-            )
-            return Style(settings, self.bundle.meta["slow"], file, self.bundle.plain)
+    def _begin(
+        self,
+        paintings: Sequence[np.ndarray],
+        photographs: Sequence[np.ndarray],
+        steps: int,
+        weights: str | os.PathLike | None,
+    ) -> tuple[adaptation.Begun, Networks | None]:
+        """The adaptation set up, and the network to learn with: None where neither steps nor an encoder need one."""
+        settings, learned = self.bundle.config, self.bundle.meta
+        if not steps and learned.encoder is None:
+            return adaptation.Begun(learned, None, None), None
+        own = vgg_files.recorded(settings.vgg)
+        params = vgg_files.load(weights or own)
+        elsewhere = weights and learned.encoder is not None and own == settings.vgg
+        reads = vgg_files.load(own) if elsewhere else params
+        loss_network.check_reads(self.bundle, reads)
+        return adaptation.begin(settings, learned, params, paintings, photographs, reads), Networks(params)
 
-        def told(state: adaptation.AdaptState) -> None:
-            if not all(np.isfinite(x).all() for x in (*state.fast.values(), state.history)):
-                raise _diverged(steps)
-            if on_style:
-                on_style(made(state.fast, state.history))
 
-        if not steps:
-            told(adaptation.AdaptState(fast, (), None))
-        if steps:
-            batches = [measure.content(params, picture[None]) for picture in pool]
-            learn = functools.partial(
-                adaptation.adapt,
-                problem.loss,
-                start,
-                jax.tree.map(lambda *x: jnp.concatenate(x), *batches),
-                (perceptual.mean_target(list(targets), settings.loss), params),
-                steps=steps,
-                inner=settings.inner,
-                adam_lr=self.bundle.adam_lr,
-                until=until,
-                on_step=on_step,
-            )
-            if state_file is None:
-                fast, history = learn(on_state=told)
-            else:
-                identity = {
-                    "bundle": resume.digest(*self.bundle.meta["slow"].values(), *fast.values()),
-                    "style": [resume.digest(x) for x in paintings],
-                    "support": [resume.digest(x) for x in pool],
-                    "vgg": resume.digest(*jax.tree.leaves(params)),
-                    "adam_lr": self.bundle.adam_lr,
-                }
-                fast, history = _kept(learn, Path(state_file), identity, steps, fast, self.bundle.adam_lr, told)
-        return made(fast, history)
+@dataclass(frozen=True)
+class _Result:
+    """Makes styles of what an adaptation of `steps` steps learns."""
+
+    bundle: Bundle
+    style_size: int
+    steps: int
+
+    def style(self, fast: Flat, history: Sequence[float]) -> Style:
+        """The style of these fast parameters. Raises InputError where one of them is not finite."""
+        settings = self.bundle.config
+        with np.errstate(over="ignore"):
+            fast = {path: np.float32(np.float16(x)) for path, x in fast.items()}  # as the style file holds them
+        self._check_finite(fast, history)
+        file = StyleFile(
+            fast=fast,
+            slow_sha256=self.bundle.slow_sha256,
+            arch=settings.generator.arch,
+            bundle=self.bundle.name,
+            scope=settings.inner.scope,
+            steps=len(history),
+            style_size=self.style_size,
+            history=tuple(history),
+        )
+        return Style(settings, self.bundle.meta.slow, file, self.bundle.plain)
+
+    def watch(self, on_style: Callable[[Style], None] | None, state: adaptation.AdaptState) -> None:
+        """Gives the style of a state to `on_style`. Raises InputError where one of its numbers is not finite."""
+        self._check_finite(state.fast, state.history)
+        if on_style:
+            on_style(self.style(state.fast, state.history))
+
+    def _check_finite(self, fast: Flat, history: Sequence[float]) -> None:
+        if not all(np.isfinite(x).all() for x in (*fast.values(), history)):
+            raise InputError(f"`steps`: the adaptation left the finite numbers within {self.steps} steps; use fewer")
 
 
 def load(folder: str | os.PathLike = DEFAULT_BUNDLE) -> Stylizer:
@@ -200,14 +185,48 @@ def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | N
     bundle = file.bundle if bundle is None else bundle
     start = bundle.bundle if isinstance(bundle, Stylizer) else bundles.load_bundle(bundle)
     expected, got = (file.arch, file.slow_sha256), (start.config.generator.arch, start.slow_sha256)
-    if expected != got or _shapes(file.fast) != _shapes(start.meta["fast"]):
+    if expected != got or _shapes(file.fast) != _shapes(start.meta.fast):
         expected, got = (f"{arch} with slow tensors {sha256[:12]}" for arch, sha256 in (expected, got))
         raise InputError(
             f"`bundle`: {path} was adapted from another bundle than {start.path or 'the one given'} "
             f"(expected {expected}, got {got}); pass --bundle (bundle=)"
         )
     file = dataclasses.replace(file, slow=None, config=None, plain=None, bundle=start.name or file.bundle)
-    return Style(start.config, start.meta["slow"], file, start.plain)
+    return Style(start.config, start.meta.slow, file, start.plain)
+
+
+def _check_numbers(steps: int, seed: int, style_size: int, until: float, most: int, max_pixels: int) -> None:
+    _check_count("steps", steps, 0)
+    _check_count("seed", seed, 0)
+    _check_count("style_size", style_size, architecture.MIN_SIDE)
+    if style_size**2 > most:
+        raise InputError(
+            f"`style_size`: expected at most {max_pixels} pixels, got {style_size} x {style_size}; use less"
+        )
+    if not 0 <= until < 1:
+        raise InputError(f"`until`: expected a share from 0 to 1, such as 0.01, got {until:g}")
+
+
+def _paintings(styles: Picture | Sequence[Picture], side: int, max_pixels: int) -> list[np.ndarray]:
+    """The pictures of the style as squares f32[side, side, 3]."""
+    loaded = (codec.load(picture, name="style", max_pixels=max_pixels)[0] for picture in _list(styles))
+    paintings = [square(picture, side) for picture in loaded]
+    if not paintings:
+        raise InputError("`style`: expected at least one picture, got none")
+    return paintings
+
+
+def _photographs(
+    support: Picture | Sequence[Picture] | None, settings: Config, steps: int, seed: int, max_pixels: int
+) -> list[np.ndarray]:
+    """The photographs to learn on, f32[S, S, 3]: crops of those given, else synthetic ones."""
+    needed, size = steps * settings.inner.support, settings.data.size
+    if support is None:
+        return source.photographs(min(needed, SYNTHETIC_POOL), size, seed)
+    given = _list(support)
+    if not given:
+        raise InputError("`support`: expected at least one picture, got none")
+    return support_crops(given, min(needed, max(SUPPORT_POOL, len(given))), size, seed, max_pixels)
 
 
 def support_crops(
@@ -224,57 +243,6 @@ def support_crops(
             y, x = (rng.integers(0, extent - side + 1) for extent in photograph.shape[:2])
             crops[i] = square(photograph[y : y + side, x : x + side], size)
     return [crops[i] for i in range(count)]
-
-
-def _kept(
-    learn: Callable, path: Path, identity: dict, steps: int, fast: dict, adam_lr: float, told: Callable
-) -> tuple[dict, list]:
-    """`learn(on_state=told)`, which goes on from the state in the file `path` if there is one, and keeps its own there.
-
-    A state for which `told` raises is not kept: it would raise for ever.
-    """
-    moments, structure = jax.tree.flatten(adaptation.moment_shapes(fast, adam_lr))
-
-    def tensors(state):
-        found = {f"fast/{name}": np.asarray(x) for name, x in state.fast.items()}
-        found |= {f"moments/{i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(state.moments))}
-        return found | {"history": np.array(state.history, np.float64)}
-
-    def build(saved):
-        names = [f"moments/{i}" for i in range(len(moments))] if "moments/0" in saved else []
-        wanted = {f"fast/{name}": x.shape for name, x in fast.items()}
-        wanted |= {name: x.shape for name, x in zip(names, moments, strict=bool(names))}
-        if any(saved[name].shape != shape for name, shape in wanted.items()):
-            raise ValueError("other shapes")
-        return adaptation.AdaptState(
-            {name: jnp.asarray(saved[f"fast/{name}"]) for name in fast},
-            tuple(saved["history"].tolist()),
-            jax.tree.unflatten(structure, [jnp.asarray(saved[name]) for name in names]) if names else None,
-        )
-
-    begin, last = resume.read(path, identity, build), time.monotonic()
-    if begin and len(begin.history) > steps:
-        done = len(begin.history)
-        raise InputError(
-            f"`steps`: the work that {path} continues has done {done}, got {steps}; ask for at least {done}, use "
-            "another --out, or delete that file to start afresh"
-        )
-
-    def keep(state):
-        nonlocal last
-        told(state)
-        if stop.requested or time.monotonic() - last > _KEEP_EVERY:
-            resume.write(path, identity, tensors(state))
-            last = time.monotonic()
-        if stop.requested and len(state.history) < steps:
-            raise Stopped(f"stopped after step {len(state.history)} of {steps}; the same line continues")
-
-    with StopSignal() as stop:
-        return learn(begin=begin, on_state=keep)
-
-
-def _diverged(steps: int) -> InputError:
-    return InputError(f"`steps`: the adaptation left the finite numbers within {steps} steps; use fewer")
 
 
 def _shapes(tensors: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:

@@ -12,6 +12,7 @@ from metastyle.compress import least_squares
 from metastyle.data.prefetch import Prefetcher
 from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
+from metastyle.meta.parameters import guess_start
 from metastyle.nets import style_encoder
 from metastyle.nets.params import Flat, split_by_scope
 from metastyle.weights import bundles, loss_network, vgg_files
@@ -31,10 +32,10 @@ def carry_over(
     fit, before anything is written.
     """
     start = bundles.load_bundle(bundle)
-    if "encoder" not in start.meta:
+    if start.meta.encoder is None:
         raise InputError(f"`bundle`: expected one with an encoder, got {bundle}; without one, any will do")
     width = start.config.encoder.hidden if hidden is None else hidden
-    check_hidden(start.meta["encoder"], width)  # now, since the codes take minutes
+    check_hidden(start.meta.encoder, width)  # now, since the codes take minutes
     before, after = vgg_files.load(vgg_before, "vgg_before"), vgg_files.load(vgg_after)
     loss_network.check_reads(start, before, "vgg_before")
     if styles < 2 * style_encoder.size(after):
@@ -49,21 +50,22 @@ def carry_over(
         codes = [(np.asarray(code(before, x)), np.asarray(code(after, x))) for x in crops]
     theirs, ours = (np.stack(x) for x in zip(*codes, strict=True))
     told = np.arange(len(codes)) % _KEPT_BACK > 0
-    carried = refit_encoder(start.meta["encoder"], theirs[told], ours[told], width)
+    carried = refit_encoder(start.meta.encoder, theirs[told], ours[told], width)
     settings = dataclasses.replace(
         start.config,
         vgg=vgg_after,
         encoder=dataclasses.replace(start.config.encoder, hidden=width, code=style_encoder.size(after)),
     )
     digest = loss_network.digest(after)
-    made = dataclasses.replace(start, config=settings, meta=start.meta | {"encoder": carried}, network=digest)
+    meta = dataclasses.replace(start.meta, encoder=carried)
+    made = dataclasses.replace(start, config=settings, meta=meta, network=digest)
     guesses = [_guesses(b.meta, x[~told]) for b, x in ((start, theirs), (made, ours))]
     bundles.save_bundle(out, made)
     return float(np.square(guesses[1] - guesses[0]).sum() / np.square(guesses[0] - guesses[0].mean(0)).sum())
 
 
 def _guesses(meta, codes):
-    fast = jax.vmap(lambda code: split_by_scope(style_encoder.start(meta, code)["fast"], "norm")[0])(codes)
+    fast = jax.vmap(lambda code: split_by_scope(guess_start(meta, code).fast, "norm")[0])(codes)
     return np.concatenate([np.asarray(x).reshape(len(codes), -1) for _, x in sorted(fast.items())], 1)
 
 

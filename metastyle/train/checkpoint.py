@@ -19,6 +19,8 @@ from jax.experimental import multihost_utils
 
 from metastyle import config
 from metastyle.errors import InputError
+from metastyle.meta.outer_loop import MetaState
+from metastyle.meta.parameters import Meta
 
 
 class Checkpoints:
@@ -54,9 +56,10 @@ class Checkpoints:
 
     def save(self, step: int, state: Any, settings: Any) -> None:
         """Starts saving; the state may be donated right afterwards."""
-        items = {"state": ocp.args.StandardSave(state), "config": ocp.args.JsonSave(dataclasses.asdict(settings))}
+        text = ocp.args.JsonSave(dataclasses.asdict(settings))
+        items = ocp.args.Composite(state=ocp.args.StandardSave(_to_dicts(state)), config=text)
         with self._told():
-            self._manager.save(step, args=ocp.args.Composite(**items))
+            self._manager.save(step, args=items)
 
     def check(self) -> None:
         """Raises OSError if a save failed since the last call of any method."""
@@ -117,11 +120,12 @@ class Checkpoints:
 
         Raises InputError, naming the folder, if it is damaged or of other shapes.
         """
-        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), template)
+        wanted = _to_dicts(template)
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), wanted)
         items = ocp.args.Composite(state=ocp.args.StandardRestore(shapes))
         with contextlib.redirect_stderr(io.StringIO()):  # a failed read leaves others unfinished, which all complain
             try:
-                return self._manager.restore(step, args=items).state
+                return _from_dicts(self._manager.restore(step, args=items).state, template)
             except Exception as error:  # Orbax lets through anything, from KeyError to UnicodeDecodeError
                 reason = _first_line(error)[:200]
             time.sleep(0.2)
@@ -131,6 +135,22 @@ class Checkpoints:
             f"`workdir`: cannot restore the checkpoint {self._folder / str(step)} ({reason}); delete that folder "
             f"to continue from {'the start' if before is None else f'step {before}'}"
         )
+
+
+def _to_dicts(state: Any) -> Any:
+    """The state as it is on disk: `MetaState` and every `Meta` in it as dicts, without an absent encoder."""
+    if isinstance(state, MetaState):
+        return _to_dicts(state._asdict())
+    is_meta = lambda x: isinstance(x, Meta)
+    return jax.tree.map(lambda x: x.parts() if is_meta(x) else x, state, is_leaf=is_meta)
+
+
+def _from_dicts(saved: Any, template: Any) -> Any:
+    """The inverse of `_to_dicts`, for a state of the template's structure."""
+    if isinstance(template, MetaState):
+        return MetaState(**_from_dicts(saved, template._asdict()))
+    is_meta = lambda x: isinstance(x, Meta)
+    return jax.tree.map(lambda t, x: Meta(**x) if is_meta(t) else x, template, saved, is_leaf=is_meta)
 
 
 def _first_line(error: Exception) -> str:

@@ -16,6 +16,7 @@ from metastyle.data.prefetch import Prefetcher
 from metastyle.data.tasks import Task, TaskSampler, without_changes
 from metastyle.errors import InputError
 from metastyle.images import contact_sheet
+from metastyle.meta.parameters import guess_start
 from metastyle.nets import architecture, style_encoder, vgg
 from metastyle.nets.params import Flat
 from metastyle.system import compile_cache
@@ -121,7 +122,7 @@ def guesser(settings: Distillation):
     code = jax.jit(style_encoder.code)
 
     def guess(style: np.ndarray) -> Flat:
-        return bundle.meta["slow"] | style_encoder.start(bundle.meta, code(network, style))["fast"]
+        return bundle.meta.slow | guess_start(bundle.meta, code(network, style)).fast
 
     return guess
 

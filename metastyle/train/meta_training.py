@@ -7,13 +7,13 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from metastyle import config
-from metastyle.data.on_device import DeviceSampler, drawn
+from metastyle.data.on_device import DeviceSampler, Pictures, draw
 from metastyle.data.prefetch import Prefetcher
 from metastyle.data.procedural import source
 from metastyle.data.sources import load_square
@@ -21,9 +21,10 @@ from metastyle.data.tasks import Task, TaskSampler, without_changes
 from metastyle.errors import InputError
 from metastyle.images import contact_sheet
 from metastyle.meta import adaptation, outer_loop, tune_rates
-from metastyle.meta.problem import Problem, style_problem
+from metastyle.meta.parameters import Meta
+from metastyle.meta.problem import Networks, Problem, style_problem
 from metastyle.nets import architecture, generator, style_encoder
-from metastyle.nets.params import count_parameters, split_by_scope
+from metastyle.nets.params import Flat, count_parameters, split_by_scope
 from metastyle.system import compile_cache
 from metastyle.system.signals import StopSignal
 from metastyle.train import checkpoint, mesh
@@ -63,11 +64,11 @@ def train(
         )
     params = networks(settings) if params is None else params
     if problem is None:
-        problem = style_problem(settings.generator, settings.loss, bool(outer.vgg), outer.at_once > 1)
+        problem = style_problem(settings.generator, settings.loss, bool(outer.vgg), side_by_side=outer.at_once > 1)
     problem = problem._replace(prepare=jax.jit(problem.prepare))  # one program outside the step too, for pictures
     if settings.data.on_device:
         sampler = DeviceSampler(settings)
-        learnt, of_step = drawn(problem, settings), {"networks": params, "pictures": sampler.pictures}
+        learnt, of_step = drawn(problem, settings), Drawing(params, sampler.pictures)
     else:
         sampler, learnt, of_step = TaskSampler(settings), problem, params
     tuning, val = _tuning_sampler(settings), val_tasks(settings)
@@ -134,7 +135,7 @@ def train(
 
 
 def _bundle(
-    settings: config.Config, origin: bundles.Bundle | None, learned: outer_loop.Meta, sampler: TaskSampler,
+    settings: config.Config, origin: bundles.Bundle | None, learned: Meta, sampler: TaskSampler,
     problem: Problem, params: Any,
 ) -> bundles.Bundle:  # fmt: skip
     """The run's bundle, with rates chosen on tasks of `sampler` (`_tuning_sampler`), learned on as at deployment.
@@ -145,19 +146,37 @@ def _bundle(
     support = np.stack(source.photographs(math.prod(tasks[0]["support"].shape[:2]), settings.data.size))
     tasks = [task | {"support": support.reshape(task["support"].shape)} for task in tasks]
     learned, rate = tune_rates.choose(learned, settings, tasks, params, problem)
-    network = params["inner"] if settings.outer.vgg else params
-    digest = loss_network.digest(network) if settings.encoder.hidden else ""
+    digest = loss_network.digest(params.inner) if settings.encoder.hidden else ""
     return bundles.Bundle(settings, learned, rate, origin.pictures_seen if origin else 0, network=digest)
 
 
-def networks(settings: config.Config) -> Any:
-    """The loss networks, as adapt.style_problem takes them."""
+def networks(settings: config.Config) -> Networks:
+    """The loss networks of these settings."""
     inner = vgg_files.load(settings.vgg)
     style_encoder.check(settings, inner)
-    return {"inner": inner, "outer": vgg_files.load(settings.outer.vgg, "outer.vgg")} if settings.outer.vgg else inner
+    return Networks(inner, vgg_files.load(settings.outer.vgg, "outer.vgg") if settings.outer.vgg else None)
 
 
-def begin(settings: config.Config, found: bundles.Bundle) -> outer_loop.Meta:
+class Drawing(NamedTuple):
+    """What a step takes beside its tasks where the accelerator draws them: see `drawn`."""
+
+    networks: Any
+    pictures: Pictures
+
+
+def drawn(problem: Problem, settings: config.Config) -> Problem:
+    """`problem` for tasks that a DeviceSampler only names: `Drawing` takes the place of the loss networks."""
+
+    def prepare(task, drawing):
+        return problem.prepare(draw(settings, task["draw"], drawing.pictures), drawing.networks)
+
+    def of(loss):
+        return loss and (lambda fast, slow, batch, target, drawing: loss(fast, slow, batch, target, drawing.networks))
+
+    return Problem(prepare, of(problem.loss), of(problem.query_loss))
+
+
+def begin(settings: config.Config, found: bundles.Bundle) -> Meta:
     """The meta-parameters of a run that starts from a bundle: what fits of it, else as they are drawn.
 
     Its generator must be the same; the scope may be another, an encoder and learned rates are taken where their shapes
@@ -169,15 +188,20 @@ def begin(settings: config.Config, found: bundles.Bundle) -> outer_loop.Meta:
             f"`start`: expected a bundle of {settings.generator.arch}, got {found.config.generator.arch} "
             f"in {settings.start}; set `generator.arch` to that"
         )
-    params = found.meta["fast"] | found.meta["slow"]
-    learned["fast"], learned["slow"] = split_by_scope(params, settings.inner.scope)
-    for part in learned.keys() & {"encoder", "log_lr"}:
-        theirs = found.meta.get(part, {})
-        fits = {path for path, x in learned[part].items() if path in theirs and theirs[path].shape == x.shape}
-        if part == "encoder" and not fits >= {"hidden/kernel", "hidden/bias"}:
-            fits = set()  # a last layer that was trained on other hidden units is worse than one of zeros
-        learned[part] |= {path: theirs[path] for path in fits}
-    return jax.tree.map(jax.numpy.asarray, learned)
+    params = found.meta.fast | found.meta.slow
+    fast, slow = split_by_scope(params, settings.inner.scope)
+    log_lr = learned.log_lr | _fitting(found.meta.log_lr, learned.log_lr)
+    encoder = learned.encoder
+    if encoder is not None and found.meta.encoder is not None:
+        taken = _fitting(found.meta.encoder, encoder)
+        if taken.keys() >= {"hidden/kernel", "hidden/bias"}:
+            encoder = encoder | taken  # else its last layer was trained on other hidden units: worse than one of zeros
+    return jax.tree.map(jax.numpy.asarray, Meta(fast=fast, slow=slow, log_lr=log_lr, encoder=encoder))
+
+
+def _fitting(theirs: Flat, ours: Flat) -> Flat:
+    """Those of their tensors that ours have the names and shapes of."""
+    return {path: theirs[path] for path, x in ours.items() if path in theirs and theirs[path].shape == x.shape}
 
 
 def _tuning_sampler(settings: config.Config) -> TaskSampler:
@@ -202,20 +226,18 @@ def val_tasks(settings: config.Config) -> list[Task]:
 
 
 def pictures(
-    settings: config.Config, learned: outer_loop.Meta, tasks: Sequence[Task], problem: Problem, params: Any
+    settings: config.Config, learned: Meta, tasks: Sequence[Task], problem: Problem, params: Any
 ) -> np.ndarray:
     """A grid f32[H, W, 3], a row for each of `val_tasks`: photograph, style, and the photograph after 0 and K steps."""
     inner, rows = settings.inner, []
     for task in tasks:
         prepared = problem.prepare(jax.tree.map(jax.numpy.asarray, task), params)
-        support = jax.tree.map(lambda x: x[:, 0], prepared.support)
-        start = style_encoder.start(learned, prepared.code)
-        fast, _ = adaptation.adapt(
-            problem.loss, start, support, (prepared.target, params), steps=inner.steps, inner=inner, adam_lr=0.0
-        )  # fmt: skip
+        begun = adaptation.begin_prepared(learned, prepared)
+        start = begun.start
+        fast, _ = adaptation.adapt(problem.loss, begun, params, adaptation.Plan(inner.steps, inner, 0.0))
         views = [
-            generator.stylize(settings.generator, {**params_, **start["slow"]}, task["query"])
-            for params_ in (start["fast"], fast)
+            generator.stylize(settings.generator, {**params_, **start.slow}, task["query"])
+            for params_ in (start.fast, fast)
         ]
         rows.append([np.asarray(x[0]) for x in (task["query"], task["style"], *views)])
     return contact_sheet.grid(rows, column_labels=["photograph", "style", "0 steps", f"{inner.steps} steps"])
@@ -228,8 +250,8 @@ def _is_bundle_of(folder: Path, settings: config.Config) -> bool:
         return False
 
 
-def _derived(settings: config.Config, parallel: mesh.Parallel, state: outer_loop.State, start: int) -> str:
-    learned = {part: count_parameters(flat) for part, flat in state["meta"].items()}
+def _derived(settings: config.Config, parallel: mesh.Parallel, state: outer_loop.MetaState, start: int) -> str:
+    learned = {part: count_parameters(flat) for part, flat in state.meta.parts().items()}
     per_task = settings.inner.steps * settings.inner.support + settings.outer.query
     return (
         f"{len(parallel.devices)} {parallel.devices[0].platform} devices in {jax.process_count()} processes "

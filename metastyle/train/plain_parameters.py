@@ -38,7 +38,7 @@ def fit(bundle: Bundle, contents: str, steps: int = STEPS) -> dict[str, np.ndarr
     """The plain parameters of a bundle, learned on crops of the photographs of a source (sources.open_source)."""
     settings, data = bundle.config, bundle.config.data
     source = open_source(contents, "content", size=data.size, name="contents")
-    fast, slow = (jax.tree.map(jnp.asarray, bundle.meta[part]) for part in ("fast", "slow"))
+    fast, slow = jax.tree.map(jnp.asarray, (bundle.meta.fast, bundle.meta.slow))
     optimizer = optax.adam(optax.cosine_decay_schedule(_LR, steps))
 
     @jax.jit
@@ -69,7 +69,7 @@ def loss(net: config.Generator, fast: Flat, slow: Flat, photographs: jax.Array) 
 def judge(bundle: Bundle, contents: str, size: int = SIZE, count: int = 40) -> float:
     """Mean SSIM (ssim) of photographs, squares of `size` px, and what the plain parameters make of them."""
     source = open_source(contents, "content", size=size, name="contents")
-    params, scores = bundle.plain | bundle.meta["slow"], []
+    params, scores = bundle.plain | bundle.meta.slow, []
     for i in range(min(count, len(source))):
         photograph = square(codec.load(source[i])[0], size)
         output = np.asarray(generator.stylize(bundle.config.generator, params, photograph[None])[0])

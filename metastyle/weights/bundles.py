@@ -18,6 +18,7 @@ from safetensors.numpy import save
 
 from metastyle.config import DEFAULT_BUNDLE, Config, from_dict
 from metastyle.errors import InputError
+from metastyle.meta.parameters import Meta
 from metastyle.nets.params import Flat
 from metastyle.system.files import atomic
 from metastyle.system.paths import ASSETS
@@ -27,7 +28,7 @@ from metastyle.weights.format import FORMAT_VERSION, check_shapes, check_version
 
 @dataclass(frozen=True)
 class Bundle:
-    """A meta-trained start: `meta` as outer_loop.initial_meta makes it; `adam_lr` is for steps beyond `inner.steps`.
+    """A meta-trained start: `meta` are numpy arrays; `adam_lr` is for steps beyond `inner.steps`.
 
     seen_before: photographs in the tasks of the runs whose bundle its own run started from. plain: the fast parameters
     that give the photograph back (plain_parameters.py), where they were made. network: `loss_network.digest` of the
@@ -35,7 +36,7 @@ class Bundle:
     """
 
     config: Config
-    meta: dict[str, Flat]
+    meta: Meta
     adam_lr: float
     seen_before: int = 0
     path: Path | None = None
@@ -56,7 +57,7 @@ class Bundle:
     @functools.cached_property
     def slow_sha256(self) -> str:
         """Identifies the slow tensors that a style file needs."""
-        return sha256(self.meta["slow"])
+        return sha256(self.meta.slow)
 
 
 def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32") -> None:
@@ -66,7 +67,7 @@ def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    parts = bundle.meta | ({"plain": bundle.plain} if bundle.plain else {})
+    parts = bundle.meta.parts() | ({"plain": bundle.plain} if bundle.plain else {})
     stored = {part: {path: np.asarray(x, dtype) for path, x in flat.items()} for part, flat in parts.items()}
     tensors = join(stored)
     text = {
@@ -122,7 +123,7 @@ def load_bundle(folder: str | os.PathLike, name: str = "bundle") -> Bundle:
         )
     parts = split(tensors)
     plain = parts.pop("plain", None)
-    return Bundle(settings, parts, adam_lr, seen_before, folder.resolve(), plain, network)
+    return Bundle(settings, Meta(**parts), adam_lr, seen_before, folder.resolve(), plain, network)
 
 
 def load_start(workdir: str | os.PathLike, settings: Config) -> Bundle | None:

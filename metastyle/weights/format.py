@@ -40,9 +40,9 @@ def check_shapes(name: str, path: Any, settings: Config, tensors: Flat, parts: C
         meta = jax.eval_shape(lambda: initial_meta(settings))
     except InputError as error:
         raise InputError(f"`{name}`: {path} has settings that make no network: {error}") from None
-    wanted = {part: meta[part] for part in parts or meta}
+    wanted = {part: flat for part, flat in meta.parts().items() if not parts or part in parts}
     if any(n.startswith("plain/") for n in tensors):
-        wanted["plain"] = meta["fast"]
+        wanted["plain"] = meta.fast
     expected = {n: x.shape for n, x in join(wanted).items()}
     got = {n: x.shape for n, x in tensors.items()}
     wrong = sorted(n for n in expected.keys() | got.keys() if expected.get(n) != got.get(n))

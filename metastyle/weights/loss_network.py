@@ -10,7 +10,7 @@ from metastyle.weights.bundles import Bundle
 def check_reads(bundle: Bundle, params: vgg.Params, name: str = "vgg") -> None:
     """Raises InputError, naming that argument, when the encoder of a bundle doesn't read this loss network."""
     style_encoder.check(bundle.config, params, name)
-    if "encoder" not in bundle.meta or not bundle.network:
+    if bundle.meta.encoder is None or not bundle.network:
         return
     found = digest(params)
     if found != bundle.network:

@@ -33,7 +33,7 @@ def test_the_all_reduce_takes_the_slowest_link(devices, talk):
 def test_work_is_counted_in_the_program():
     settings = dataclasses.replace(toy.settings(inner={"steps": 2}, outer={"query": 2}), vgg="slim")
     one, three = scaling.count_work(settings, 1), scaling.count_work(settings, 3)
-    meta_parameters = sum(count_parameters(part) for part in outer_loop.initial_meta(settings).values())
+    meta_parameters = sum(count_parameters(part) for part in outer_loop.initial_meta(settings).parts().values())
     assert one.sent == three.sent == 4 * (meta_parameters + len(meta_training.LOGGED))
     assert one.photographs == 1 + 2 * settings.inner.support + 2
     assert three.flops == pytest.approx(3 * one.flops)

@@ -19,7 +19,7 @@ def test_description_of_a_bundle(tmp_path):
     assert described["adapts"] == "norm (8 parameters)"
     assert described["inner steps"] == "3, 1 support photographs each"
     assert described["further steps"] == "Adam, lr 0.003"
-    rates = np.exp([x for flat in loaded.meta["log_lr"].values() for x in flat.ravel()])
+    rates = np.exp([x for flat in loaded.meta.log_lr.values() for x in flat.ravel()])
     low, high = map(float, re.fullmatch("step: (.*) to (.*)", described["learned rates"]).groups())
     np.testing.assert_allclose((low, high), (rates.min(), rates.max()), rtol=0.05)
     assert described["slow tensors"] == loaded.slow_sha256

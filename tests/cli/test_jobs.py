@@ -28,8 +28,9 @@ def files(folder, start):
     """Beside a user's other files: a and b, styles of one bundle, c of another, and a folder of photographs."""
     for seed, name in enumerate("ab"):
         made(start, seed + 1).save(f"{name}.safetensors", self_contained=True)
-    slow = {path: x + 1 for path, x in start.meta["slow"].items()}
-    made(dataclasses.replace(start, meta=start.meta | {"slow": slow}), 1).save("c.safetensors", self_contained=True)
+    slow = {path: x + 1 for path, x in start.meta.slow.items()}
+    other = dataclasses.replace(start, meta=dataclasses.replace(start.meta, slow=slow))
+    made(other, 1).save("c.safetensors", self_contained=True)
     Path("photos").mkdir()
     for seed, name in enumerate(("one.jpg", "two.png", "three.webp")):
         Image.fromarray(picture(22, 30, seed=seed)).save(Path("photos", name), quality=95)

@@ -93,7 +93,7 @@ def test_adapt_in_no_steps_gives_the_start(run):
     assert run(*adapt(steps=0)).count("\n") == 1
     style, start = metastyle.load_style("new.safetensors"), bundles.load_bundle("bundle")
     assert style.history == ()
-    for path, x in start.meta["fast"].items():
+    for path, x in start.meta.fast.items():
         np.testing.assert_array_equal(style.file.fast[path], x)
 
 

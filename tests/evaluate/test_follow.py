@@ -22,7 +22,8 @@ def test_checkpoints_are_followed_and_kept(tmp_path):
             follow.follow_run(judged, run / "checkpoints", out)
         for step in (2, 4):
             state = outer_loop.initial_state(settings)
-            state["meta"]["fast"] = {k: x + step for k, x in state["meta"]["fast"].items()}
+            fast = {k: x + step for k, x in state.meta.fast.items()}
+            state = state._replace(meta=dataclasses.replace(state.meta, fast=fast))
             saved.save(step, state, settings)
             saved.wait()
             found = follow.follow_run(judged, run / "checkpoints", out, watch=step == 4)

@@ -10,7 +10,8 @@ from metastyle.evaluate import evaluation, methods, starts
 from metastyle.evaluate.pairs import Pairs
 from metastyle.evaluate.starts import Start
 from metastyle.meta import outer_loop
-from metastyle.nets import style_encoder, vgg
+from metastyle.meta.parameters import guess_start
+from metastyle.nets import vgg
 from metastyle.weights import bundles, vgg_files
 from tests.support import toy
 from tests.support.evaluations import line, protocol
@@ -28,14 +29,14 @@ def test_metastyles_deployment_is_adam_on_everything_from_the_same_start(whole, 
 def test_metastyles_deployment_begins_where_the_encoder_guesses(tmp_path):
     settings = dataclasses.replace(toy.settings(hidden=4), vgg="random")
     first = outer_loop.initial_meta(settings)
-    first["encoder"]["out/kernel"] += 1.0
+    first.encoder["out/kernel"] += 1.0
     bundles.save_bundle(tmp_path / "b", bundles.Bundle(settings, first, 1e-3))
     deployed = starts.load([f"ours={tmp_path}/b"], ["ours"])["ours"].bundle.meta
-    ours, theirs = (style_encoder.start(m, np.float32([0.1, 0.4, 0.3])) for m in (first, deployed))
-    everything = ours["fast"] | ours["slow"]
-    assert theirs["slow"] == {} and theirs["fast"].keys() == everything.keys()
-    assert toy.relative_error(theirs["fast"], everything) < 1e-3, "bundles are in half precision"
-    assert toy.relative_error(ours["fast"], first["fast"]) > 0.1
+    ours, theirs = (guess_start(m, np.float32([0.1, 0.4, 0.3])) for m in (first, deployed))
+    everything = ours.fast | ours.slow
+    assert theirs.slow == {} and theirs.fast.keys() == everything.keys()
+    assert toy.relative_error(theirs.fast, everything) < 1e-3, "bundles are in half precision"
+    assert toy.relative_error(ours.fast, first.fast) > 0.1
 
 
 def test_a_bundle_learns_with_its_own_network_whatever_judges(whole, start, tmp_path):

@@ -10,7 +10,8 @@ import pytest
 from metastyle import config
 from metastyle.errors import InputError
 from metastyle.meta import adaptation, inner_loop, outer_loop
-from metastyle.meta.problem import style_problem
+from metastyle.meta.parameters import Meta
+from metastyle.meta.problem import Networks, style_problem
 from metastyle.nets import vgg
 from tests.support import toy
 
@@ -46,9 +47,11 @@ def test_meta_gradient_is_the_finite_difference_in_both_modes(scope, lrs, multi_
             found.append(gradient)
         assert toy.relative_error(*found) < 1e-11
         rng, epsilon = np.random.default_rng(2), 1e-6
-        for name in [name for name in params if params[name]]:
-            direction = jax.tree.map(jnp.zeros_like, params)
-            direction[name] = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), params[name])
+        for name, part in params.parts().items():
+            if not part:
+                continue
+            moved = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), part)
+            direction = dataclasses.replace(jax.tree.map(jnp.zeros_like, params), **{name: moved})
             ahead, behind = (jax.tree.map(lambda p, d: p + s * d, params, direction) for s in (epsilon, -epsilon))  # noqa: B023
             numeric = (loss(ahead) - loss(behind)) / (2 * epsilon)
             analytic = sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
@@ -59,7 +62,7 @@ def test_second_order_differs_from_first_order():
     settings = toy.settings()
     params = outer_loop.initial_meta(settings)
     first, second = (loss_and_gradient(settings, params, toy.one_task(), jnp.float32, fo)[1] for fo in (True, False))
-    assert toy.relative_error(first["fast"], second["fast"]) > 1e-2
+    assert toy.relative_error(first.fast, second.fast) > 1e-2
 
 
 def test_first_order_is_the_gradient_at_the_adapted_parameters_and_rates_still_learn():
@@ -72,17 +75,17 @@ def test_first_order_is_the_gradient_at_the_adapted_parameters_and_rates_still_l
         problem.loss, params, prepared.support, (prepared.target, toy.VGG), settings.inner
     ).fast
     at_adapted = jax.grad(problem.loss)(adapted, {}, prepared.query, prepared.target, toy.VGG)
-    assert toy.relative_error(gradient["fast"], at_adapted) < 1e-5
+    assert toy.relative_error(gradient.fast, at_adapted) < 1e-5
     # The last rate: d query / d log_lr_K = -lr <d query / d fast_K, g_K>, leaf by leaf, with g_K held fixed.
     before = (fast_after(problem, settings, params, prepared, 2), {}, {"images": prepared.support["images"][2]})
     last = jax.grad(problem.loss)(*before, prepared.target, toy.VGG)
     expected = {path: -settings.inner.lr * jnp.vdot(at_adapted[path], last[path]) for path in last}
-    assert toy.relative_error({path: x[-1] for path, x in gradient["log_lr"].items()}, expected) < 1e-4
+    assert toy.relative_error({path: x[-1] for path, x in gradient.log_lr.items()}, expected) < 1e-4
 
 
 def fast_after(problem, settings, params, prepared, steps):
     inner = dataclasses.replace(settings.inner, steps=steps)
-    start = params | {"log_lr": jax.tree.map(lambda x: x[:steps], params["log_lr"])}
+    start = dataclasses.replace(params, log_lr=jax.tree.map(lambda x: x[:steps], params.log_lr))
     support = jax.tree.map(lambda x: x[:steps], prepared.support)
     return inner_loop.inner_loop(problem.loss, start, support, (prepared.target, toy.VGG), inner).fast
 
@@ -99,9 +102,9 @@ def test_the_query_may_be_judged_by_another_network():
         told = jax.jit(lambda networks: outer_loop.task_loss(problem, settings, params, task, networks, 0, True)[1])
         return {name: float(x) for name, x in told(networks).items()}
 
-    theirs, ours = query(plain, inner), query(judged, {"inner": inner, "outer": outer})
+    theirs, ours = query(plain, Networks(inner)), query(judged, Networks(inner, outer))
     assert ours["support_mean"] == pytest.approx(theirs["support_mean"], rel=1e-5)
-    assert query(judged, {"inner": inner, "outer": inner})["query"] == pytest.approx(theirs["query"], rel=1e-5)
+    assert query(judged, Networks(inner, inner))["query"] == pytest.approx(theirs["query"], rel=1e-5)
 
     @jax.jit
     def by_hand(inner, outer):
@@ -109,9 +112,9 @@ def test_the_query_may_be_judged_by_another_network():
         fast = inner_loop.inner_loop(
             plain.loss, params, prepared.support, (prepared.target, inner), settings.inner
         ).fast
-        return plain.loss(fast, params["slow"], other.query, other.target, outer)
+        return plain.loss(fast, params.slow, other.query, other.target, outer)
 
-    assert ours["query"] == pytest.approx(float(by_hand(inner, outer)), rel=1e-5)
+    assert ours["query"] == pytest.approx(float(by_hand(Networks(inner), Networks(outer))), rel=1e-5)
     assert abs(ours["query"] / theirs["query"] - 1) > 0.01
 
 
@@ -121,10 +124,8 @@ def test_without_inner_steps_the_meta_gradient_is_the_plain_gradient():
     _, gradient = loss_and_gradient(settings, params, task, jnp.float32)
     problem = toy.problem()
     prepared = problem.prepare(task, toy.VGG)
-    plain = jax.grad(problem.loss, argnums=(0, 1))(
-        params["fast"], params["slow"], prepared.query, prepared.target, toy.VGG
-    )
-    assert toy.relative_error((gradient["fast"], gradient["slow"]), plain) < 1e-6
+    plain = jax.grad(problem.loss, argnums=(0, 1))(params.fast, params.slow, prepared.query, prepared.target, toy.VGG)
+    assert toy.relative_error((gradient.fast, gradient.slow), plain) < 1e-6
 
 
 def test_rates_are_deployed_as_they_had_decayed():
@@ -135,10 +136,11 @@ def test_rates_are_deployed_as_they_had_decayed():
     assert scale == 0.5
     trained = inner_loop.inner_loop(problem.loss, params, prepared.support, fixed, settings.inner, lr_scale=scale)
     support = {"images": prepared.support["images"].reshape(-1, toy.SIZE, toy.SIZE, 3)}
-    state = {"step": np.int32(40_000), "meta": params}
+    state = outer_loop.MetaState(params, None, np.int32(40_000))
     deployed = outer_loop.deployed(settings.outer, state)
-    fast, _ = adaptation.adapt(problem.loss, deployed, support, fixed, steps=3, inner=settings.inner, adam_lr=0.0)
-    assert toy.relative_error(fast, trained.fast) < 1e-6 < toy.relative_error(fast, params["fast"])
+    begun, plan = adaptation.Begun(deployed, prepared.target, support), adaptation.Plan(3, settings.inner, 0.0)
+    fast, _ = adaptation.adapt(problem.loss, begun, toy.VGG, plan)
+    assert toy.relative_error(fast, trained.fast) < 1e-6 < toy.relative_error(fast, params.fast)
     same = outer_loop.deployed(toy.settings().outer, state)
     assert jax.tree.all(jax.tree.map(np.array_equal, same, params))
 
@@ -176,11 +178,10 @@ def test_the_multi_step_gradient_is_the_mean_of_the_gradients_after_each_number_
         shorter = toy.settings(inner={"steps": k})
         judged = task["support"][k] if k < 3 else task["query"]
         cut = task | {"support": task["support"][:k], "query": judged}
-        start = params | {"log_lr": jax.tree.map(lambda x: x[: max(k, 1)], params["log_lr"])}  # noqa: B023
+        start = dataclasses.replace(params, log_lr=jax.tree.map(lambda x: x[: max(k, 1)], params.log_lr))  # noqa: B023
         _, part = loss_and_gradient(shorter, start, cut, jnp.float32, first_order)
-        part["log_lr"] = jax.tree.map(
-            lambda x, g: jnp.zeros_like(x).at[: len(g)].add(g), params["log_lr"], part["log_lr"]
-        )
+        log_lr = jax.tree.map(lambda x, g: jnp.zeros_like(x).at[: len(g)].add(g), params.log_lr, part.log_lr)
+        part = dataclasses.replace(part, log_lr=log_lr)
         expected = jax.tree.map(lambda e, g: e + g / 4, expected, part)
     assert toy.relative_error(gradient, expected) < 1e-5
 
@@ -192,7 +193,7 @@ def test_another_networks_multi_step_loss_is_of_the_start_and_then_of_another_st
     loss = jax.jit(lambda step: outer_loop.task_loss(judged, settings, params, task, toy.VGG, step, True)[0])
     prepared = problem.prepare(task, toy.VGG)
     logs = [
-        jnp.log(problem.loss(fast, params["slow"], prepared.query, prepared.target, toy.VGG))
+        jnp.log(problem.loss(fast, params.slow, prepared.query, prepared.target, toy.VGG))
         for fast in (fast_after(problem, settings, params, prepared, k) for k in range(4))
     ]
     for step, before in enumerate((0, 0, 0, 1, 0, 2, 0, 0)):
@@ -221,10 +222,10 @@ def test_reptile_moves_towards_where_the_inner_loop_ends():
     tasks = toy.tasks(1)
     prepared = problem.prepare(jax.tree.map(lambda x: x[0], tasks), toy.VGG)
     end = inner_loop.inner_loop(
-        problem.loss, state["meta"], prepared.support, (prepared.target, toy.VGG), settings.inner
+        problem.loss, state.meta, prepared.support, (prepared.target, toy.VGG), settings.inner
     ).fast
     after, _ = outer_loop.outer_step(problem, settings, True, state, tasks, toy.VGG)
-    assert toy.relative_error(after["meta"]["fast"], end) < 1e-5
+    assert toy.relative_error(after.meta.fast, end) < 1e-5
     with pytest.raises(InputError, match="reptile"):
         dataclasses.replace(settings, inner=dataclasses.replace(settings.inner, scope="norm"))
 
@@ -234,7 +235,7 @@ def test_fixed_rates_stay_fixed_and_learned_rates_move():
         settings = toy.settings(inner={"lrs": lrs}, outer={"tasks": 1})
         state = outer_loop.initial_state(settings)
         after, _ = outer_loop.outer_step(toy.problem(), settings, False, state, toy.tasks(1), toy.VGG)
-        changed = toy.relative_error(after["meta"]["log_lr"], state["meta"]["log_lr"]) > 1e-6
+        changed = toy.relative_error(after.meta.log_lr, state.meta.log_lr) > 1e-6
         assert changed == moves
 
 
@@ -252,23 +253,23 @@ def test_meta_training_lowers_the_loss_after_adaptation():
 def test_each_part_has_its_rate_after_clipping_and_both_decay():
     outer = {"optimizer": "sgd", "lr": 0.5, "lrs_lr": 2.0, "decay": "inverse", "clip": 5.0}
     tx, zero = outer_loop.optimizer(toy.settings(outer=outer)), jnp.zeros(1)
-    params = {"fast": {"w": zero}, "slow": {}, "log_lr": {"w": zero}}
-    gradient = params | {"fast": {"w": zero + 6}, "log_lr": {"w": zero + 8}}  # norm 10: halved
+    params = Meta(fast={"w": zero}, slow={}, log_lr={"w": zero})
+    gradient = Meta(fast={"w": zero + 6}, slow={}, log_lr={"w": zero + 8})  # norm 10: halved
     state = tx.init(params)
     later = jax.tree.map(lambda count: jnp.full_like(count, 40_000), state)
     for at, scale in ((state, 1.0), (later, 0.5)):
         moves, _ = tx.update(gradient, at, params)
-        assert float(moves["fast"]["w"][0]) == pytest.approx(-0.5 * 3 * scale)
-        assert float(moves["log_lr"]["w"][0]) == pytest.approx(-2.0 * 4 * scale)
+        assert float(moves.fast["w"][0]) == pytest.approx(-0.5 * 3 * scale)
+        assert float(moves.log_lr["w"][0]) == pytest.approx(-2.0 * 4 * scale)
 
 
 def test_the_schedule_warms_up_and_decays():
     settings = toy.settings(outer={"optimizer": "sgd", "lr": 1.0, "warmup": 4}, run={"steps": 20})
     tx = outer_loop.optimizer(settings)
-    params = {"fast": {"w": jnp.zeros(1)}, "slow": {}, "log_lr": {}}
+    params = Meta(fast={"w": jnp.zeros(1)}, slow={}, log_lr={})
     state, moves = tx.init(params), []
     for _ in range(21):
-        updates, state = tx.update({"fast": {"w": jnp.ones(1)}, "slow": {}, "log_lr": {}}, state, params)
-        moves.append(-float(updates["fast"]["w"][0]))
+        updates, state = tx.update(Meta(fast={"w": jnp.ones(1)}, slow={}, log_lr={}), state, params)
+        moves.append(-float(updates.fast["w"][0]))
     np.testing.assert_allclose(moves[:4], [0.25, 0.5, 0.75, 1.0])
     assert all(a >= b for a, b in zip(moves[3:], moves[4:], strict=False)) and moves[-1] < 1e-6

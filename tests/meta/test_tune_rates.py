@@ -1,5 +1,6 @@
 """The rates of a bundle, on the toy problem: they are chosen on some tasks and hold on others."""
 
+import dataclasses
 import functools
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from metastyle.meta import adaptation, outer_loop, tune_rates
+from metastyle.meta.parameters import Meta
 from metastyle.meta.problem import Prepared, Problem
 from tests.support import toy
 
@@ -20,7 +22,7 @@ def learned():
     step = jax.jit(functools.partial(outer_loop.outer_step, toy.problem(), settings, True))
     for i in range(100):
         state, _ = step(state, toy.tasks(4, seed=i), toy.VGG)
-    return settings, state["meta"]
+    return settings, state.meta
 
 
 def some_tasks(count, seed):
@@ -35,13 +37,13 @@ def mean_losses(settings, learned, tasks, adam_lr, steps):
     for task in tasks:
         prepared, curve = problem.prepare(task, toy.VGG), []
         support = {"images": prepared.support["images"].reshape(-1, toy.SIZE, toy.SIZE, 3)}
-        fixed = (prepared.target, toy.VGG)
-        adaptation.adapt(
-            problem.loss, learned, support, fixed, steps=steps, inner=settings.inner, adam_lr=adam_lr,
-            on_state=lambda state: curve.append(  # noqa: B023
-                float(query_loss(state.fast, learned["slow"], prepared.query, *fixed))  # noqa: B023
-            ),
-        )  # fmt: skip
+        begun = adaptation.Begun(learned, prepared.target, support)
+
+        def look(state, prepared=prepared, curve=curve):
+            curve.append(float(query_loss(state.fast, learned.slow, prepared.query, prepared.target, toy.VGG)))
+
+        plan = adaptation.Plan(steps, settings.inner, adam_lr)
+        adaptation.adapt(problem.loss, begun, toy.VGG, plan, on_state=look)
         curves.append(curve)
     return np.mean(curves, 0)
 
@@ -51,7 +53,7 @@ def choose(settings, start, tasks, **options):
 
 
 def times(start, factor):
-    return start | {"log_lr": jax.tree.map(lambda x: x + np.float32(np.log(factor)), start["log_lr"])}
+    return dataclasses.replace(start, log_lr=jax.tree.map(lambda x: x + np.float32(np.log(factor)), start.log_lr))
 
 
 def test_unseen_tasks_keep_improving_beyond_the_meta_trained_steps(learned):
@@ -67,9 +69,9 @@ def test_rates_that_are_too_small_for_the_tasks_are_multiplied(learned):
     settings, start = learned
     tasks = some_tasks(8, seed=500)
     slow, _ = choose(settings, times(start, 1 / tune_rates.GAINS[-1]), tasks, beyond=1)
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), slow["log_lr"], start["log_lr"])
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), slow.log_lr, start.log_lr)
     fast, _ = choose(settings, times(start, 30), tasks, beyond=1)
-    jax.tree.map(np.testing.assert_array_equal, fast["log_lr"], times(start, 30)["log_lr"])
+    jax.tree.map(np.testing.assert_array_equal, fast.log_lr, times(start, 30).log_lr)
     for part in ("fast", "slow"):
         jax.tree.map(np.testing.assert_array_equal, fast[part], start[part])
 
@@ -79,7 +81,7 @@ def test_fixed_rates_stay(learned):
     fixed = toy.settings(inner={"lrs": "fixed"})
     slow = times(start, 1 / 3)
     kept, _ = choose(fixed, slow, some_tasks(4, seed=500), beyond=1)
-    jax.tree.map(np.testing.assert_array_equal, kept["log_lr"], slow["log_lr"])
+    jax.tree.map(np.testing.assert_array_equal, kept.log_lr, slow.log_lr)
 
 
 def test_a_rate_that_makes_things_worse_is_not_chosen(learned, monkeypatch):
@@ -92,7 +94,7 @@ def test_the_rate_that_is_lowest_on_the_way_is_chosen(monkeypatch):
     """|w - 1|^2 from 0: twenty steps of Adam move by about 18 rates; 30 overshoots in the first."""
     loss = lambda fast, slow, batch, target, vgg: jnp.square(fast["w"] - 1).sum() + 0 * batch["images"].sum()
     prepare = lambda task, vgg: Prepared(jnp.zeros(()), {"images": task["support"]}, {"images": task["query"]})
-    start = {"fast": {"w": jnp.zeros(1)}, "slow": {}, "log_lr": {"w": jnp.full((1, 1), np.log(1e-6), jnp.float32)}}
+    start = Meta(fast={"w": jnp.zeros(1)}, slow={}, log_lr={"w": jnp.full((1, 1), np.log(1e-6), jnp.float32)})
     monkeypatch.setattr(tune_rates, "ADAM_LRS", (1e-3, 1e-2, 30.0))
     settings, problem = toy.settings(inner={"steps": 1}), Problem(prepare, loss)
     assert tune_rates.choose(start, settings, some_tasks(2, seed=0), toy.VGG, problem)[1] == 1e-2

@@ -99,7 +99,7 @@ def test_strength_needs_plain_parameters(styles):
 def test_plain_parameters_are_kept_by_bundles_and_self_contained_styles(start, styles, tmp_path):
     bundles.save_bundle(tmp_path / "b", start)
     again = bundles.load_bundle(tmp_path / "b")
-    assert again.meta.keys() == start.meta.keys()
+    assert again.meta.parts().keys() == start.meta.parts().keys()
     for path, x in start.plain.items():
         np.testing.assert_array_equal(again.plain[path], x)
     file = dataclasses.replace(styles[0].file, bundle=str(tmp_path / "b"))
@@ -192,8 +192,8 @@ def test_weights_that_are_none(styles, weights):
 
 
 def test_styles_of_different_bundles_cannot_be_blended(start, styles):
-    slow = {path: x + 1 for path, x in start.meta["slow"].items()}
-    other = made(dataclasses.replace(start, meta=start.meta | {"slow": slow}), 1)
+    slow = {path: x + 1 for path, x in start.meta.slow.items()}
+    other = made(dataclasses.replace(start, meta=dataclasses.replace(start.meta, slow=slow)), 1)
     refused("`style_file`: expected styles adapted from one bundle, got styles of", metastyle.blend,
             [(styles[0], 0.5), (other, 0.5)])  # fmt: skip
     refused("`weights`: expected at least one style", metastyle.blend, [])
@@ -247,8 +247,8 @@ def test_a_mask_of_another_size_is_resized_and_said(styles):
 
 
 def test_regions_may_be_of_different_bundles(start, styles):
-    slow = {path: 1.1 * x for path, x in start.meta["slow"].items()}
-    other = made(dataclasses.replace(start, meta=start.meta | {"slow": slow}), 1)
+    slow = {path: 1.1 * x for path, x in start.meta.slow.items()}
+    other = made(dataclasses.replace(start, meta=dataclasses.replace(start.meta, slow=slow)), 1)
     found = metastyle.compose(PHOTOGRAPH, [(styles[0], level(0)), (other, level(255))])
     np.testing.assert_array_equal(found, other.stylize(PHOTOGRAPH))
 
@@ -373,8 +373,8 @@ def test_batches_that_do_not_match(start, styles):
             styles[:1])  # fmt: skip
     refused("`photographs`: expected one size, got 30 x 22 and 30 x 24", metastyle.stylize_batch,
             [PHOTOGRAPH, picture(24, 30)], styles[:2])  # fmt: skip
-    slow = {path: x + 1 for path, x in start.meta["slow"].items()}
-    other = made(dataclasses.replace(start, meta=start.meta | {"slow": slow}), 1)
+    slow = {path: x + 1 for path, x in start.meta.slow.items()}
+    other = made(dataclasses.replace(start, meta=dataclasses.replace(start.meta, slow=slow)), 1)
     refused("`styles`: expected styles adapted from one bundle", metastyle.stylize_batch, [PHOTOGRAPH] * 2,
             [styles[0], other])  # fmt: skip
 

@@ -18,11 +18,12 @@ from metastyle import config
 from metastyle.data.procedural import source
 from metastyle.errors import InputError, Stopped
 from metastyle.images import codec
-from metastyle.images.resize import resize
+from metastyle.images.resize import resize, square
 from metastyle.meta import adaptation, inner_loop
-from metastyle.meta.problem import style_problem
+from metastyle.meta.parameters import Meta
+from metastyle.meta.problem import Networks, style_problem
 from metastyle.nets import generator, style_encoder, vgg
-from metastyle.stylize import stylizer
+from metastyle.stylize import resumable, stylizer
 from metastyle.system import compile_cache
 from metastyle.weights import bundles, style_files, vgg_files
 from tests.support.places import FORMAT_1
@@ -87,16 +88,16 @@ def test_learned_steps_are_those_of_meta_training(start):
     inner, size = settings.inner, settings.data.size
     style = fit(start, [PAINTING, OTHER], steps=inner.steps, support=[PHOTOGRAPH, OTHER], seed=7)
 
-    square = lambda pixels: square(codec.load(pixels)[0], size)
+    as_square = lambda pixels: square(codec.load(pixels)[0], size)
     count = inner.steps * inner.support
     crops = np.stack(stylizer.support_crops([PHOTOGRAPH, OTHER], count, size, 7, codec.MAX_PIXELS))
-    np.testing.assert_array_equal(crops[:2], [square(PHOTOGRAPH), square(OTHER)])
+    np.testing.assert_array_equal(crops[:2], [as_square(PHOTOGRAPH), as_square(OTHER)])
     task = {
-        "style": jnp.stack([square(PAINTING), square(OTHER)]),
+        "style": jnp.stack([as_square(PAINTING), as_square(OTHER)]),
         "support": jnp.asarray(crops.reshape(inner.steps, inner.support, size, size, 3)),
         "query": jnp.asarray(crops[:1]),
     }
-    params = vgg.random_params()
+    params = Networks(vgg.random_params())
     problem = style_problem(settings.generator, settings.loss)
 
     @jax.jit
@@ -108,7 +109,7 @@ def test_learned_steps_are_those_of_meta_training(start):
     np.testing.assert_allclose(style.history, expected.support, rtol=1e-5)
     for path, x in expected.fast.items():
         np.testing.assert_allclose(style.file.fast[path], x, rtol=6e-4, atol=1e-5, err_msg=path)  # float16
-        assert np.abs(x - meta["fast"][path]).max() > 1e-3
+        assert np.abs(x - meta.fast[path]).max() > 1e-3
 
 
 def test_on_style_is_given_every_style_on_the_way(start):
@@ -156,7 +157,7 @@ def test_no_steps_give_the_start_and_need_no_weights(start, monkeypatch):
     monkeypatch.setattr(vgg_files, "load", None)
     style = fit(start, steps=0)
     assert style.history == ()
-    for path, x in start.bundle.meta["fast"].items():
+    for path, x in start.bundle.meta.fast.items():
         np.testing.assert_array_equal(style.file.fast[path], x)
 
 
@@ -240,9 +241,9 @@ def test_weights_are_the_argument_else_those_of_training_else_vgg16(start, tmp_p
 def test_an_encoder_reads_by_its_own_network_whatever_is_learned_with(start, tmp_path):
     settings, meta, own = start.bundle.config, start.bundle.meta, vgg.random_params()
     settings = dataclasses.replace(settings, encoder=config.Encoder(hidden=3, code=style_encoder.size(own)))
-    weights = style_encoder.initial(settings.encoder, meta["fast"], 0)
+    weights = style_encoder.initial(settings.encoder, meta.fast, 0)
     weights["out/kernel"] = 0.1 * jnp.ones_like(weights["out/kernel"])
-    bundle = dataclasses.replace(start.bundle, config=settings, meta=meta | {"encoder": weights})
+    bundle = dataclasses.replace(start.bundle, config=settings, meta=dataclasses.replace(meta, encoder=weights))
     wider = tmp_path / "wider.safetensors"
     vgg_files.save(wider, vgg_files.tensors(vgg.random_params(widths=(4,) * 10)), vgg.TORCHVISION)
     plain, ours, theirs = (
@@ -255,7 +256,7 @@ def test_an_encoder_reads_by_its_own_network_whatever_is_learned_with(start, tmp
 
 
 def test_divergence_is_told_at_once_and_gives_no_style(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(stylizer, "_KEEP_EVERY", -1)  # seconds: always
+    monkeypatch.setattr(resumable, "KEEP_EVERY", -1)  # seconds: always
     diverging, told = stylizer.Stylizer(dataclasses.replace(start.bundle, adam_lr=np.inf)), []
     message = "`steps`: the adaptation left the finite numbers within 9 steps; use fewer"
     for options in ({}, {"state_file": tmp_path / "x.state"}):
@@ -355,8 +356,9 @@ def moved(tmp_path):
 def other_bundle(folder, **changes):
     """A bundle like the one of format 1, but for `changes` of its tensors, by part."""
     bundle = bundles.load_bundle(BUNDLE)
-    meta = {part: {p: x + changes.get(part, 0) for p, x in flat.items()} for part, flat in bundle.meta.items()}
-    bundles.save_bundle(folder, dataclasses.replace(bundle, meta=meta))
+    parts = bundle.meta.parts().items()
+    meta = {part: {p: x + changes.get(part, 0) for p, x in flat.items()} for part, flat in parts}
+    bundles.save_bundle(folder, dataclasses.replace(bundle, meta=Meta(**meta)))
     return folder
 
 
@@ -463,8 +465,8 @@ def everything_fast(folder, arch):
     bundle = bundles.load_bundle(BUNDLE)
     net = dataclasses.replace(bundle.config.generator, arch=arch)
     inner = dataclasses.replace(bundle.config.inner, scope="all")
-    fast = {path: (bundle.meta["fast"] | bundle.meta["slow"])[path] for path in generator.shapes(net)}
-    meta = {"fast": fast, "slow": {}, "log_lr": inner_loop.initial_log_lr(fast, inner)}
+    fast = {path: (bundle.meta.fast | bundle.meta.slow)[path] for path in generator.shapes(net)}
+    meta = Meta(fast=fast, slow={}, log_lr=inner_loop.initial_log_lr(fast, inner))
     settings = dataclasses.replace(bundle.config, generator=net, inner=inner)
     bundles.save_bundle(folder, bundles.Bundle(settings, meta, 0.01))
     return folder

@@ -16,7 +16,7 @@ LENGTH = 2 * (3 + 4 + 5 + 6)
 def with_weights(settings, seed=0):
     """Meta-parameters whose encoder does something."""
     start, rng = outer_loop.initial_meta(settings), np.random.default_rng(seed)
-    start["encoder"]["out/kernel"] = jnp.asarray(rng.normal(size=start["encoder"]["out/kernel"].shape), jnp.float32)
+    start.encoder["out/kernel"] = jnp.asarray(rng.normal(size=start.encoder["out/kernel"].shape), jnp.float32)
     return start
 
 

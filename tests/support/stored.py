@@ -27,7 +27,7 @@ def toy_bundle(seed=0, **inner):
 
 
 def toy_style(start, **changes):
-    fast = {path: x + 1 for path, x in start.meta["fast"].items()}
+    fast = {path: x + 1 for path, x in start.meta.fast.items()}
     facts = {"bundle": "", "scope": "norm", "steps": 2, "style_size": 16, "history": (0.1, 1 / 3)}
     return style_files.StyleFile(fast, start.slow_sha256, start.config.generator.arch, **facts | changes)
 

@@ -28,13 +28,13 @@ def moved(fast, seed, by=0.3):
 def bundle_with_plain_parameters():
     """The bundle of format 1 with plain parameters that are not plain, which does not matter here."""
     bundle = bundles.load_bundle(BUNDLE)
-    return dataclasses.replace(bundle, plain=moved(bundle.meta["fast"], 10))
+    return dataclasses.replace(bundle, plain=moved(bundle.meta.fast, 10))
 
 
 def made(bundle, seed):
-    fast = moved(bundle.meta["fast"], seed)
+    fast = moved(bundle.meta.fast, seed)
     file = style_files.StyleFile(
         fast, bundle.slow_sha256, bundle.config.generator.arch, bundle.name, "norm", steps=seed, style_size=16,
         history=(1.0,),
     )  # fmt: skip
-    return style.Style(bundle.config, bundle.meta["slow"], file, bundle.plain)
+    return style.Style(bundle.config, bundle.meta.slow, file, bundle.plain)

@@ -12,6 +12,7 @@ import pytest
 from metastyle import config
 from metastyle.errors import InputError
 from metastyle.meta import outer_loop
+from metastyle.meta.parameters import guess_start
 from metastyle.nets import style_encoder, vgg
 from metastyle.train import carry_over
 from metastyle.weights import bundles, loss_network, vgg_files
@@ -51,7 +52,7 @@ def test_the_bundle_reads_the_other_network_and_guesses_about_the_same(given):
         loss_network.check_reads(after, same_size)
     loss_network.check_reads(dataclasses.replace(after, network=""), same_size)  # a bundle of before it was recorded
     for part in ("fast", "slow", "log_lr"):
-        jax.tree.map(np.testing.assert_array_equal, before.meta[part], after.meta[part])
+        jax.tree.map(np.testing.assert_array_equal, before.meta.parts()[part], after.meta.parts()[part])
     assert 0 < lost < 0.5
 
 
@@ -99,16 +100,16 @@ def codes(seed=0, count=200):
 
 
 def guesses(weights, codes, start):
-    fast = [style_encoder.start(start | {"encoder": weights}, code)["fast"] for code in codes]
+    fast = [guess_start(dataclasses.replace(start, encoder=weights), code).fast for code in codes]
     return np.stack([np.concatenate([np.ravel(x) for x in flat.values()]) for flat in fast])
 
 
 def carried_error(hidden):
     settings = config.from_dict({"generator": {"arch": toy.ARCH}, "encoder": {"hidden": 8, "code": 6}})
     start, (before, after), (unseen, unseen_after) = with_weights(settings), codes(), codes(1)
-    weights = carry_over.refit_encoder(start["encoder"], before, after, hidden)
+    weights = carry_over.refit_encoder(start.encoder, before, after, hidden)
     assert weights["hidden/kernel"].shape == (9, hidden)
-    goal, found = guesses(start["encoder"], unseen, start), guesses(weights, unseen_after, start)
+    goal, found = guesses(start.encoder, unseen, start), guesses(weights, unseen_after, start)
     return np.square(found - goal).sum() / np.square(goal - goal.mean(0)).sum()
 
 
@@ -120,4 +121,4 @@ def test_carried_over_it_guesses_nearly_the_same_from_other_codes_and_less_with_
 def test_it_cannot_be_carried_over_to_more_units():
     start, (before, after) = with_weights(toy.settings(hidden=4)), codes()
     with pytest.raises(InputError, match="`hidden`: expected 1 to 4, the width of the encoder as it is, got 5"):
-        carry_over.refit_encoder(start["encoder"], before, after, 5)
+        carry_over.refit_encoder(start.encoder, before, after, 5)

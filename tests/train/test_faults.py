@@ -117,7 +117,7 @@ def finished(start, tmp_path_factory):
 def test_many_devices_and_hosts_are_one(finished, hosts, devices):
     alone, together = finished(1, 1), finished(hosts, devices)
     np.testing.assert_allclose(rows(together), rows(alone), rtol=1e-5)
-    first = [state(workdir, 1)["optimizer"] for workdir in (alone, together)]  # Adam's moments: the first meta-gradient
+    first = [state(workdir, 1).optimizer for workdir in (alone, together)]  # Adam's moments: the first meta-gradient
     moments = [jax.tree.leaves(x) for x in first]
     norm = np.sqrt(sum(np.square(x).sum() for x in moments[0]))
     assert norm > 1e-3

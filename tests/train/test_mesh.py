@@ -27,7 +27,7 @@ def single_device():
 
 
 def moved(before, after):
-    return jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), before["meta"], after["meta"])
+    return jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), before.meta, after.meta)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_devices_talk_once_a_step_of_the_meta_gradient_and_the_metrics():
     step = parallel.compile(functools.partial(meta_training._step, toy.problem(), SETTINGS, False))
     batch = parallel.split((toy.tasks(4, 2), np.zeros(4, np.float32)))
     arguments = parallel.replicate(state), batch, parallel.replicate(toy.VGG)
-    sent = sum(x.size for x in jax.tree.leaves(state["meta"])) + 5
+    sent = sum(x.size for x in jax.tree.leaves(state.meta)) + 5
     assert traffic(step.lower(*arguments).compile().as_text()) == [("all-reduce", 4 * sent)]
 
 

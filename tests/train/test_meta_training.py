@@ -85,8 +85,8 @@ def assert_equal(a, b):
 
 def assert_bundle_of(bundle, learned):
     """The parameters are those that were learned, and the rates too but for one gain."""
-    assert_equal(*({part: flat for part, flat in x.items() if part != "log_lr"} for x in (bundle, learned)))
-    raised = jax.tree.map(lambda a, b: np.unique(np.round(np.exp(a - b), 4)), bundle["log_lr"], dict(learned["log_lr"]))
+    assert_equal(*(dataclasses.replace(x, log_lr={}) for x in (bundle, learned)))
+    raised = jax.tree.map(lambda a, b: np.unique(np.round(np.exp(a - b), 4)), bundle.log_lr, learned.log_lr)
     (gain,) = np.unique(jax.tree.leaves(raised))
     assert gain in tune_rates.GAINS
 
@@ -150,11 +150,11 @@ def test_a_run_writes_what_it_promises(finished):
     bundle = bundles.load_bundle(workdir / "bundle")
     assert bundle.config == settings and bundle.adam_lr in tune_rates.ADAM_LRS
     state = state_of(workdir, settings, STEPS)
-    assert_bundle_of(bundle.meta, state["meta"])
-    assert state["step"] == STEPS
+    assert_bundle_of(bundle.meta, state.meta)
+    assert state.step == STEPS
     start = outer_loop.initial_meta(settings)
     for part in ("fast", "slow", "log_lr"):
-        assert toy.relative_error(state["meta"][part], start[part]) > 1e-5, part
+        assert toy.relative_error(getattr(state.meta, part), getattr(start, part)) > 1e-5, part
 
 
 def test_derived_sizes_are_told_and_the_one_switch_of_order(finished):
@@ -164,7 +164,7 @@ def test_derived_sizes_are_told_and_the_one_switch_of_order(finished):
     assert told.count("compiled the first-order step") == told.count("compiled the second-order step") == 1
     assert told.index("first-order") < told.index("second-order") < told.index("wrote")
     assert "temporary memory" in told and "MiB" in told
-    sent = 4 * sum(count_parameters(part) for part in outer_loop.initial_meta(toy_settings()).values())
+    sent = 4 * sum(count_parameters(part) for part in outer_loop.initial_meta(toy_settings()).parts().values())
     (told_sent, _) = re.findall(r"(\d+) bytes in 1 all-reduce", told)
     assert sent < int(told_sent) <= sent + 4 * len(meta_training.LOGGED), "the meta-gradient and a few metrics"
     assert re.search(r"5 steps after step 2: [\d.]+ steps/s", told)
@@ -174,9 +174,9 @@ def test_compiled_once_and_once_more_at_the_switch(monkeypatch, tmp_path, quick)
     compiled = []
 
     def compile_(problem, settings, first_order, parallel, arguments):
-        compiled.append((int(arguments[0]["step"]), first_order))
+        compiled.append((int(arguments[0].step), first_order))
         metrics = dict.fromkeys((*meta_training.LOGGED, meta_training.ASKED), 1.0)
-        step = lambda state, batch, params: (state | {"step": state["step"] + 1}, dict(metrics))
+        step = lambda state, batch, params: (state._replace(step=state.step + 1), dict(metrics))
         return step, "compiled"
 
     monkeypatch.setattr(meta_training, "_compile", compile_)
@@ -238,7 +238,7 @@ def test_pmap_trains_checkpoints_and_resumes_as_shard_map_does(finished, tmp_pat
     assert run(settings, workdir) is True
     ours, theirs = (np.array(rows_of(path)[1:], float) for path in (workdir, finished[0]))
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
-    a, b = (state_of(path, settings, STEPS)["meta"] for path in (workdir, finished[0]))
+    a, b = (state_of(path, settings, STEPS).meta for path in (workdir, finished[0]))
     assert toy.relative_error(a, b) < 1e-5
 
 
@@ -297,7 +297,7 @@ def test_more_steps_continue_the_run_and_write_the_bundle_again(copied, finished
     assert rows_of(copied)[:4] == rows_of(finished[0])
     bundle = bundles.load_bundle(copied / "bundle")
     assert bundle.config == longer
-    assert toy.relative_error(bundle.meta["slow"], bundles.load_bundle(finished[0] / "bundle").meta["slow"]) > 1e-6
+    assert toy.relative_error(bundle.meta.slow, bundles.load_bundle(finished[0] / "bundle").meta.slow) > 1e-6
 
 
 def test_other_settings_are_refused_by_name_and_nothing_changes(copied):
@@ -428,10 +428,10 @@ def test_a_run_starts_from_a_bundle(copied, tmp_path, quick):
     assert run(settings, tmp_path / "new")
     assert bundles.load_bundle(tmp_path / "new/bundle").pictures_seen == STEPS * 8 * 2  # 8 tasks of 2 photographs
     ours = bundles.load_bundle(tmp_path / "new/bundle").meta
-    assert ours["fast"].keys() > theirs["fast"].keys()
-    assert_equal(ours["fast"] | ours["slow"], theirs["fast"] | theirs["slow"])
-    drawn = outer_loop.initial_meta(settings)["log_lr"]
-    assert_equal(ours["log_lr"], drawn | theirs["log_lr"])
+    assert ours.fast.keys() > theirs.fast.keys()
+    assert_equal(ours.fast | ours.slow, theirs.fast | theirs.slow)
+    drawn = outer_loop.initial_meta(settings).log_lr
+    assert_equal(ours.log_lr, drawn | theirs.log_lr)
 
 
 def test_a_run_goes_on_when_what_it_started_from_is_gone(copied, tmp_path, quick):
@@ -453,12 +453,12 @@ def test_a_start_gives_its_encoder_whole_or_not_its_last_layer(copied, tmp_path)
 
     def begun(**changes):
         wanted = dataclasses.replace(toy_settings(), encoder=config.Encoder(**{"hidden": 4, "code": 3} | changes))
-        drawn = outer_loop.initial_meta(wanted)["encoder"]
-        return drawn, meta_training.begin(wanted, bundles.load_bundle(tmp_path / "start"))["encoder"]
+        drawn = outer_loop.initial_meta(wanted).encoder
+        return drawn, meta_training.begin(wanted, bundles.load_bundle(tmp_path / "start")).encoder
 
     settings = dataclasses.replace(theirs.config, encoder=config.Encoder(hidden=4, code=3))
-    trained = {path: np.float32(x) + 1 for path, x in outer_loop.initial_meta(settings)["encoder"].items()}
-    start = dataclasses.replace(theirs, config=settings, meta=theirs.meta | {"encoder": trained})
+    trained = {path: np.float32(x) + 1 for path, x in outer_loop.initial_meta(settings).encoder.items()}
+    start = dataclasses.replace(theirs, config=settings, meta=dataclasses.replace(theirs.meta, encoder=trained))
     bundles.save_bundle(tmp_path / "start", start)
     for changes, taken in (({}, trained.keys()), ({"code": 5}, set()), ({"hidden": 6}, set())):
         drawn, found = begun(**changes)

@@ -48,7 +48,7 @@ def test_style_comes_back_exactly(tmp_path):
 @pytest.mark.parametrize("scope", ["norm", "all"])
 def test_self_contained_style_comes_back_exactly(tmp_path, scope):
     bundle = toy_bundle(scope=scope)
-    style = toy_style(bundle, slow=bundle.meta["slow"], config=bundle.config)
+    style = toy_style(bundle, slow=bundle.meta.slow, config=bundle.config)
     style_files.save_style(tmp_path / "a.safetensors", style)
     loaded = style_files.load_style(tmp_path / "a.safetensors")
     assert_trees_equal((loaded.fast, loaded.slow), (style.fast, style.slow))

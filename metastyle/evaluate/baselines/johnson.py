@@ -20,7 +20,7 @@ from metastyle.data.prefetch import Prefetcher
 from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
 from metastyle.meta import outer_loop
-from metastyle.meta.problem import style_problem
+from metastyle.meta.problem import Networks, style_problem
 from metastyle.nets import vgg
 from metastyle.system.files import atomic
 
@@ -66,10 +66,10 @@ def train(
     """
     key = f"{settings} {key}"
     state, seconds = _restore(Path(state_file), outer_loop.initial_state(settings), key)
-    start = int(state["step"])
+    start = int(state.step)
     if start == 0 and 0 in looks:
         yield _trained(state, seconds)
-    problem = style_problem(settings.generator, settings.loss)
+    problem, networks = style_problem(settings.generator, settings.loss), Networks(params)
     step = jax.jit(functools.partial(outer_loop.outer_step, problem, settings, True), donate_argnums=0)
     sampler = TaskSampler(settings)
 
@@ -79,9 +79,9 @@ def train(
     with Prefetcher(task, [0], start, settings.run.steps, threads=settings.data.threads) as batches:
         for k, batch in batches:
             if k == start:
-                step = step.lower(state, batch, params).compile()  # not counted as training
+                step = step.lower(state, batch, networks).compile()  # not counted as training
             began = time.perf_counter()
-            state, metrics = jax.block_until_ready(step(state, batch, params))
+            state, metrics = jax.block_until_ready(step(state, batch, networks))
             seconds += time.perf_counter() - began
             if not np.isfinite(metrics["loss"]):
                 raise FloatingPointError(f"step {k + 1}: the loss is {metrics['loss']}; try a lower rate")
@@ -92,19 +92,19 @@ def train(
                 _save(Path(state_file), state, seconds, key)
 
 
-def _trained(state: outer_loop.State, seconds: float) -> Trained:
-    learned = state["meta"]
-    return Trained(int(state["step"]), jax.tree.map(np.asarray, learned["fast"] | learned["slow"]), seconds)
+def _trained(state: outer_loop.MetaState, seconds: float) -> Trained:
+    learned = state.meta
+    return Trained(int(state.step), jax.tree.map(np.asarray, learned.fast | learned.slow), seconds)
 
 
-def _save(path: Path, state: outer_loop.State, seconds: float, key: str) -> None:
+def _save(path: Path, state: outer_loop.MetaState, seconds: float, key: str) -> None:
     leaves = {f"{i:04d}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(state))}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
         temporary.write_bytes(save(leaves, {"key": key, "seconds": repr(seconds)}))
 
 
-def _restore(path: Path, template: outer_loop.State, key: str) -> tuple[outer_loop.State, float]:
+def _restore(path: Path, template: outer_loop.MetaState, key: str) -> tuple[outer_loop.MetaState, float]:
     if not path.exists():
         return template, 0.0
     try:

@@ -21,8 +21,8 @@ from metastyle.evaluate.judge import Judge
 from metastyle.images import codec
 from metastyle.losses import perceptual
 from metastyle.meta import adaptation, inner_loop
-from metastyle.meta.problem import make_measure, style_problem
-from metastyle.nets import style_encoder, vgg
+from metastyle.meta.problem import Networks, Targets, make_measure, style_problem
+from metastyle.nets import vgg
 from metastyle.system.optional import need
 from metastyle.weights import bundles, loss_network
 
@@ -122,25 +122,26 @@ def steering(
     found: dict[int, list[float]] = {0: [], steps: []}
     for i in tqdm(range(len(judged)), desc="steering"):
         pair = judged[i]
-        target, code = measure.style(own, pair.style[None])
-        batches = [measure.content(own, x[None]) for x in pair.support[:steps]]
-        learned = style_encoder.start(start.meta, code)
-        adapted, _ = adaptation.adapt(
-            problem.loss, learned, jax.tree.map(lambda *x: np.concatenate(x), *batches), (target, own), steps=steps,
-            inner=settings.inner, adam_lr=start.adam_lr,
-        )  # fmt: skip
+        begun = adaptation.begin(settings, start.meta, own, [pair.style], pair.support[:steps])
+        plan = adaptation.Plan(steps, settings.inner, start.adam_lr)
+        adapted, _ = adaptation.adapt(problem.loss, begun, Networks(own), plan)
         judging = [
-            (measure.content(p, pair.content[None]), measure.style(p, pair.style[None])[0], p) for p in (slim, teacher)
+            (
+                measure.content(params, pair.content[None]),
+                Targets(measure.style(params, pair.style[None]).target),
+                Networks(params),
+            )
+            for params in (slim, teacher)
         ]
-        for k, fast in ((0, learned["fast"]), (steps, adapted)):
-            ours, theirs = (_steer(compared.loss, fast, learned["slow"], *fixed) for fixed in judging)
+        for k, fast in ((0, begun.start.fast), (steps, adapted)):
+            ours, theirs = (_steer(compared.loss, fast, begun.start.slow, *fixed) for fixed in judging)
             found[k].append(float(perceptual.cosine(ours, theirs)[0]))
     return {k: float(np.mean(cosines)) for k, cosines in found.items()}
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _steer(loss, fast, slow, batch, target, params):
-    gradient = inner_loop.normalized(jax.grad(loss)(fast, slow, batch, target, params))
+def _steer(loss, fast, slow, batch, target, networks):
+    gradient = inner_loop.normalized(jax.grad(loss)(fast, slow, batch, target, networks))
     return jnp.concatenate([x.ravel() for x in jax.tree.leaves(gradient)])[None]
 
 

@@ -14,6 +14,7 @@ from metastyle import config
 from metastyle.images import codec
 from metastyle.images.resize import resize
 from metastyle.meta import outer_loop
+from metastyle.meta.parameters import Meta
 from metastyle.stylize.stylizer import Stylizer, load_style
 from metastyle.weights import bundles
 
@@ -34,11 +35,11 @@ def main() -> None:
     draw = lambda center, spread, flat: {
         path: np.float32(center(path) + spread * rng.normal(size=x.shape)) for path, x in sorted(flat.items())
     }
-    start = {
-        "fast": draw(lambda path: path.endswith("scale"), 0.3, shapes["fast"]),
-        "slow": draw(lambda path: 0, 0.2, shapes["slow"]),
-        "log_lr": draw(lambda path: np.log(0.05), 0.5, shapes["log_lr"]),
-    }
+    start = Meta(
+        fast=draw(lambda path: path.endswith("scale"), 0.3, shapes.fast),
+        slow=draw(lambda path: 0, 0.2, shapes.slow),
+        log_lr=draw(lambda path: np.log(0.05), 0.5, shapes.log_lr),
+    )
     bundles.save_bundle(FOLDER / "bundle", bundles.Bundle(SETTINGS, start, 0.01), dtype="float16")
     stylizer = Stylizer(dataclasses.replace(bundles.load_bundle(FOLDER / "bundle"), path=None))
     photograph, painting = (rng.uniform(size=(4, 4, 3)) for _ in range(2))

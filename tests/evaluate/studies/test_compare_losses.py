@@ -149,10 +149,10 @@ def test_steering(tmp_path, monkeypatch):
             style = perceptual.style_target(params, pair.style[None], config.Loss())
 
             def judge(fast, params=params, content=content, style=style, photograph=pair.content[None]):
-                output = generator.apply(settings.generator, fast | learned["slow"], photograph)
+                output = generator.apply(settings.generator, fast | learned.slow, photograph)
                 return perceptual.perceptual(params, output, content, style, config.Loss()).total[0]
 
-            gradient = jax.jit(jax.grad(judge))(learned["fast"])
+            gradient = jax.jit(jax.grad(judge))(learned.fast)
             leaves = [np.asarray(x, np.float64).ravel() for x in gradient.values()]
             directions.append(np.concatenate([x / np.sqrt(np.square(x).mean()) for x in leaves]))
         expected.append(np.dot(*directions) / np.prod([np.linalg.norm(x) for x in directions]))
