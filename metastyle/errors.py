@@ -1,4 +1,4 @@
-"""What a user is told when something goes wrong, in one line, and the status with which a program then exits."""
+"""The errors that a user is told in one line, and the exit status of work that was stopped."""
 
 
 class InputError(ValueError):
@@ -12,12 +12,13 @@ class Adjusted(UserWarning):
     """An input was adjusted and the work went on; the message is one line and says how."""
 
 
-TOLD = (InputError, OSError, FloatingPointError)  # a user's mistake, a full disk, a diverged run: no traceback
-RETRY = 75  # EX_TEMPFAIL: the work was stopped before it was complete; the same line continues it
+# What a command line prints in one line, without a traceback: a user's mistake, a full disk, a diverged run.
+REPORTED_ERRORS = (InputError, OSError, FloatingPointError)
+RETRY = 75  # EX_TEMPFAIL, the exit status of work that was stopped before its end: the same command line continues it
 
 
 class Stopped(Exception):
-    """Work was asked to stop, and has saved where it stands; the message says so, for an exit with RETRY."""
+    """The work was asked to stop and has saved its state; the message says so. The program then exits with RETRY."""
 
 
 def one_line(error: BaseException | str) -> str:
@@ -25,6 +26,9 @@ def one_line(error: BaseException | str) -> str:
     return " ".join(str(error).split())
 
 
-def reason(error: BaseException) -> str:
-    """Why something failed, without line breaks: of an OSError its text alone, without the number and the file name."""
+def reason(error: BaseException | str) -> str:
+    """Why something failed, in one line, to follow a message that names the file.
+
+    Of an OSError this is the text alone, without its number and file name; of an exception without a text, its type.
+    """
     return one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)

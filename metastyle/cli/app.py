@@ -1,4 +1,4 @@
-"""How a main runs: flags are parsed, and a user's mistake becomes one line and a non-zero exit."""
+"""How a main runs: its flags are parsed, and a user's mistake becomes one line and a non-zero exit status."""
 
 import io
 import logging as stdlib_logging
@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from absl import app, flags, logging
 
-from metastyle.errors import RETRY, TOLD, Stopped, one_line
+from metastyle.errors import REPORTED_ERRORS, RETRY, Stopped, one_line
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:
@@ -19,9 +19,11 @@ def run(main: Callable[[list[str]], int | None]) -> None:
 
 
 def leave(status: int) -> NoReturn:
-    """Ends the program; at once if it failed: libraries that could not write their files would complain until the end.
+    """Ends the program with this exit status.
 
-    With other processes only in order, or they would be told of a lost one.
+    A program that failed ends at once, without the clean-up of libraries: those that could not write their files would
+    complain until the end. One of several processes ends in order in any case: otherwise the others would report that
+    it is lost.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -32,7 +34,7 @@ def leave(status: int) -> NoReturn:
 
 
 def config_flag() -> flags.FlagHolder:
-    """The flag --config, a file of `configs/`. ml_collections opens a --flagfile already here."""
+    """Defines the flag --config, a file of `configs/`. ml_collections opens the file of a --flagfile already here."""
     from ml_collections import config_flags
 
     try:
@@ -42,23 +44,23 @@ def config_flag() -> flags.FlagHolder:
 
 
 def guard(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
-    """The exit status of `main(argv)`.
+    """Runs `main(argv)` and returns the exit status of the program.
 
-    A user's mistake, a full disk and a diverged run are told in one line (1), as is Ctrl-C (130); defects keep their
-    traceback. Work that was asked to stop says so (75).
+    A user's mistake, a full disk and a diverged run are printed in one line (status 1), as is Ctrl-C (130). Work that
+    was asked to stop says so (75). Any other exception is a defect and passes through.
     """
-    logging.set_verbosity(logging.WARNING)  # Orbax tells every file it touches, and failures that we tell ourselves
+    logging.set_verbosity(logging.WARNING)  # Orbax logs every file it touches, and failures that we report ourselves
     logging.use_absl_handler()
     logging.get_absl_logger().addFilter(_not_of_orbax)
-    stdlib_logging.getLogger("asyncio").setLevel(stdlib_logging.CRITICAL)  # its, too
+    stdlib_logging.getLogger("asyncio").setLevel(stdlib_logging.CRITICAL)  # Orbax uses it
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be valid text
     try:
         return main(argv) or 0
     except Stopped as stopped:
         print(stopped, flush=True)
         return RETRY
-    except TOLD as error:
+    except REPORTED_ERRORS as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -67,7 +69,7 @@ def guard(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
 
 
 def expand_home(values: flags.FlagValues) -> None:
-    """Expands ~ where a flag, or one of its list, begins with it: a shell leaves --flag=~/file as it is."""
+    """Expands ~ at the start of a flag's value, or of an item of its list: a shell leaves --flag=~/file as it is."""
     expanded = lambda text: os.path.expanduser(text) if isinstance(text, str) else text
     for name in values:
         value = values[name].value
@@ -80,31 +82,58 @@ def _not_of_orbax(record: stdlib_logging.LogRecord) -> bool:
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """Sets the flags. A mistake in them is told in one line (exit 1), a defect in a config file by its traceback."""
+    """Sets the flags and returns the program's name.
+
+    A mistake in the flags, or an InputError in a config file, is printed in one line and ends the program with status
+    1. Any other error in a config file is a defect and keeps its traceback.
+    """
     try:
-        rest = flags.FLAGS(argv)
+        names = flags.FLAGS(argv)
         expand_home(flags.FLAGS)
         for name in flags.FLAGS:
-            getattr(flags.FLAGS[name].value, "items", None)  # a config that wasn't found says so only when it is used
+            # ml_collections keeps the error of a missing config file back until an attribute of the config is read.
+            getattr(flags.FLAGS[name].value, "items", None)
     except flags.Error as error:
-        _, mistake, text = str(error).rpartition("InputError: ")  # of a config file, after a traceback
-        if "Traceback" in str(error) and not mistake:
-            raise
-        _refuse(text if mistake else str(error))
+        _refuse(_mistake_in_flags(error))
     except OSError as error:
         _refuse(f"`config`: {str(error).splitlines()[-1]}")
-    except (AttributeError, KeyError) as error:  # a setting that isn't there
-        if "get_config" in (frame.name for frame in traceback.extract_tb(error.__traceback__)):
-            raise
-        reason = error
-        while isinstance(reason.args[0], Exception):
-            reason = reason.args[0]
-        names = [a.partition("=")[0].lstrip("-") for a in argv if a.startswith("--config")]
-        unknown = [name for name in names if name.rpartition(".")[2] in str(reason.args[0])]
-        _refuse(f"`{[*unknown, 'config'][0]}`: not found: {reason.args[0]}")
-    if rest[1:]:
-        _refuse(f"`{rest[1]}`: expected only flags, --flag=value")
-    return rest
+    except (AttributeError, KeyError) as error:
+        _refuse(_unknown_setting(error, argv))
+    if names[1:]:
+        _refuse(f"`{names[1]}`: expected only flags, --flag=value")
+    return names
+
+
+def _mistake_in_flags(error: flags.Error) -> str:
+    """The message of a flag's mistake; raises the error again if it stems from a defect in a config file.
+
+    ml_collections (`config_flags._ConfigFileParser.parse`) replaces a ValueError in a config file, and so an
+    InputError, by one whose message is the formatted traceback. The kind and the message of what was raised can only
+    be found in that text.
+    """
+    _, is_input_error, message = str(error).rpartition("InputError: ")
+    if is_input_error:
+        return message
+    if "Traceback" in str(error):
+        raise error
+    return str(error)
+
+
+def _unknown_setting(error: AttributeError | KeyError, argv: list[str]) -> str:
+    """The message for a flag --config.SECTION.NAME without such a setting; raises the error again otherwise.
+
+    ml_collections raises the same errors for such a flag as a config file with a defect raises itself; they differ only
+    in the frames of the traceback. It may also wrap the error in others, and never says which flag is wrong.
+    """
+    if "get_config" in (frame.name for frame in traceback.extract_tb(error.__traceback__)):
+        raise error
+    innermost: BaseException = error
+    while isinstance(innermost.args[0], Exception):
+        innermost = innermost.args[0]
+    text = innermost.args[0]
+    names = [argument.partition("=")[0].lstrip("-") for argument in argv if argument.startswith("--config")]
+    unknown = [name for name in names if name.rpartition(".")[2] in str(text)]
+    return f"`{[*unknown, 'config'][0]}`: not found: {text}"
 
 
 def _refuse(message: str) -> NoReturn:

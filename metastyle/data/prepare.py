@@ -144,6 +144,4 @@ def _encode(file: Path, stored: bytes, max_side: int) -> bytes:
         with Image.open(io.BytesIO(stored)) as image:
             if image.format in ("JPEG", "PNG") and image.mode == "RGB":
                 return stored
-    buffer = io.BytesIO()
-    Image.fromarray(codec.to_uint8(rgb)).save(buffer, "JPEG", quality=95, subsampling="4:4:4")
-    return buffer.getvalue()
+    return codec.encode(rgb, ".jpg")

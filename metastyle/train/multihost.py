@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from metastyle.config import PEER_TIMEOUT
-from metastyle.errors import RETRY, TOLD, InputError, one_line
+from metastyle.errors import REPORTED_ERRORS, RETRY, InputError, one_line
 from metastyle.system.signals import StopSignal
 
 _LOST = re.compile("gloo|nccl|connection|unavailable|deadline|heartbeat|coordination", re.IGNORECASE)
@@ -116,7 +116,7 @@ class Lockstep(contextlib.AbstractContextManager):
 
 
 def _end(error: BaseException) -> NoReturn:
-    if isinstance(error, TOLD):
+    if isinstance(error, REPORTED_ERRORS):
         _leave(one_line(error), 1)
     if isinstance(error, jax.errors.JaxRuntimeError | ValueError) and _LOST.search(str(error)):
         _leave(f"another process is lost ({one_line(error)[:120]})", RETRY)

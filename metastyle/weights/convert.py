@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metastyle.errors import InputError, one_line
+from metastyle.errors import InputError, reason
 from metastyle.nets import vgg
 from metastyle.system.files import check_output
 from metastyle.system.optional import need
@@ -70,8 +70,7 @@ def read_keras(path: str | os.PathLike) -> dict[str, np.ndarray]:
             # A whole saved model keeps them here, beside an optimiser's moments of the same names and shapes.
             file.get("model_weights", file).visititems(visit)
     except Exception as error:  # a damaged file raises half a dozen kinds, none documented
-        reason = one_line(error) or type(error).__name__
-        raise InputError(f"`source`: {path} is not a readable HDF5 file ({reason}); download it again") from None
+        raise InputError(f"`source`: {path} is not a readable HDF5 file ({reason(error)}); download it again") from None
     if "conv3_4/kernel" in tensors:
         raise InputError(f"`source`: expected VGG-16, got {path}, which is VGG-19; download the weights of VGG-16")
     return tensors

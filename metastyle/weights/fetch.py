@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from tqdm import tqdm
 
-from metastyle.errors import InputError
+from metastyle.errors import InputError, reason
 from metastyle.nets import vgg
 from metastyle.system.files import check_output
 from metastyle.system.optional import need
@@ -99,7 +99,7 @@ def fetch(
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"`out`: cannot make the folder {target.parent} ({error.strerror}); choose another, or set METASTYLE_CACHE"
+            f"`out`: cannot make the folder {target.parent} ({reason(error)}); choose another, or set METASTYLE_CACHE"
         ) from None
     check_output(target, suffixes=(".safetensors",), name="out")
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as folder:
@@ -147,15 +147,15 @@ def _chunks(url: str, timeout: float, progress: bool) -> Iterator[bytes]:
                     yield chunk
         failure = f"expected {length} bytes, got {received}" if received < length else ""
     except (OSError, HTTPException, ValueError) as error:
-        failure = _reason(error, timeout)
+        failure = _failure(error, timeout)
     if failure:
         raise InputError(f"{url}: download failed ({failure}); {_INSTEAD}")
 
 
-def _reason(error: Exception, timeout: float) -> str:
+def _failure(error: BaseException, timeout: float) -> str:
     if not isinstance(error, HTTPError):
         error = getattr(error, "reason", error)  # URLError wraps what happened
-    return f"nothing came for {timeout:g} s" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+    return f"nothing came for {timeout:g} s" if isinstance(error, TimeoutError) else reason(error)
 
 
 def _say(message: str, progress: bool) -> None:
