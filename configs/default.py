@@ -10,6 +10,6 @@ def get_config():
     return config_dict(
         run={"steps": 40_000},
         data={"procedural_styles": 0.2},
-        inner={"steps": 5, "scope": "norm", "lr": 1e-2, "lrs": "step"},
+        inner={"steps": 5, "scope": "norm", "lr": 1e-2, "rate_kind": "step"},
         outer={"tasks": 8, "query": 2, "lr": 1e-3, "second_order_from": 10_000, "multi_step": 20_000},
     )

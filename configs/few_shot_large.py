@@ -26,6 +26,6 @@ def get_config():
         inner={"steps": 10, "scope": "norm,adapter,out", "lr": 0.03, "first_order": True},
         loss={"grid": 0.2},
         encoder={"hidden": 168},
-        outer={"tasks": 32, "at_once": 32, "lr": 1e-3, "lrs_lr": 2e-2, "multi_step": 6000, "vgg": "vgg16"},
+        outer={"tasks": 32, "tasks_side_by_side": 32, "lr": 1e-3, "rate_lr": 2e-2, "multi_step": 6000, "vgg": "vgg16"},
         start=DEFAULT_BUNDLE,
     )

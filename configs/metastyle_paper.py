@@ -15,7 +15,7 @@ def get_config():
         data={"size": 256, "zoom": 1.0, "rotate": 0.0},
         generator={"arch": "johnson"},
         loss={"kind": "paper", "content": 1.0, "style": 1e5},
-        inner={"steps": 1, "scope": "norm", "support": 4, "lr": 1e-5, "lrs": "fixed", "normalize": False},
+        inner={"steps": 1, "scope": "norm", "support": 4, "lr": 1e-5, "rate_kind": "fixed", "normalize": False},
         outer={
             "tasks": 4,
             "query": 4,

@@ -9,6 +9,6 @@ from metastyle.config import config_dict
 def get_config():
     return config_dict(
         run={"steps": 40_000},
-        inner={"steps": 5, "scope": "norm", "lrs": "step"},
+        inner={"steps": 5, "scope": "norm", "rate_kind": "step"},
         outer={"tasks": 8, "query": 2},
     )

@@ -11,6 +11,6 @@ def get_config():
         run={"steps": 1200, "log_every": 5, "checkpoint_every": 25, "picture_every": 250},
         data={"size": 96},
         inner={"steps": 10, "scope": "norm", "lr": 0.2, "first_order": True},
-        outer={"tasks": 1, "query": 1, "lr": 2e-3, "lrs_lr": 4e-2, "warmup": 20, "multi_step": 1500},
+        outer={"tasks": 1, "query": 1, "lr": 2e-3, "rate_lr": 4e-2, "warmup": 20, "multi_step": 1500},
         vgg="vgg16",
     )

@@ -20,5 +20,5 @@ def get_config():
             "size": 64,
         },
         inner={"steps": 10, "scope": "norm", "lr": 0.2, "first_order": True},
-        outer={"tasks": 1, "query": 1, "lr": 2e-3, "lrs_lr": 4e-2, "warmup": 20, "multi_step": 150},
+        outer={"tasks": 1, "query": 1, "lr": 2e-3, "rate_lr": 4e-2, "warmup": 20, "multi_step": 150},
     )

@@ -41,7 +41,7 @@ def small_problem(dtype: Any) -> Problem:
 
 
 def _settings(**inner: Any) -> config.Config:
-    plain = {"optimizer": "sgd", "lr": 1.0, "lrs_lr": 1.0, "decay": "inverse", "warmup": 0, "clip": 0.0}
+    plain = {"optimizer": "sgd", "lr": 1.0, "rate_lr": 1.0, "decay": "inverse", "warmup": 0, "clip": 0.0}
     sections = {
         "generator": {"arch": _ARCH},
         "data": {"size": _SIZE},

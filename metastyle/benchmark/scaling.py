@@ -72,7 +72,7 @@ def count_work(settings: config.Config, tasks: int) -> Work:
 
     On a CPU the inner steps are unrolled, so that no loop hides operations from the count.
     """
-    settings = dataclasses.replace(settings, outer=dataclasses.replace(settings.outer, at_once=1))
+    settings = dataclasses.replace(settings, outer=dataclasses.replace(settings.outer, tasks_side_by_side=1))
     inner, outer, size = settings.inner, settings.outer, settings.data.size
     photograph = lambda *shape: jax.ShapeDtypeStruct((1, *shape, size, size, 3), "float32")
     task = {

@@ -56,7 +56,7 @@ def time_twins() -> Numbers:
 
 def comparison_settings(arch: str, size: int, steps: int) -> config.Config:
     """Returns settings whose loss is that of the query alone and whose rates don't learn, as in the twin."""
-    inner = {"steps": steps, "lrs": "fixed"}
+    inner = {"steps": steps, "rate_kind": "fixed"}
     sections = {"data": {"size": size}, "generator": {"arch": arch}, "inner": inner, "outer": {"objective": "mean"}}
     return config.from_dict(sections)
 

@@ -25,7 +25,7 @@ def describe_bundle(folder: str | os.PathLike) -> dict[str, str]:
         "warm start": f"an encoder of {count_parameters(weights):,} parameters" if weights else "none",
         "strength": "any" if start.plain else "1 only: it has no plain parameters (experiments.plain makes them)",
         "inner steps": f"{inner.steps}, {inner.support} support photographs each",
-        "learned rates": f"{inner.lrs}: {rates.min():.2g} to {rates.max():.2g}",
+        "learned rates": f"{inner.rate_kind}: {rates.min():.2g} to {rates.max():.2g}",
         "further steps": f"Adam, lr {start.adam_lr:.2g}",
         "picture size": f"{start.config.data.size} px",
         "loss": f"{start.config.loss.kind} {start.config.loss.statistic}",

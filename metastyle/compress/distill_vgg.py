@@ -141,10 +141,10 @@ def _follow(follower: State, gradient: Any) -> State:
 def _hang(settings: Distillation, gallery: Batch, shown: Batch, step: jax.Array) -> Batch:
     """The gallery with this step's two works, each beside its photograph and style, in place of the oldest.
 
-    Of `apart` steps only the last one's stay: they are too much alike.
+    Of `gallery_every` steps only the last one's stay: they are too much alike.
     """
     works = {"photograph": ("photograph", "subject"), "style": ("style", "style"), "work": ("painting", "canvas")}
-    slot = 2 * (step // settings.apart) % settings.gallery
+    slot = 2 * (step // settings.gallery_every) % settings.gallery
     out = {}
     for kind, names in works.items():
         pair = jnp.concatenate([shown[name] for name in names])
@@ -155,7 +155,7 @@ def _hang(settings: Distillation, gallery: Batch, shown: Batch, step: jax.Array)
 
 def _draw(settings: Distillation, gallery: Batch, step: jax.Array) -> Batch:
     """`batch` works of the gallery with their photographs and styles, f32[batch, S, S, 3] each."""
-    filled = jnp.minimum(2 * (step // settings.apart + 1), settings.gallery)
+    filled = jnp.minimum(2 * (step // settings.gallery_every + 1), settings.gallery)
     key = jax.random.fold_in(jax.random.key(settings.run.seed), step)
     chosen = jax.random.randint(key, (settings.batch,), 0, filled)
     return {kind: x[chosen].astype(jnp.float32) / 255 for kind, x in gallery.items()}

@@ -14,7 +14,7 @@ from metastyle.config.meta_training import (
     Outer,
     Run,
 )
-from metastyle.config.schema import config_dict, from_dict, to_json
+from metastyle.config.schema import config_dict, from_dict, identify, to_json
 
 __all__ = [
     "BACKENDS",
@@ -35,5 +35,6 @@ __all__ = [
     "Run",
     "config_dict",
     "from_dict",
+    "identify",
     "to_json",
 ]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from metastyle.config.checks import at_least, check_fields
+from metastyle.config.checks import at_least, check_fields, formerly
 from metastyle.config.meta_training import Data, Generator, Loss, Run
 from metastyle.errors import InputError
 
@@ -19,7 +19,8 @@ class Distillation:
     ranks: tuple = (0, 0, 0, 0, 0, 40, 40, 64, 72, 72)  # of the kernels; 0: full
     batch: int = field(default=3, metadata=at_least(1))  # works per step, each with its photograph and style
     gallery: int = field(default=512, metadata=at_least(2))  # works that are kept to be drawn from
-    apart: int = field(default=5, metadata=at_least(1))  # steps of which only the last one's works are kept
+    # Of so many steps only the last one's works are kept.
+    gallery_every: int = field(default=5, metadata=at_least(1) | formerly("apart"))
     lr: float = field(default=5e-5, metadata=at_least(0))
     warmup: int = field(default=100, metadata=at_least(0))
     painter_lr: float = field(default=2e-3, metadata=at_least(0))

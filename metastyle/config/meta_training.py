@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from metastyle.config.checks import at_least, check_fields, one_of
+from metastyle.config.checks import at_least, check_fields, formerly, one_of
 from metastyle.errors import InputError
 
 STYLE_SHARES = ("procedural_styles", "photograph_styles", "recolor", "collage", "quarter_turns")  # of `Data`
@@ -72,7 +72,9 @@ class Inner:
     support: int = field(default=1, metadata=at_least(1))
     lr: float = field(default=1e-2, metadata=at_least(0))  # the start, where learned
     normalize: bool = True  # each leaf's gradient by its root mean square: rates then are sizes of steps
-    lrs: str = field(default="step", metadata=one_of("fixed", "step", "parameter"))  # fixed, MAML++, Meta-SGD
+    rate_kind: str = field(  # never learned; one per leaf and step (MAML++); one per parameter (Meta-SGD)
+        default="step", metadata=one_of("fixed", "step", "parameter") | formerly("lrs")
+    )
     first_order: bool = False
     gradient: str = field(default="forward_over_reverse", metadata=one_of("forward_over_reverse", "plain"))
     remat: bool = False
@@ -96,14 +98,15 @@ class Outer:
     objective: str = field(default="log", metadata=one_of("mean", "log"))  # of the query loss, over tasks
     optimizer: str = field(default="adam", metadata=one_of("adam", "sgd"))
     lr: float = field(default=1e-3, metadata=at_least(0))
-    lrs_lr: float = field(default=1e-2, metadata=at_least(0))  # of the learned rates, in log space
+    rate_lr: float = field(default=1e-2, metadata=at_least(0) | formerly("lrs_lr"))  # of learned rates, in log space
     warmup: int = field(default=100, metadata=at_least(0))
     decay: str = field(default="cosine", metadata=one_of("cosine", "inverse"))  # inverse: MetaStyle's, both loops
     clip: float = field(default=10.0, metadata=at_least(0))  # global gradient norm; 0 is off
     second_order_from: int = field(default=0, metadata=at_least(0))  # first order before this step
     multi_step: int = field(default=0, metadata=at_least(0))  # steps over which the multi-step loss anneals; 0 is off
     vgg: str = ""  # the loss network of the query loss, where it is not that of the inner loop
-    at_once: int = field(default=1, metadata=at_least(1))  # tasks that a device computes side by side: on accelerators
+    # How many tasks a device computes side by side; more than 1 is for accelerators.
+    tasks_side_by_side: int = field(default=1, metadata=at_least(1) | formerly("at_once"))
 
 
 @dataclass(frozen=True)
@@ -133,12 +136,13 @@ class Config:
             )
         if self.encoder.hidden and self.outer.update == "reptile":
             raise InputError('`encoder.hidden`: reptile trains no encoder; use 0, or `outer.update` "maml"')
-        if self.outer.update == "reptile" and self.outer.at_once > 1:
-            raise InputError(f'`outer.at_once`: expected 1 with `outer.update` "reptile", got {self.outer.at_once}')
-        if self.outer.tasks % self.outer.at_once:
+        together = self.outer.tasks_side_by_side
+        if self.outer.update == "reptile" and together > 1:
+            raise InputError(f'`outer.tasks_side_by_side`: expected 1 with `outer.update` "reptile", got {together}')
+        if self.outer.tasks % together:
             raise InputError(
-                f"`outer.at_once`: expected a divisor of the {self.outer.tasks} tasks (`outer.tasks`), "
-                f"got {self.outer.at_once}"
+                f"`outer.tasks_side_by_side`: expected a divisor of the {self.outer.tasks} tasks (`outer.tasks`), "
+                f"got {together}"
             )
         if self.data.on_device and self.data.rotate:
             raise InputError(

@@ -73,6 +73,18 @@ def to_json(settings: Any) -> str:
     return json.dumps(dataclasses.asdict(settings), indent=2) + "\n"
 
 
+def identify(settings: Any) -> str:
+    """A text that tells settings from others in files: their `repr`, but with the first name of each setting.
+
+    A setting that gets another name leaves the files valid that were written before.
+    """
+    if not dataclasses.is_dataclass(settings):
+        return repr(settings)
+    fields = {f.metadata.get("formerly", f.name): getattr(settings, f.name) for f in dataclasses.fields(settings)}
+    told = ", ".join(f"{name}={identify(value)}" for name, value in fields.items())
+    return f"{type(settings).__qualname__}({told})"
+
+
 def config_dict(kind: type = Config, **changes: Any) -> Any:
     """The defaults as an `ml_collections.ConfigDict`, with changes: what a config file's `get_config()` returns."""
     from ml_collections import ConfigDict

@@ -93,7 +93,8 @@ def bundle(
         settings, learned.meta, params, steps, settings.inner.steps, learned.adam_lr, judged, backend, reads
     )  # fmt: skip
     digests = " ".join(sha256(join(parts)) for parts in (learned.meta.parts(), params, reads))
-    told = f"{learned.adam_lr:g} {settings.generator} {settings.inner} {settings.loss} {steps} {judged} {backend}"
+    known = " ".join(map(config.identify, (settings.generator, settings.inner, settings.loss)))
+    told = f"{learned.adam_lr:g} {known} {steps} {judged} {backend}"
     return Method(
         name, "bundle", f"{digests} {told}", _adaptation_cost(settings, steps), views,
         f"{settings.run.steps} meta-training steps ({settings.outer.update}) at {settings.data.size} px; "
@@ -109,9 +110,9 @@ def random_start(settings: config.Config, params: vgg.Params, steps: Sequence[in
     inner = dataclasses.replace(settings.inner, scope="all")
     settings = dataclasses.replace(settings, inner=inner, encoder=config.Encoder())
     views = _Adaptation(settings, outer_loop.initial_meta(settings), params, steps, 0, lr)
+    known = f"{config.identify(settings.generator)} {config.identify(settings.loss)}"
     return Method(
-        f"random, Adam {lr:g}", "random",
-        f"{settings.generator} {settings.loss} {inner.support} {settings.run.seed} {lr:g} {steps}",
+        f"random, Adam {lr:g}", "random", f"{known} {inner.support} {settings.run.seed} {lr:g} {steps}",
         _adaptation_cost(settings, steps), views,
         f"{settings.generator.arch} from a random initialisation, everything adapts", 0,
         last=max(steps), warm_up=views.warm_up,
@@ -204,7 +205,7 @@ def lite() -> Method:
 
 def johnson(settings: config.Config, params: vgg.Params, folder: Path, pairs: int) -> Method:
     """Per-style training from scratch on each of `pairs` pairs; `folder` keeps its state and what it showed by then."""
-    batch, identity = settings.outer.query, f"{settings} {loss_network.digest(params)}"
+    batch, identity = settings.outer.query, f"{config.identify(settings)} {loss_network.digest(params)}"
 
     def stylize(learned, content):
         return np.asarray(generator.stylize(settings.generator, learned, content[None])[0])

@@ -42,7 +42,7 @@ def initial_log_lr(fast: Flat, inner: config.Inner) -> Flat:
 
     def leaf(x):
         fan_in = int(np.prod(x.shape[:-1])) if inner.normalize and x.ndim > 1 else 1
-        shape = (1, *x.shape) if inner.lrs == "parameter" else (max(inner.steps, 1), *(1,) * x.ndim)
+        shape = (1, *x.shape) if inner.rate_kind == "parameter" else (max(inner.steps, 1), *(1,) * x.ndim)
         return jnp.full(shape, np.log(max(inner.lr, 1e-12) / fan_in), jnp.float32)
 
     return jax.tree.map(leaf, fast)

@@ -56,7 +56,7 @@ def initial_state(settings: config.Config, meta: Meta | None = None) -> MetaStat
 
 
 def optimizer(settings: config.Config) -> optax.GradientTransformation:
-    """Clipping, then Adam or SGD with warm-up and decay. Learned rates move in log space, `outer.lrs_lr` a step."""
+    """Clipping, then Adam or SGD with warm-up and decay. Learned rates move in log space, `outer.rate_lr` a step."""
     outer, steps = settings.outer, settings.run.steps
 
     def schedule(peak):
@@ -70,7 +70,7 @@ def optimizer(settings: config.Config) -> optax.GradientTransformation:
 
     make = {"adam": optax.adam, "sgd": optax.sgd}[outer.optimizer]
     clip = optax.clip_by_global_norm(outer.clip) if outer.clip else optax.identity()
-    transforms = {"params": make(schedule(outer.lr)), "rates": make(schedule(outer.lrs_lr))}
+    transforms = {"params": make(schedule(outer.lr)), "rates": make(schedule(outer.rate_lr))}
     return optax.chain(clip, optax.multi_transform(transforms, _labels))
 
 
@@ -113,7 +113,7 @@ def task_loss(
     inner, outer = settings.inner, settings.outer
     prepared = problem.prepare(task, vgg)
     fixed, meta = (prepared.target, vgg), guess_start(meta, prepared.code)
-    if inner.lrs == "fixed":
+    if inner.rate_kind == "fixed":
         meta = dataclasses.replace(meta, log_lr=jax.lax.stop_gradient(meta.log_lr))
     judged = problem.query_loss is not None
     result = inner_loop.inner_loop(
@@ -163,24 +163,24 @@ def meta_gradient(
 ) -> tuple[dict[str, jax.Array], Meta]:
     """Metrics and meta-gradient, averaged over `tasks` (leaves [T, ...]).
 
-    Accumulated over groups of `outer.at_once` tasks side by side, so that memory does not grow with T.
+    Accumulated over groups of `outer.tasks_side_by_side` tasks side by side, so that memory does not grow with T.
     """
-    at_once = settings.outer.at_once
+    together = settings.outer.tasks_side_by_side
 
     def one(group):
         if settings.outer.update == "reptile":
             return reptile_gradient(problem, settings, meta, group, vgg, step)
         loss = lambda m, task: task_loss(problem, settings, m, task, vgg, step, first_order)
-        if at_once > 1:  # the mean is differentiated, not each: one convolution for all tasks' gradients of a kernel
+        if together > 1:  # the mean is differentiated, not each: one convolution for all tasks' gradients of a kernel
             each = jax.vmap(loss, (None, 0))
             loss = lambda m, group: jax.tree.map(lambda x: x.mean(0), each(m, group))
         (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(meta, group)
         return metrics, gradient
 
     count = jax.tree.leaves(tasks)[0].shape[0]
-    if at_once > 1:
-        count //= at_once
-        tasks = jax.tree.map(lambda x: x.reshape(count, at_once, *x.shape[1:]), tasks)
+    if together > 1:
+        count //= together
+        tasks = jax.tree.map(lambda x: x.reshape(count, together, *x.shape[1:]), tasks)
     if jax.default_backend() == "cpu":  # no while loop, as in adapt.inner_loop
         total = one(jax.tree.map(lambda x: x[0], tasks))
         for i in range(1, count):

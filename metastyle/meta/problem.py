@@ -88,7 +88,7 @@ def style_problem(
         return Prepared(target, support, query, style_encoder.code(networks.inner, task["style"], dtype))
 
     def style_loss(fast, slow, batch, target, params):
-        outputs = generator.apply(net, fast | slow, batch["images"], apart=side_by_side)
+        outputs = generator.apply(net, fast | slow, batch["images"], side_by_side=side_by_side)
         return perceptual.perceptual(params, outputs, batch["content"], target, loss, dtype).total.mean()
 
     def support_loss(fast, slow, batch, target, networks):

@@ -63,7 +63,7 @@ def choose(
         adapted = [dataclasses.replace(x.start, fast=fast) for x, (fast, _) in zip(begun, walked, strict=True)]
         return [x._replace(start=start) for x, start in zip(begun, adapted, strict=True)], _mean(walked)
 
-    tried = {gain: first(gain) for gain in (GAINS if inner.steps and inner.lrs != "fixed" else (1.0,))}
+    tried = {gain: first(gain) for gain in (GAINS if inner.steps and inner.rate_kind != "fixed" else (1.0,))}
     gain = min(tried, key=lambda gain: tried[gain][1])
     after = list(zip(tried[gain][0], (task.query for task in prepared), strict=True))
     plans = {lr: adaptation.Plan(beyond, inner, lr, learned_steps=0) for lr in ADAM_LRS}

@@ -15,13 +15,13 @@ from metastyle.nets.params import Flat, flatten, unflatten
 class Network(nn.Module):
     """The network of one architecture string: f32[N, H, W, 3] in [0, 1] -> the same; H and W multiples of 4.
 
-    apart: adapters and a last p are products of their own (`reflect_product`), for kernels that differ from task to
-    task: where `jax.vmap` goes over them, convolutions are grouped, which is slow everywhere.
+    side_by_side: adapters and a last p are products of their own (`reflect_product`), for kernels that differ from
+    task to task: where `jax.vmap` goes over them, convolutions are grouped, which is slow everywhere.
     """
 
     arch: str
     dtype: jnp.dtype = jnp.float32
-    apart: bool = False
+    side_by_side: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -36,7 +36,7 @@ class Network(nn.Module):
                 for _ in range(int(token["blocks"])):
                     blocks += 1
                     features, adapter = int(token["res"]), bool(token["adapter"])
-                    x = Block(features, self.dtype, adapter, self.apart, name=f"block{blocks}")(x)
+                    x = Block(features, self.dtype, adapter, self.side_by_side, name=f"block{blocks}")(x)
             else:
                 convs += 1
                 features = int(token["conv"] or token["down"] or token["up"])
@@ -47,7 +47,7 @@ class Network(nn.Module):
                 x = nn.relu(Norm(name=f"norm{convs}")(x))
         if last["unpack"]:
             features, factor = int(last["out"]), int(last["unpack"])
-            x = Unpack(features, factor, self.dtype, self.apart, name="out")(x)
+            x = Unpack(features, factor, self.dtype, self.side_by_side, name="out")(x)
         else:
             features, kernel = int(last["conv"]), int(last["kernel"])
             x = Conv(features, kernel, self.dtype, init=QUIET, bias=True, name="out")(x)
@@ -57,10 +57,10 @@ class Network(nn.Module):
         return nn.sigmoid(x)
 
 
-def network(settings: config.Generator, apart: bool = False) -> Network:
-    """The Flax module of a config; `apart`: see `Network`."""
+def network(settings: config.Generator, side_by_side: bool = False) -> Network:
+    """The Flax module of a config; `side_by_side`: see `Network`."""
     parse(settings.arch)
-    return Network(settings.arch, jnp.dtype(settings.dtype), apart)
+    return Network(settings.arch, jnp.dtype(settings.dtype), side_by_side)
 
 
 def initial_params(settings: config.Generator, seed: int) -> Flat:
@@ -77,8 +77,8 @@ def shapes(settings: config.Generator) -> dict[str, jax.ShapeDtypeStruct]:
     return flatten(tree["params"])
 
 
-def apply(settings: config.Generator, params: Flat, images: jax.Array, apart: bool = False) -> jax.Array:
-    """Stylised pictures: f32[N, H, W, 3] in [0, 1] -> the same, any H, W >= 16; `apart`: see `Network`.
+def apply(settings: config.Generator, params: Flat, images: jax.Array, side_by_side: bool = False) -> jax.Array:
+    """Stylised pictures: f32[N, H, W, 3] in [0, 1] -> the same, any H, W >= 16; `side_by_side`: see `Network`.
 
     Sides that are not multiples of 4 are padded by reflection and the result is cropped.
     """
@@ -86,7 +86,7 @@ def apply(settings: config.Generator, params: Flat, images: jax.Array, apart: bo
     check_size(height, width)
     padding = ((0, 0), (0, -height % MULTIPLE), (0, -width % MULTIPLE), (0, 0))
     padded = jnp.pad(images, padding, "reflect")
-    return network(settings, apart).apply({"params": unflatten(params)}, padded)[:, :height, :width]
+    return network(settings, side_by_side).apply({"params": unflatten(params)}, padded)[:, :height, :width]
 
 
 @functools.partial(jax.jit, static_argnums=0)

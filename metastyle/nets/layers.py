@@ -34,17 +34,17 @@ class Conv(nn.Module):
     init: Callable = HE_NORMAL
     bias: bool = False
     adapter: bool = False
-    apart: bool = False
+    side_by_side: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
         kernel = self.param("kernel", self.init, shape, jnp.float32)  # else other numbers are drawn where x64 is on
         adapter = self.param("adapter", nn.initializers.zeros, shape[2:], jnp.float32) if self.adapter else None
-        if self.adapter and not self.apart:
+        if self.adapter and not self.side_by_side:
             kernel = with_adapter(kernel, adapter)
         y = reflect_conv(x, kernel.astype(self.dtype), self.stride)
-        y = y + x @ adapter.astype(self.dtype) if self.adapter and self.apart else y
+        y = y + x @ adapter.astype(self.dtype) if self.adapter and self.side_by_side else y
         return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype) if self.bias else y
 
 
@@ -87,13 +87,13 @@ class Block(nn.Module):
     features: int
     dtype: jnp.dtype
     adapter: bool
-    apart: bool
+    side_by_side: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         y = Conv(self.features, 3, self.dtype, name="conv1")(x)
         y = nn.relu(Norm(name="norm1")(y))
-        y = Conv(self.features, 3, self.dtype, adapter=self.adapter, apart=self.apart, name="conv2")(y)
+        y = Conv(self.features, 3, self.dtype, adapter=self.adapter, side_by_side=self.side_by_side, name="conv2")(y)
         return x + Norm(name="norm2")(y)
 
 
@@ -108,7 +108,7 @@ class Unpack(nn.Module):
     features: int
     factor: int
     dtype: jnp.dtype
-    apart: bool
+    side_by_side: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -116,7 +116,7 @@ class Unpack(nn.Module):
         kernel = self.param("kernel", _equal_subpixels(tile), (3, 3, x.shape[-1], tile * self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         kernel = common_sum(kernel, tile).astype(self.dtype)
-        y = reflect_product(x, kernel) if self.apart else reflect_conv(x, kernel)
+        y = reflect_product(x, kernel) if self.side_by_side else reflect_conv(x, kernel)
         return depth_to_space(y, self.factor) + bias.astype(self.dtype)
 
 

@@ -57,14 +57,15 @@ def train(
     compile_cache.enable_compile_cache()
     parallel = mesh.Parallel(run.parallel, outer.tasks)
     share = outer.tasks // len(parallel.devices)
-    if share % outer.at_once:
+    if share % outer.tasks_side_by_side:
         raise InputError(
-            f"`outer.at_once`: expected a divisor of the {share} tasks of each of the {len(parallel.devices)} devices, "
-            f"got {outer.at_once}"
+            f"`outer.tasks_side_by_side`: expected a divisor of the {share} tasks of each of the "
+            f"{len(parallel.devices)} devices, got {outer.tasks_side_by_side}"
         )
     params = networks(settings) if params is None else params
     if problem is None:
-        problem = style_problem(settings.generator, settings.loss, bool(outer.vgg), side_by_side=outer.at_once > 1)
+        side_by_side = outer.tasks_side_by_side > 1
+        problem = style_problem(settings.generator, settings.loss, bool(outer.vgg), side_by_side)
     problem = problem._replace(prepare=jax.jit(problem.prepare))  # one program outside the step too, for pictures
     if settings.data.on_device:
         sampler = DeviceSampler(settings)

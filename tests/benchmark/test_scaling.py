@@ -39,7 +39,7 @@ def test_work_is_counted_in_the_program():
     assert three.flops == pytest.approx(3 * one.flops)
     longer = dataclasses.replace(settings, inner=dataclasses.replace(settings.inner, steps=4))
     assert one.flops < scaling.count_work(longer, 1).flops < 3 * one.flops
-    side_by_side = dataclasses.replace(settings, outer=dataclasses.replace(settings.outer, at_once=4))
+    side_by_side = dataclasses.replace(settings, outer=dataclasses.replace(settings.outer, tasks_side_by_side=4))
     assert scaling.count_work(side_by_side, 1) == one
     assert jax.default_backend() == "cpu"
 

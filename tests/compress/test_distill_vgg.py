@@ -70,7 +70,7 @@ def test_the_objective_is_what_the_docstring_says():
 
 
 def test_the_gallery_takes_the_place_of_its_oldest_and_nothing_is_drawn_that_does_not_hang():
-    chosen = settings(gallery=4, apart=2, batch=64)
+    chosen = settings(gallery=4, gallery_every=2, batch=64)
     gallery = {kind: jnp.zeros((4, SIZE, SIZE, 3), jnp.uint8) for kind in ("photograph", "style", "work")}
     hung = []
     for step in range(7):

@@ -71,7 +71,7 @@ def test_all_config_files_are_there_and_differ():
 def test_metastyles_inner_step_is_plain_sgd():
     (file,) = [f for f in FILES if f.stem == "metastyle_paper"]
     inner = config.from_dict(load(file).get_config().to_dict()).inner
-    assert (inner.steps, inner.normalize, inner.lrs, inner.first_order) == (1, False, "fixed", False)
+    assert (inner.steps, inner.normalize, inner.rate_kind, inner.first_order) == (1, False, "fixed", False)
 
 
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections'

@@ -44,10 +44,13 @@ def test_a_config_file_changes_defaults_and_nothing_else():
         ({"loss": {"kind": "l2"}}, r"^`loss.kind`: expected one of relative, paper, got 'l2'"),
         ({"data": {"size": 66}}, r"^`data.size`: expected a multiple of 4, got 66"),
         ({"data": {"on_device": True}}, r"^`data.rotate`: expected 0 with `data.on_device`.*got 5"),
-        ({"outer": {"tasks": 4, "at_once": 3}}, r"^`outer.at_once`: expected a divisor of the 4 tasks.*got 3"),
         (
-            {"outer": {"update": "reptile", "at_once": 2}, "inner": {"scope": "all"}},
-            r"^`outer.at_once`: expected 1 with",
+            {"outer": {"tasks": 4, "tasks_side_by_side": 3}},
+            r"^`outer.tasks_side_by_side`: expected a divisor of the 4 tasks.*got 3",
+        ),
+        (
+            {"outer": {"update": "reptile", "tasks_side_by_side": 2}, "inner": {"scope": "all"}},
+            r"^`outer.tasks_side_by_side`: expected 1 with",
         ),
         ({"data": {"procedural_styles": 1.5}}, r"^`data.procedural_styles`: expected a share in \[0, 1\], got 1.5"),
         ({"outer": {"update": "reptile"}}, r"^`outer.update`: reptile needs `inner.scope` \"all\""),
@@ -82,6 +85,15 @@ def test_a_renamed_setting_is_read_under_its_former_name():
     settings = config.from_dict({"vgg": "random", "section": {"lr": 3, "steps": 4}}, Renamed)
     assert settings == Renamed(Section(3.0, 4), "random")
     assert json.loads(config.to_json(settings)) == {"section": {"rate": 3.0, "steps": 4}, "network": "random"}
+
+
+def test_a_new_name_of_a_setting_does_not_change_what_identifies_settings():
+    assert config.identify(Renamed(Section(3.0, 4))) == "Renamed(section=Section(lr=3.0, steps=4), vgg='slim')"
+    assert config.identify(config.Inner()) == (
+        "Inner(steps=5, scope='norm', support=1, lr=0.01, normalize=True, lrs='step', first_order=False, "
+        "gradient='forward_over_reverse', remat=False)"
+    )
+    assert "at_once=1" in config.identify(config.Config()) and "lrs_lr=0.01" in config.identify(config.Config())
 
 
 @pytest.mark.parametrize(

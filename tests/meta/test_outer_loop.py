@@ -31,12 +31,12 @@ def loss_and_gradient(settings, params, task, dtype, first_order=False, step=0):
 
 
 @pytest.mark.parametrize(
-    ("scope", "lrs", "multi_step", "hidden"),
+    ("scope", "rate_kind", "multi_step", "hidden"),
     [("norm", "step", 0, 0), ("norm", "step", 10, 4), ("all", "step", 10, 0), ("all", "parameter", 0, 4)],
 )
-def test_meta_gradient_is_the_finite_difference_in_both_modes(scope, lrs, multi_step, hidden):
+def test_meta_gradient_is_the_finite_difference_in_both_modes(scope, rate_kind, multi_step, hidden):
     """And forward over reverse is plain autodiff."""
-    inner = {"scope": scope, "lrs": lrs, "remat": multi_step > 0}
+    inner = {"scope": scope, "rate_kind": rate_kind, "remat": multi_step > 0}
     with jax.enable_x64(True):
         found = []
         for mode in ("plain", "forward_over_reverse"):
@@ -205,8 +205,9 @@ def test_tasks_side_by_side_have_the_gradient_of_one_after_the_other(first_order
     settings = toy.settings(outer={"multi_step": 10}, hidden=4)
     params, tasks, problem = outer_loop.initial_meta(settings), toy.tasks(8), toy.problem()
     expected, single = outer_loop.meta_gradient(problem, settings, params, tasks, toy.VGG, 3, first_order)
-    for at_once in (2, 8):
-        grouped = dataclasses.replace(settings, outer=dataclasses.replace(settings.outer, at_once=at_once))
+    for together in (2, 8):
+        outer = dataclasses.replace(settings.outer, tasks_side_by_side=together)
+        grouped = dataclasses.replace(settings, outer=outer)
         metrics, gradient = outer_loop.meta_gradient(problem, grouped, params, tasks, toy.VGG, 3, first_order)
         assert toy.relative_error(gradient, single) < 1e-5
         for name, value in expected.items():
@@ -215,7 +216,7 @@ def test_tasks_side_by_side_have_the_gradient_of_one_after_the_other(first_order
 
 def test_reptile_moves_towards_where_the_inner_loop_ends():
     settings = toy.settings(
-        inner={"scope": "all", "lrs": "fixed"},
+        inner={"scope": "all", "rate_kind": "fixed"},
         outer={"update": "reptile", "optimizer": "sgd", "lr": 1.0, "decay": "inverse", "tasks": 1},
     )
     problem, state = toy.problem(), outer_loop.initial_state(settings)
@@ -231,8 +232,8 @@ def test_reptile_moves_towards_where_the_inner_loop_ends():
 
 
 def test_fixed_rates_stay_fixed_and_learned_rates_move():
-    for lrs, moves in (("fixed", False), ("step", True)):
-        settings = toy.settings(inner={"lrs": lrs}, outer={"tasks": 1})
+    for rate_kind, moves in (("fixed", False), ("step", True)):
+        settings = toy.settings(inner={"rate_kind": rate_kind}, outer={"tasks": 1})
         state = outer_loop.initial_state(settings)
         after, _ = outer_loop.outer_step(toy.problem(), settings, False, state, toy.tasks(1), toy.VGG)
         changed = toy.relative_error(after.meta.log_lr, state.meta.log_lr) > 1e-6
@@ -251,7 +252,7 @@ def test_meta_training_lowers_the_loss_after_adaptation():
 
 
 def test_each_part_has_its_rate_after_clipping_and_both_decay():
-    outer = {"optimizer": "sgd", "lr": 0.5, "lrs_lr": 2.0, "decay": "inverse", "clip": 5.0}
+    outer = {"optimizer": "sgd", "lr": 0.5, "rate_lr": 2.0, "decay": "inverse", "clip": 5.0}
     tx, zero = outer_loop.optimizer(toy.settings(outer=outer)), jnp.zeros(1)
     params = Meta(fast={"w": zero}, slow={}, log_lr={"w": zero})
     gradient = Meta(fast={"w": zero + 6}, slow={}, log_lr={"w": zero + 8})  # norm 10: halved

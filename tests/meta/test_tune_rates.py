@@ -78,7 +78,7 @@ def test_rates_that_are_too_small_for_the_tasks_are_multiplied(learned):
 
 def test_fixed_rates_stay(learned):
     settings, start = learned
-    fixed = toy.settings(inner={"lrs": "fixed"})
+    fixed = toy.settings(inner={"rate_kind": "fixed"})
     slow = times(start, 1 / 3)
     kept, _ = choose(fixed, slow, some_tasks(4, seed=500), beyond=1)
     jax.tree.map(np.testing.assert_array_equal, kept.log_lr, slow.log_lr)

@@ -63,7 +63,7 @@ def test_a_network_is_what_its_string_says(arch):
 def test_what_is_computed_apart_is_the_same(arch):
     settings, pictures = Generator(arch), uniform(3, 16, 20, 3)
     params = random_params(settings)
-    apart = jax.jit(functools.partial(generator.apply, settings, apart=True))(params, pictures)
+    apart = jax.jit(functools.partial(generator.apply, settings, side_by_side=True))(params, pictures)
     np.testing.assert_allclose(apart, forward(settings, params, pictures), atol=2e-5)
 
 
@@ -72,7 +72,7 @@ def test_side_by_side_each_picture_has_its_own_kernels_and_no_convolution_is_gro
     sets = [random_params(settings, seed) for seed in range(3)]
     _, slow = split_by_scope(sets[0], "norm,adapter,out")
     own = [split_by_scope(params, "norm,adapter,out")[0] for params in sets]
-    each = jax.vmap(lambda fast, picture: generator.apply(settings, fast | slow, picture[None], apart=True)[0])
+    each = jax.vmap(lambda fast, picture: generator.apply(settings, fast | slow, picture[None], side_by_side=True)[0])
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *own)
     for found, fast, picture in zip(each(stacked, pictures), own, pictures, strict=True):
         np.testing.assert_allclose(found, forward(settings, fast | slow, picture[None])[0], atol=2e-5)
@@ -163,7 +163,7 @@ class PlainUnpack(nn.Module):
     features: int
     factor: int
     dtype: jnp.dtype
-    apart: bool
+    side_by_side: bool
 
     @nn.compact
     def __call__(self, x):

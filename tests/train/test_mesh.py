@@ -13,7 +13,7 @@ from metastyle.train import meta_training
 from metastyle.train.mesh import Parallel, traffic
 from tests.support import toy
 
-SETTINGS = toy.settings(inner={"steps": 2}, outer={"optimizer": "sgd", "lr": 1.0, "lrs_lr": 1.0, "decay": "inverse"})
+SETTINGS = toy.settings(inner={"steps": 2}, outer={"optimizer": "sgd", "lr": 1.0, "rate_lr": 1.0, "decay": "inverse"})
 TASKS = toy.tasks(8, 2)
 
 

@@ -217,7 +217,7 @@ def test_with_crops_cut_on_the_device_too(tmp_path, quick, signal_at, mode):
             codec.save(tmp_path / name / f"{i}.png", rng.uniform(size=(24, 30, 3)).astype(np.float32))
     data = {name: f"folder:{tmp_path / name}" for name in ("content", "style")}
     settings = toy_settings(
-        data=data | {"on_device": True, "rotate": 0.0, "recolor": 0.5}, outer={"tasks": 16, "at_once": 2},
+        data=data | {"on_device": True, "rotate": 0.0, "recolor": 0.5}, outer={"tasks": 16, "tasks_side_by_side": 2},
         run={"parallel": mode},
     )  # fmt: skip
     assert run(settings, tmp_path / "whole")
@@ -384,7 +384,7 @@ def test_events_survive_a_kill(tmp_path):
     ("changes", "error", "message"),
     [
         ({"outer": {"tasks": 12}}, InputError, "outer.tasks.*multiple of the 8 devices, got 12"),
-        ({"outer": {"tasks": 16, "at_once": 4}}, InputError, "outer.at_once.*divisor of the 2 tasks of each of the 8"),
+        ({"outer": {"tasks": 16, "tasks_side_by_side": 4}}, InputError, "divisor of the 2 tasks of each of the 8"),
         ({"inner": {"scope": "nowhere"}}, InputError, "inner.scope"),
         ({"data": {"content": "folder:NOWHERE"}}, FileNotFoundError, "data.content.*NOWHERE"),
         ({"data": {"style": "folder:EMPTY"}}, InputError, "data.style.*expected pictures"),

@@ -36,7 +36,9 @@ def test_format_1_bundle_is_read_for_ever():
 # Bundles
 
 
-@pytest.mark.parametrize("inner", [{}, {"scope": "all"}, {"lrs": "parameter"}, {"steps": 0}, {"scope": "out,norm1"}])
+@pytest.mark.parametrize(
+    "inner", [{}, {"scope": "all"}, {"rate_kind": "parameter"}, {"steps": 0}, {"scope": "out,norm1"}]
+)
 def test_bundle_comes_back_exactly(tmp_path, inner):
     bundle = toy_bundle(**inner)
     bundles.save_bundle(tmp_path / "new" / "bundle", bundle)
@@ -128,7 +130,7 @@ def test_bundle_with_bad_settings(folder, section, changes, message):
         ("generator", {"arch": "c3s1-4,R4x1,c3s1-3"}, "fast/block1/norm1/bias of shape (4,)", "no fast/block1"),
         ("inner", {"scope": "all"}, "fast/conv1/kernel of shape (3, 3, 3, 4)", "no fast/conv1/kernel"),
         ("inner", {"steps": 4}, "log_lr/norm1/bias of shape (4, 1)", "log_lr/norm1/bias of shape (3, 1)"),
-        ("inner", {"lrs": "parameter"}, "log_lr/norm1/bias of shape (1, 4)", "log_lr/norm1/bias of shape (3, 1)"),
+        ("inner", {"rate_kind": "parameter"}, "log_lr/norm1/bias of shape (1, 4)", "log_lr/norm1/bias of shape (3, 1)"),
     ],
 )
 def test_bundle_of_another_architecture_or_inner_loop(folder, section, changes, expected, got):

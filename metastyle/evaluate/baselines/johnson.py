@@ -64,7 +64,7 @@ def train(
     repeat. `key` says what the state belongs to besides `settings`: a file of something else raises InputError. Raises
     FloatingPointError when the loss is not finite.
     """
-    key = f"{settings} {key}"
+    key = f"{config.identify(settings)} {key}"
     state, seconds = _restore(Path(state_file), outer_loop.initial_state(settings), key)
     start = int(state.step)
     if start == 0 and 0 in looks:
