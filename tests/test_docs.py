@@ -94,3 +94,18 @@ def test_the_notebook_runs(tmp_path):
     ).execute()
     shown = [out for cell in book.cells for out in cell.get("outputs", ()) if "image/jpeg" in out.get("data", {})]
     assert len(shown) >= 8
+
+
+def test_the_picture_of_the_layers_shows_every_folder():
+    folders = {path.name for path in (ROOT / "metastyle").iterdir() if (path / "__init__.py").is_file()}
+    for page in (ROOT / "README.md", DOCS / "architecture.md"):
+        picture = re.search(r"```mermaid\n(.*?)```", page.read_text(), re.DOTALL)[1]
+        assert set(re.findall(r'^ +(\w+)\["', picture, re.MULTILINE)) == folders | {"experiments"}, page.name
+
+
+def test_modules_that_pages_name_exist():
+    for page in (*ROOT.glob("*.md"), *DOCS.glob("*.md"), *(ROOT / "experiments" / "results").glob("*.md")):
+        for name in re.findall(r"`((?:metastyle|tests|configs|launch)/[\w/]+\.\w+)`", page.read_text()):
+            assert (ROOT / name).exists(), f"{page.name}: {name}"
+    for name in re.findall(r"`([a-z]+/[\w/]+\.py)`", (DOCS / "architecture.md").read_text()):
+        assert (ROOT / name).exists() or (ROOT / "metastyle" / name).exists(), f"architecture.md: {name}"
