@@ -4,3 +4,4 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMAT_1 = ROOT / "tests" / "data" / "format_1"
+CHECKPOINT_1 = ROOT / "tests" / "data" / "checkpoint_1"  # a toy_train run of 4 steps, with the first names of settings

@@ -11,10 +11,12 @@ import pytest
 
 from metastyle import config
 from metastyle.errors import InputError
-from metastyle.meta import outer_loop
-from metastyle.train import checkpoint
+from metastyle.meta import outer_loop, tune_rates
+from metastyle.train import checkpoint, meta_training
 from metastyle.train.mesh import Parallel
-from tests.support import toy
+from metastyle.weights import bundles
+from tests.support import toy, toy_train
+from tests.support.places import CHECKPOINT_1
 
 SETTINGS = toy.settings()
 unfinished_reads = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -24,14 +26,14 @@ def parallel(devices, mode="shard_map"):
     return Parallel(mode, 8, jax.devices()[:devices])
 
 
-def random_state(seed=0):
+def random_state(seed=0, settings=SETTINGS):
     """A state in which no two leaves are alike, Adam's moments and counts included."""
     rng = np.random.default_rng(seed)
 
     def leaf(x):
         return np.asarray(rng.normal(size=x.shape) if x.dtype == np.float32 else rng.integers(9, 99, x.shape), x.dtype)
 
-    return jax.tree.map(leaf, outer_loop.initial_state(SETTINGS))
+    return jax.tree.map(leaf, outer_loop.initial_state(settings))
 
 
 def saved(folder, steps, keep=None, devices=8):
@@ -52,6 +54,35 @@ def assert_equal(a, b):
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         assert x.dtype == y.dtype
         np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
+
+
+def test_an_encoder_is_restored(tmp_path):
+    settings = toy.settings(hidden=4)
+    state = random_state(settings=settings)
+    with checkpoint.Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        checkpoints.save(1, parallel(1).replicate(state), settings)
+        checkpoints.wait()
+    assert state.meta.encoder
+    assert_equal(restored(tmp_path / "checkpoints", 1, settings=settings), state)
+
+
+def test_a_run_of_an_older_version_goes_on(tmp_path, monkeypatch):
+    """Its checkpoint gives back what its bundle has, and the next steps are those that the older version took."""
+    monkeypatch.setattr(tune_rates, "choose", lambda learned, *_, **__: (learned, 1e-3))
+    workdir, settings = tmp_path / "run", toy_train.settings({"run": {"steps": 6}})
+    shutil.copytree(CHECKPOINT_1, workdir)
+    state = restored(workdir / "checkpoints", 4, settings=settings)
+    assert state.step == 4
+    assert_equal(jax.tree.map(np.asarray, state.meta), bundles.load_bundle(workdir / "bundle").meta)
+    counts = [x for x in jax.tree.leaves(state.optimizer) if x.dtype == np.int32]
+    assert counts and all(count == 4 for count in counts)
+    assert meta_training.train(settings, workdir, toy.problem(), toy.VGG)
+    rows = np.loadtxt(workdir / "metrics.csv", delimiter=",", skiprows=1)
+    expected = [
+        [5, -0.6042305827140808, 0.5724477767944336, 0.6024666428565979, 0.6024666428565979, 1.8348885774612427],
+        [6, -0.6851111650466919, 0.5109411478042603, 0.5127726197242737, 0.5127726197242737, 1.423825979232788],
+    ]
+    np.testing.assert_allclose(rows[4:], expected, rtol=1e-4)
 
 
 @pytest.fixture(scope="module")
