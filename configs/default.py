@@ -1,4 +1,4 @@
-"""The 256 px recipe, for an accelerator.
+"""The 256 px recipe: first order, later second order, with learned rates. It needs an accelerator.
 
 python -m experiments.meta_train --config=configs/default.py --workdir=runs/default
 """

@@ -1,4 +1,4 @@
-"""The slim loss network, from the sample data's photographs and paintings; minutes to hours on two cores.
+"""Distils the slim loss network on the sample data's photographs and paintings: minutes to hours on two cores.
 
 python -m experiments.distill --config=configs/distill.py --workdir=runs/slim
 """

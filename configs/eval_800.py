@@ -1,4 +1,4 @@
-"""The field's benchmark: 20 photographs x 40 paintings at 512 px, all 800 pairs. Report on it, and never tune on it.
+"""The field's benchmark: all 800 pairs of 20 photographs and 40 paintings at 512 px. Report on it; never tune on it.
 
 python -m experiments.evaluate --config=configs/eval_800.py --bundle=ours=runs/a/bundle --out=report800
 """

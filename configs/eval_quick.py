@@ -1,11 +1,11 @@
-"""8 held-out pairs of the sample data at 128 px: minutes on two cores, but for --methods=johnson (hours).
+"""8 held-out pairs of the sample data at 128 px. It takes minutes on two cores, hours with the method `johnson`.
 
 python -m experiments.evaluate --config=configs/eval_quick.py --bundle=ours=runs/tiny/bundle --out=report
 """
 
 from metastyle.config import Evaluation, config_dict
 
-# Also in the benchmark of configs/eval_800.py, which chooses nothing: so they don't choose anything here.
+# These pictures are in the benchmark of configs/eval_800.py, which must not influence any choice.
 BENCHMARK = (*(f"content_000{i}.jpg" for i in (27, 28, 29, 30, 31, 40)), "udnie.jpg")
 
 

@@ -1,8 +1,8 @@
-"""On two cores: joint.py's network and encoder, then five steps on norms, adapters and the last layer.
+"""Five steps on norms, adapters and the last layer, from the network and encoder of joint.py, on two cores.
 
 python -m experiments.meta_train --config=configs/few_shot.py --workdir=runs/few_shot --config.start=runs/joint/bundle
 
-The inner loop learns with the slim network, as at deployment; the outer loop is judged by VGG-16.
+The inner loop learns with the slim network, as at deployment. VGG-16 judges the outer loop.
 """
 
 from metastyle.config import config_dict

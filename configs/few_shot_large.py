@@ -1,4 +1,4 @@
-"""The start in the package: few_shot.py at 256 px, with ten steps and many styles side by side, minutes on an H200.
+"""The bundle in the package: few_shot.py at 256 px with ten steps and many styles side by side. Minutes on an H200.
 
 python -m experiments.meta_train --config=configs/few_shot_large.py --workdir=runs/large
 """

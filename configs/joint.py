@@ -1,4 +1,4 @@
-"""One network for all styles with its encoder, and no inner steps: what the shipped start is meta-trained from.
+"""One network for all styles with its encoder, without inner steps. few_shot.py continues from it.
 
 python -m experiments.meta_train --config=configs/joint.py --workdir=runs/joint
 """

@@ -1,9 +1,9 @@
-"""MetaStyle's own recipe (Zhang, Zhu, Zhu, AAAI 2019): one second-order SGD step on the norms, Adam on everything.
+"""MetaStyle's own recipe (Zhang, Zhu, Zhu, AAAI 2019): one second-order SGD step on the norms, then Adam on everything.
 
 python -m experiments.meta_train --config=configs/metastyle_paper.py --workdir=runs/metastyle_paper
 
-Its features are those of torchvision's VGG-16 (`metastyle fetch vgg16 --source=torchvision`); with the Caffe numbers
-the losses are brought to the same units (losses.py).
+The paper uses the features of torchvision's VGG-16 (`metastyle fetch vgg16 --source=torchvision`). With Caffe's weights
+the losses are scaled to the same units (metastyle/losses/perceptual.py).
 """
 
 from metastyle.config import config_dict

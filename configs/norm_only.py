@@ -1,4 +1,4 @@
-"""Second-order MAML of the instance norms alone (as ANIL adapts only a part): the smallest style files.
+"""Second-order MAML of the instance norms alone, as ANIL adapts only a part. It gives the smallest style files.
 
 python -m experiments.meta_train --config=configs/norm_only.py --workdir=runs/norm_only
 """

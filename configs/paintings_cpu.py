@@ -1,4 +1,4 @@
-"""Colours and strokes in under an hour on two cores: tiny_cpu's recipe on the sample data's paintings, at 96 px.
+"""The recipe of tiny_cpu.py on the sample data's paintings at 96 px: colours and strokes in an hour on two cores.
 
 python -m experiments.meta_train --config=configs/paintings_cpu.py --workdir=runs/paintings
 """

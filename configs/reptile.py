@@ -1,4 +1,4 @@
-"""Reptile (Nichol et al. 2018): everything adapts, by normalised steps, and the start moves towards where a task ends.
+"""Reptile (Nichol et al. 2018): all parameters adapt by normalised steps, and the start moves to where each task ends.
 
 python -m experiments.meta_train --config=configs/reptile.py --workdir=runs/reptile
 """

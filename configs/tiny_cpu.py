@@ -1,8 +1,8 @@
-"""Minutes on two cores, without any data: procedural photographs and styles.
+"""A small training on procedural photographs and styles: minutes on two cores, no data needed.
 
 python -m experiments.meta_train --config=configs/tiny_cpu.py --workdir=runs/tiny
 
-With the sample data: --config.data.content='folder:$METASTYLE_SAMPLE_DATA/data/content/train' and the same for
+To train on the sample data, add --config.data.content='folder:$METASTYLE_SAMPLE_DATA/data/content/train' and likewise
 --config.data.style ('.../data/style/train').
 """
 

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by demo.sh, check.sh and test.sh: makes .venv once, and installs the package whenever pyproject.toml has changed.
+# Sourced by the other scripts: makes .venv once, and installs the package whenever pyproject.toml has changed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=.venv/bin/python

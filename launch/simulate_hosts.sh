@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs N processes with D CPU devices each on this machine, as a cluster would, over TCP on the loopback:
+# Runs N processes with D CPU devices each on this machine, as a cluster would, with TCP over the loopback:
 #   bash launch/simulate_hosts.sh 2 2 --config=configs/tiny_cpu.py --workdir=runs/two_by_two
 # The flags are those of experiments.meta_train; another program runs if PROGRAM names it (PROGRAM='-m module').
 # Ctrl-C and SIGTERM reach all processes. The exit status is the largest of theirs.
@@ -25,7 +25,7 @@ for ((i = 0; i < processes; i++)); do
   children+=($!)
 done
 
-# As a scheduler does: once one has failed, those that have not ended within GRACE seconds are killed.
+# Like a scheduler: once a process has failed, those that have not ended within GRACE seconds are killed.
 worst=0 deadline=
 while [ ${#children[@]} -gt 0 ]; do
   sleep 0.2

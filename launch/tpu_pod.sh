@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs on all hosts of a Cloud TPU slice, from a machine with gcloud: bash launch/tpu_pod.sh
-# Started again after a preemption, it continues the run. Exit status 75: stopped before it was complete.
+# Start it again after a preemption, and it continues the run. Exit status 75: the run stopped before it was complete.
 set -euo pipefail
 
 # Edit these lines: the slice, its zone; the checkout on its hosts; the experiment; a folder that all hosts share.
@@ -9,6 +9,6 @@ zone=${TPU_ZONE:-us-central2-b}
 checkout=${METASTYLE:-metastyle}
 flags=(--config=configs/default.py --workdir=/mnt/shared/runs/default)
 
-# JAX finds the hosts by itself, from the metadata of the slice.
+# JAX finds the hosts by itself in the metadata of the slice.
 command="cd $(printf %q "$checkout") && exec .venv/bin/python -m experiments.meta_train $(printf '%q ' "${flags[@]}")"
 exec gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all --command="$command"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds the wheel, installs it into an empty environment elsewhere, and there, without the repository and (where the
-# system can take it away) without a network, learns a painting and stylises a photograph.
+# Builds the wheel, installs it into an empty environment elsewhere, and learns a painting and stylises a photograph there:
+# without the repository, and without a network if the system can take it away.
 # shellcheck source=launch/_env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 root=$PWD elsewhere=$(mktemp -d)
 trap 'rm -rf "$elsewhere" "$root/build"' EXIT
-rm -rf build # setuptools would pack what an earlier build left there
+rm -rf build # setuptools would pack the files of an earlier build
 "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$elsewhere" .
 wheel=$(echo "$elsewhere"/*.whl)
 "$python" -m venv "$elsewhere/venv"
@@ -17,7 +17,7 @@ offline=()
 if unshare --user --map-root-user --net true 2>/dev/null; then
   offline=(unshare --user --map-root-user --net)
 else
-  echo "this system cannot take the network away: it stays"
+  echo "this system cannot take the network away, so the test runs with it"
 fi
 alone=(env -u PYTHONPATH -u METASTYLE_SAMPLE_DATA "METASTYLE_CACHE=$elsewhere/cache" ${offline[@]+"${offline[@]}"})
 "${alone[@]}" venv/bin/metastyle adapt --style=painting.jpg --steps=10 --out=style.safetensors
