@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the wheel, installs it into an empty environment elsewhere, and learns a painting and stylises a photograph there:
+# Builds the wheel, installs it into an empty environment elsewhere, learns a painting and stylises a photograph:
 # without the repository, and without a network if the system can take it away.
 # shellcheck source=launch/_env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
