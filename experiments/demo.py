@@ -12,9 +12,9 @@ _OUT = flags.DEFINE_string("out", None, "folder for the style files and the pict
 
 
 def main(_: list[str]) -> None:
-    from metastyle.stylize.demo import demo
+    from metastyle.stylize.demo import run_demo
 
-    for path in demo(_OUT.value, _BUNDLE.value):
+    for path in run_demo(_OUT.value, _BUNDLE.value):
         print(f"wrote {path}")
 
 

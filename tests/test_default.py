@@ -75,7 +75,7 @@ def test_it_closes_on_unseen_pairs(sample_data, tmp_path):
 @pytest.mark.slow
 def test_the_demo_writes_what_it_names(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(demo, "STEPS", 1)
-    files = demo.demo(tmp_path)
+    files = demo.run_demo(tmp_path)
     names = ["the_night_cafe.safetensors", "procedural.safetensors", "before_after.png", "loss_versus_steps.png"]
     assert files == [tmp_path / name for name in names] and sorted(files) == sorted(tmp_path.iterdir())
     assert capsys.readouterr().out.count("adapted to ") == 2

@@ -14,14 +14,14 @@ from metastyle.system.files import check_output, expand
 
 @dataclass(frozen=True)
 class Command:
-    """One subcommand: what it does, an example, the flags it takes, which of them it needs."""
+    """One subcommand of `metastyle`."""
 
-    about: str
-    example: str
-    define: Callable[[flags.FlagValues], None]
-    run: Callable[[flags.FlagValues, list[str]], None]
-    needs: tuple[str, ...] = ()
-    takes_names: bool = False
+    about: str  # what it does, for the list of subcommands
+    example: str  # its arguments, in an example
+    define: Callable[[flags.FlagValues], None]  # defines its flags
+    run: Callable[[flags.FlagValues, list[str]], None]  # does the work, given the flags and the names
+    needs: tuple[str, ...] = ()  # flags that must be given
+    takes_names: bool = False  # whether it takes arguments that are no flags
 
 
 def _adapt_flags(values: flags.FlagValues) -> None:
@@ -30,10 +30,7 @@ def _adapt_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("out", None, "style file to write, .safetensors", flag_values=values)
     flags.DEFINE_integer("steps", 10, "gradient steps", flag_values=values)
     flags.DEFINE_list("support", None, "photographs to learn on; by default synthetic ones", flag_values=values)
-    flags.DEFINE_integer(
-        "style_size", None, "px the style is brought to; by default the bundle's",
-        flag_values=values,
-    )  # fmt: skip
+    flags.DEFINE_integer("style_size", None, "px the style is brought to; by default the bundle's", flag_values=values)
     flags.DEFINE_integer(
         "seed", 0, "seed of the synthetic photographs, or of the crops of those given", flag_values=values
     )
@@ -57,13 +54,15 @@ def _adapt(values: flags.FlagValues, _: list[str]) -> None:
     check_style_path(values.out)
     if values.preview_out and not values.preview:
         raise InputError("`preview_out`: expected --preview as well, the photograph to watch")
-    view = values.preview and preview.Preview(
-        values.preview,
-        values.preview_out or preview.beside(values.out),
-        values.steps,
-        inputs=(*values.style, *(values.support or ())),
-        max_pixels=values.max_pixels,
-    )
+    view = None
+    if values.preview:
+        view = preview.Preview(
+            values.preview,
+            values.preview_out or preview.default_file(values.out),
+            values.steps,
+            inputs=(*values.style, *(values.support or ())),
+            max_pixels=values.max_pixels,
+        )
     state_file = resume.beside(values.out)
     began = time.monotonic()
     style = stylizer.load(values.bundle).adapt(
@@ -76,7 +75,7 @@ def _adapt(values: flags.FlagValues, _: list[str]) -> None:
         max_pixels=values.max_pixels,
         until=values.until,
         on_step=lambda s: print(f"step {s.step + 1}/{values.steps}  loss {s.loss:.4f}", flush=True),
-        on_style=view and view.add,
+        on_style=view.add if view else None,
         state_file=state_file,
     )
     style.save(values.out, self_contained=values.self_contained)
@@ -107,8 +106,12 @@ def _stylize_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_float("strength", 1.0, "0 is the photograph, 1 the style, up to 1.5", flag_values=values)
     flags.DEFINE_list("weights", None, "blend the style files with these weights: 0.3,0.7", flag_values=values)
     flags.DEFINE_list("mask", None, "where each style file goes: pictures, white is style", flag_values=values)
-    flags.DEFINE_float("feather", None, "px by which edges of masks are blurred; default 1/100 of the shorter side",
-                       flag_values=values)  # fmt: skip
+    flags.DEFINE_float(
+        "feather",
+        None,
+        "px by which edges of masks are blurred; default 1/100 of the shorter side",
+        flag_values=values,
+    )
     flags.DEFINE_integer("tile", None, "px of tiles, 0 for none; by default what fits the memory", flag_values=values)
     flags.DEFINE_enum("backend", BACKENDS[0], BACKENDS, "what computes", flag_values=values)
     flags.DEFINE_string("format", "png", "of pictures in a folder or on stdout", flag_values=values)
@@ -122,23 +125,29 @@ def _stylize(values: flags.FlagValues, _: list[str]) -> None:
     from metastyle.stylize.style import Knobs
 
     knobs = Knobs(
-        strength=values.strength, feather=values.feather, color=values.color, content_size=values.content_size,
-        tile=values.tile, backend=values.backend, progress=True, max_pixels=values.max_pixels,
-    )  # fmt: skip
+        strength=values.strength,
+        feather=values.feather,
+        color=values.color,
+        content_size=values.content_size,
+        tile=values.tile,
+        backend=values.backend,
+        progress=True,
+        max_pixels=values.max_pixels,
+    )
     codec.check_quality(values.quality)
     contents = expand(values.content, codec.IMAGE_SUFFIXES, "content")
     output = jobs.Output(codec.suffix_of(values.format), values.quality, values.overwrite)
-    styles = jobs.styles(values.style_file, values.bundle)
-    looks = jobs.looks(styles, values.weights, values.mask, knobs)
+    styles = jobs.load_styles(values.style_file, values.bundle)
+    looks = jobs.make_looks(styles, values.weights, values.mask, knobs)
     if jobs.is_folder(values.out):
-        print(jobs.many(contents, looks, values.out, knobs, output))
+        print(jobs.stylize_many(contents, looks, values.out, knobs, output))
         return
     if len(contents) > 1 or len(looks) > 1:
         raise InputError(
             f"`out`: expected a folder for {len(contents)} photographs in {len(looks)} styles, got {values.out!r}; "
             "pass a folder, or --weights or --mask to make one of the styles"
         )
-    jobs.one(jobs.read(contents[0]), looks[0], values.out, knobs, output)
+    jobs.stylize_one(jobs.read_content(contents[0]), looks[0], values.out, knobs, output)
     if values.out != jobs.STANDARD:
         print(f"wrote {values.out}")
 
@@ -156,8 +165,8 @@ def _blend(values: flags.FlagValues, _: list[str]) -> None:
     from metastyle.stylize.style import Knobs, check_style_path
 
     check_style_path(values.out)
-    (look,) = jobs.looks(jobs.styles(values.style_file, values.bundle), values.weights, None, Knobs())
-    ((style, _),) = look.parts
+    (look,) = jobs.make_looks(jobs.load_styles(values.style_file, values.bundle), values.weights, None, Knobs())
+    style = look.parts[0][0]
     style.save(values.out, self_contained=values.self_contained)
     print(f"wrote {values.out}")
 
@@ -173,14 +182,17 @@ def _sheet_flags(values: flags.FlagValues) -> None:
 def _sheet(values: flags.FlagValues, _: list[str]) -> None:
     from metastyle.images import codec
     from metastyle.stylize import jobs
+    from metastyle.stylize.style import Knobs
 
-    contents = jobs.photographs(values.content, values.out)
-    styles = jobs.styles(values.style_file, values.bundle)
-    picture = jobs.sheet(
-        contents, styles, strengths=values.strength, blend_steps=values.blend, cell=values.cell, color=values.color,
+    contents = jobs.find_photographs(values.content, values.out)
+    styles = jobs.load_styles(values.style_file, values.bundle)
+    layout = jobs.SheetLayout(values.strength, values.blend, values.cell)
+    knobs = Knobs(
+        color=values.color,
         content_size=2 * values.cell if values.content_size is None else values.content_size,
         max_pixels=values.max_pixels,
-    )  # fmt: skip
+    )
+    picture = jobs.draw_sheet(contents, styles, layout, knobs)
     codec.save(values.out, picture, name="out")
     print(f"wrote {values.out}")
 
@@ -211,15 +223,18 @@ def _info(values: flags.FlagValues, _: list[str]) -> None:
     from metastyle.cli import info
     from metastyle.images import codec
 
-    given = [name for name in ("style_file", "bundle", "picture") if values[name].value]
+    describe_by_flag: dict[str, Callable[[str], dict[str, str]]] = {
+        "style_file": info.describe_style,
+        "bundle": info.describe_bundle,
+        "picture": codec.read_metadata,
+    }
+    given = [name for name in describe_by_flag if values[name].value]
     if len(given) != 1:
         raise InputError(f"`info`: expected one of --style_file, --bundle and --picture, got {len(given)} of them")
-    described = {
-        "style_file": info.describe_style, "bundle": info.describe_bundle, "picture": codec.read_metadata,
-    }[given[0]](values[given[0]].value)  # fmt: skip
-    for name, value in described.items():
+    facts = describe_by_flag[given[0]](getattr(values, given[0]))
+    for name, value in facts.items():
         print(f"{name:<16}{value}")
-    if not described:
+    if not facts:
         print(f"{values.picture} does not say how it was made")
 
 
@@ -237,8 +252,15 @@ def _fetch(values: flags.FlagValues, names: list[str]) -> None:
     if not names:
         raise InputError(f"`fetch`: expected what to fetch ({', '.join(fetch.SOURCES)}), got nothing")
     for name in names:
-        options = {k: values[k].value for k in ("source", "url", "checksum", "timeout", "force")}
-        print(fetch.fetch(name, **options))
+        path = fetch.fetch(
+            name,
+            source=values.source,
+            url=values.url,
+            checksum=values.checksum,
+            timeout=values.timeout,
+            force=values.force,
+        )
+        print(path)
 
 
 def _max_pixels_flag(values: flags.FlagValues) -> None:

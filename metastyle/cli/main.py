@@ -1,7 +1,9 @@
-"""The `metastyle` command: fit a style, stylise photographs, export styles, look into files, fetch weights."""
+"""The `metastyle` command: finds the subcommand, checks its flags, runs it, and prints the help."""
 
 import sys
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 from absl import flags
 
@@ -11,7 +13,7 @@ from metastyle.errors import Adjusted, InputError, one_line
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The console script."""
+    """Runs the subcommand that the arguments name, and exits with its status. The console script calls this."""
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in ("-h", "--help", "help"):
         print(_overview())
@@ -42,11 +44,20 @@ def _run(argv: list[str]) -> None:
         raise InputError(f"`{missing[0]}`: expected --{missing[0]}=..., got nothing; see `metastyle {name} --help`")
     with warnings.catch_warnings():
         warnings.simplefilter("always", Adjusted)
-        before = warnings.showwarning
-        warnings.showwarning = lambda message, kind, *rest: (
-            print(f"note: {message}", file=sys.stderr) if issubclass(kind, Adjusted) else before(message, kind, *rest)
-        )
+        warnings.showwarning = _note_or(warnings.showwarning)
         command.run(values, names)
+
+
+def _note_or(show: Callable[..., None]) -> Callable[..., None]:
+    """Prints the warning that an input was adjusted as one line, and any other with `show`."""
+
+    def show_warning(message: Warning | str, category: type[Warning], *rest: Any, **options: Any) -> None:
+        if issubclass(category, Adjusted):
+            print(f"note: {message}", file=sys.stderr)
+        else:
+            show(message, category, *rest, **options)
+
+    return show_warning
 
 
 def _overview() -> str:

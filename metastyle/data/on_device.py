@@ -114,16 +114,16 @@ def crop(key: jax.Array, pixels: jax.Array, size: jax.Array, out: int, zoom: flo
 
 
 def recolored(picture: jax.Array, like: jax.Array) -> jax.Array:
-    """color.recolored, f32[..., 3], on an accelerator; colours out of gamut are clipped."""
+    """color.recolor, f32[..., 3], on an accelerator; colours out of gamut are clipped."""
     mixed = lambda x, matrix: jnp.einsum("...i,ji->...j", x, jnp.float32(matrix), precision="highest")
     lab, goal = (
-        mixed(jnp.cbrt(mixed(color.decoded(x, jnp), color.TO_CONES)), color.TO_LAB).reshape(-1, 3)
+        mixed(jnp.cbrt(mixed(color.decode(x, jnp), color.TO_CONES)), color.TO_LAB).reshape(-1, 3)
         for x in (picture, like)
     )
-    gain = jnp.minimum(goal.std(0) / jnp.maximum(lab.std(0), 1e-6), color.MOST)
+    gain = jnp.minimum(goal.std(0) / jnp.maximum(lab.std(0), 1e-6), color.MAX_GAIN)
     moved = (lab - lab.mean(0)) * gain + goal.mean(0)
     linear = jnp.clip(mixed(mixed(moved, color.FROM_LAB) ** 3, color.FROM_CONES), 0, 1)
-    return color.encoded(linear, jnp).reshape(picture.shape)
+    return color.encode(linear, jnp).reshape(picture.shape)
 
 
 def _picture(kept: Pictures, index: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -12,7 +12,7 @@ from metastyle.data.prefetch import stack
 from metastyle.data.procedural.source import ProceduralSource
 from metastyle.data.sources import Resilient, Source, open_source
 from metastyle.errors import InputError
-from metastyle.images.color import recolored
+from metastyle.images.color import recolor
 
 Task = dict[str, np.ndarray]
 
@@ -79,7 +79,7 @@ class TaskSampler:
         if turning.random() < shares.quarter_turns:
             shots = np.rot90(shots, turning.integers(1, 4), (-3, -2))
         if recoloring.random() < shares.recolor:
-            shots = recolored(shots, self._other(recoloring, zoom=1.0))
+            shots = recolor(shots, self._other(recoloring, zoom=1.0))
         if pasting.random() < shares.collage:
             shots = collage(shots, self._other(pasting, zoom=data.zoom), *pasting.random(2))
         photographs, taken = [], set(drawn)

@@ -1,4 +1,4 @@
-"""Reading and writing pictures: float32 RGB in [0, 1], [H, W, 3]; uint8 only on disk."""
+"""Reads and writes pictures. In memory they are float32 RGB in [0, 1], [H, W, 3]; uint8 on disk only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
@@ -22,12 +22,13 @@ _FORMAT_OF = {".jpg": "JPEG", ".tif": "TIFF"} | {f".{name.lower()}": name for na
 IMAGE_SUFFIXES = frozenset(_FORMAT_OF)
 MAX_PIXELS = 400_000_000
 Picture = str | os.PathLike | bytes | Image.Image | np.ndarray
-METADATA = {"Software": 305, "Description": 270}  # what a file can tell of itself: PNG's keyword, TIFF's and EXIF's tag
+# Texts that a picture file can hold: the keyword of each in PNG, and its tag in TIFF and EXIF.
+METADATA = {"Software": 305, "Description": 270}
 
 _MIN_SIDE = 2
 _OPAQUE = ("JPEG", "BMP")
 _QUALITY = 95  # of JPEG and WebP
-_PREDICTOR, _HORIZONTAL = 317, 2  # a TIFF tag: what is deflated is the difference from the pixel to the left
+_PREDICTOR, _HORIZONTAL = 317, 2  # a TIFF tag: each pixel is stored as the difference from the pixel to the left
 
 
 def load(
@@ -35,29 +36,29 @@ def load(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads a picture as it is meant to be seen: upright, in sRGB, on white where it is transparent.
 
-    Files are told apart by what they hold, not by their suffix. EXIF rotation is applied, an embedded ICC profile is
-    converted to sRGB where it can be, and an animation gives its first frame. 16-bit grey keeps its precision
-    (divided by 65535, which is 257 * 255); values outside 16 bits are clipped.
+    The format of a file is found from its contents, not from its suffix. EXIF rotation is applied. Colours with an
+    embedded ICC profile are converted to sRGB, unless the profile is unusable. An animation gives its first frame.
+    16-bit grey keeps its precision (it is divided by 65535 = 257 * 255); values outside 16 bits are clipped.
 
     Args:
       picture: path, the bytes of a file, PIL image, or array [H, W], [H, W, 3] or [H, W, 4]: uint8, uint16, or floats
         in [0, 1].
       name: the argument that errors name.
-      max_pixels: a larger picture is refused; a file, from its header, before it is decoded.
+      max_pixels: a larger picture is refused; if it is a file, because of its header, before it is decoded.
 
     Returns:
       `(rgb, alpha)`: f32[H, W, 3] in [0, 1], and f32[H, W] in [0, 1] or None when the picture is opaque.
       Neither shares memory with `picture`.
 
     Raises:
-      FileNotFoundError: no such file.
-      InputError: anything else that can't be read as a picture, or one smaller than 2 x 2 pixels.
+      FileNotFoundError: the file does not exist.
+      InputError: `picture` can't be read as a picture, or is smaller than 2 x 2 pixels.
     """
     what = describe(picture)
     if isinstance(picture, np.ndarray):
         if picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,), (4,)):
             raise InputError(f"`{name}`: expected [H, W], [H, W, 3] or [H, W, 4], got {what}; pass one picture")
-        _check_size(*picture.shape[:2], max_pixels, name, what)
+        _check_size(picture.shape[0], picture.shape[1], max_pixels, name, what)
         return _to_float(picture, name, what)
     if isinstance(picture, Image.Image):
         return _from_pil(picture, max_pixels, name, what)
@@ -70,7 +71,7 @@ def load(
 
 
 def describe(picture: Picture) -> str:
-    """What messages call `picture`."""
+    """Names `picture` for messages."""
     if isinstance(picture, (str, os.PathLike)):
         return repr(os.fsdecode(picture))
     if isinstance(picture, np.ndarray):
@@ -82,19 +83,23 @@ def describe(picture: Picture) -> str:
 
 @contextlib.contextmanager
 def _opened(file: str | os.PathLike | bytes, name: str) -> Iterator[Image.Image]:
-    """The picture in a file, or in the bytes of one, not yet decoded."""
+    """Opens a picture file, given by its path or its bytes, without decoding it."""
     what = describe(file)
-    with io.BufferedReader(io.BytesIO(file)) if isinstance(file, bytes) else _file(os.fsdecode(file), name) as stream:
+    with (
+        io.BufferedReader(io.BytesIO(file))
+        if isinstance(file, bytes)
+        else _open_file(os.fsdecode(file), name) as stream
+    ):
         if not stream.peek(1):
             raise InputError(f"`{name}`: {what} is empty; use another copy")
         with _decoding(name, what):
-            image = _open(stream)
+            image = _identify(stream)
         if image is None:
             raise InputError(f"`{name}`: {what} is not a picture; convert it to one of {', '.join(_FORMATS)}")
         yield image
 
 
-def _file(path: str, name: str) -> io.BufferedReader:
+def _open_file(path: str, name: str) -> io.BufferedReader:
     mode = stat_mode(path, name)
     if mode is None:
         raise FileNotFoundError(f"`{name}`: no such file: {path!r}")
@@ -108,19 +113,19 @@ def _file(path: str, name: str) -> io.BufferedReader:
         raise InputError(f"`{name}`: cannot read {path!r}: {reason(error)}") from None
 
 
-def _open(stream: BinaryIO) -> Image.Image | None:
-    """The picture in `stream`, not yet decoded; None when it is in none of `_FORMATS`.
+def _identify(stream: BinaryIO) -> Image.Image | None:
+    """Opens the picture in `stream` without decoding it; None if it is in none of `_FORMATS`.
 
-    `PIL.Image.open` has a size limit of its own, which can only be lifted for the whole process; calling the format's
-    plugin directly leaves `max_pixels` to decide. Only the WebP, TIFF and GIF plugins apply Pillow's limit inside.
+    `PIL.Image.open` has a size limit of its own, which can only be lifted for the whole process. Calling the plugin of
+    the format directly avoids it, so that `max_pixels` alone decides; the WebP, TIFF and GIF plugins still apply it.
     """
     Image.init()
     prefix = stream.read(16)
     for name in _FORMATS:
         plugin, accepts = Image.OPEN[name]
-        if accepts(prefix) is True:
+        if accepts is not None and accepts(prefix) is True:
             stream.seek(0)
-            return plugin(stream)
+            return plugin(stream, "")
     return None
 
 
@@ -134,7 +139,7 @@ def _from_pil(image: Image.Image, max_pixels: int, name: str, what: str) -> tupl
 
 @contextlib.contextmanager
 def _decoding(name: str, what: str) -> Iterator[None]:
-    # Pillow's decoders raise nearly anything at a damaged file, from struct.error to SyntaxError.
+    # A damaged file makes Pillow's decoders raise nearly anything, from struct.error to SyntaxError.
     try:
         yield
     except MemoryError:
@@ -158,7 +163,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
-    """The decoded `image` as one of the arrays that `load` takes."""
+    """Converts the decoded `image` to one of the arrays that `load` takes."""
     if image.mode.startswith("I"):
         return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
     if image.mode == "F":
@@ -180,9 +185,10 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         return image
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (OSError, ImportError, ImageCms.PyCMSError):  # not a profile, no LittleCMS, or made for another mode
         return image
+    return converted or image  # None only for conversion in place
 
 
 def _to_float(array: np.ndarray, name: str, what: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -226,7 +232,7 @@ def _check_size(height: int, width: int, max_pixels: int, name: str, what: str) 
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Floats to uint8: clipped to [0, 1], times 255, halves rounded up; ValueError at NaN or infinity."""
+    """Converts to uint8: clips to [0, 1], multiplies by 255, rounds halves up. ValueError for NaN or infinity."""
     if not np.isfinite(image).all():
         raise ValueError("`image`: expected finite values, got NaN or infinity")
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
@@ -241,7 +247,7 @@ def save(
     metadata: Mapping[str, str] | None = None,
     name: str = "output",
 ) -> None:
-    """Writes a picture in the format of its suffix, all of it or nothing; see `encode` for the formats.
+    """Writes a picture in the format of its suffix; see `encode` for the formats. The file is whole or unchanged.
 
     Args:
       path: the file, replaced if it exists; its folder must exist.
@@ -249,13 +255,12 @@ def save(
       name: the argument that errors name.
 
     Raises:
-      FileNotFoundError, InputError: as `check_output` and `encode`, or where the file can't be written.
+      FileNotFoundError, InputError: as `files.check_output` and `encode`, or the file can't be written.
       ValueError: as `encode`.
     """
     check_output(path, suffixes=IMAGE_SUFFIXES, name=name)
-    options = {"alpha": alpha, "quality": quality, "metadata": metadata}
-    what = repr(os.fspath(path))
-    write(path, _encoded(image, Path(path).suffix, **options, name=name, what=what), name=name)
+    content = _Content(image, alpha, quality, metadata or {})
+    write(path, _encode(content, Path(path).suffix, name=name, what=repr(os.fspath(path))), name=name)
 
 
 def encode(
@@ -267,54 +272,56 @@ def encode(
     metadata: Mapping[str, str] | None = None,
     name: str = "output",
 ) -> bytes:
-    """The picture file, as bytes, that `save` would write to a path with this suffix.
+    """Encodes a picture as the bytes of the file that `save` would write to a path with this suffix.
 
-    JPEG has no chroma subsampling, whatever the quality; TIFF is deflated, without loss; GIF has 256 colours and
-    on-or-off transparency.
+    JPEG has no chroma subsampling at any quality. TIFF is compressed without loss (deflate). GIF has 256 colours, and
+    each of its pixels is opaque or transparent.
 
     Args:
-      image: [H, W, 3], uint8 or floats, which go through `to_uint8`; on white where `alpha` is less than 1, as `load`
-        returns it, so that saved and loaded it is the same.
+      image: [H, W, 3], uint8 or floats, which `to_uint8` converts; on white where `alpha` is less than 1, as `load`
+        returns it, so that loading gives back what was saved.
       suffix: one of IMAGE_SUFFIXES, in either case.
-      alpha: [H, W], likewise. JPEG and BMP have no transparency: they show the picture on white.
-      quality: of JPEG and WebP, 1 to 100, by default 95; the others have none, and ignore it.
-      metadata: texts under keys of METADATA, for `read_metadata`: in PNG text chunks, in JPEG and WebP EXIF tags, in
-        TIFF tags of its own, as UTF-8 where they are not ASCII. BMP and GIF carry none: it is left out.
+      alpha: [H, W], uint8 or floats. JPEG and BMP have no transparency and show the picture on white.
+      quality: of JPEG and WebP, 1 to 100, by default 95; the other formats ignore it.
+      metadata: texts under keys of METADATA, for `read_metadata`. They are stored in text chunks (PNG), EXIF tags (JPEG
+        and WebP) or tags (TIFF), as UTF-8 unless they are ASCII. BMP and GIF store none.
       name: the argument that errors name, unless that is `quality`.
 
     Raises:
-      InputError: another suffix, `quality` out of range, or a picture (or a text) too large for the format.
-      ValueError: wrong shapes, NaN or infinity, or another key of `metadata`.
+      InputError: the suffix is unknown, `quality` is out of range, or the picture or a text is too large for the
+        format.
+      ValueError: wrong shapes, NaN or infinity, or an unknown key of `metadata`.
     """
     if suffix.lower() not in IMAGE_SUFFIXES:
         raise InputError(f"`{name}`: expected one of the suffixes {' '.join(sorted(IMAGE_SUFFIXES))}, got {suffix!r}")
-    options = {"alpha": alpha, "quality": quality, "metadata": metadata}
-    return _encoded(image, suffix, **options, name=name, what=f"a {suffix} file")
+    content = _Content(image, alpha, quality, metadata or {})
+    return _encode(content, suffix, name=name, what=f"a {suffix} file")
 
 
-def _encoded(
-    image: np.ndarray,
-    suffix: str,
-    *,
-    alpha: np.ndarray | None,
-    quality: int | None,
-    metadata: Mapping[str, str] | None,
-    name: str,
-    what: str,
-) -> bytes:
+class _Content(NamedTuple):
+    """What a picture file holds; see `encode`."""
+
+    image: np.ndarray
+    alpha: np.ndarray | None
+    quality: int | None
+    metadata: Mapping[str, str]
+
+
+def _encode(content: _Content, suffix: str, *, name: str, what: str) -> bytes:
+    image, alpha, quality, metadata = content
     if image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(f"`image`: expected [H, W, 3], got {image.shape}")
     if alpha is not None and alpha.shape != image.shape[:2]:
         raise ValueError(f"`alpha`: expected {image.shape[:2]} as `image` has, got {alpha.shape}")
     check_quality(quality)
-    if unknown := set(metadata or ()) - METADATA.keys():
+    if unknown := set(metadata) - METADATA.keys():
         raise ValueError(f"`metadata`: expected the keys {', '.join(METADATA)}, got {', '.join(sorted(unknown))}")
     kind = _FORMAT_OF[suffix.lower()]
     planes = [image] if alpha is None or kind in _OPAQUE else [_off_white(_floats(image), _floats(alpha)), alpha]
     pixels = np.dstack([plane if plane.dtype == np.uint8 else to_uint8(plane) for plane in planes])
     stream = io.BytesIO()
     try:
-        Image.fromarray(pixels).save(stream, kind, **_options(kind, quality or _QUALITY, metadata or {}))
+        Image.fromarray(pixels).save(stream, kind, **_options(kind, quality or _QUALITY, metadata))
     except (OSError, ValueError, OverflowError) as error:
         raise InputError(
             f"`{name}`: cannot write {what} ({reason(error)}); the picture may be too large for the format"
@@ -323,24 +330,24 @@ def _encoded(
 
 
 def _floats(x: np.ndarray) -> np.ndarray:
-    return np.float32(x) / 255 if x.dtype == np.uint8 else x
+    return x.astype(np.float32) / 255 if x.dtype == np.uint8 else x
 
 
 def _off_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Colours that, with this alpha, look like `rgb` on white, as far as there are any; where alpha is 0, `rgb`."""
+    """Finds colours that look like `rgb` with this alpha on white, if there are any; `rgb` where alpha is 0."""
     weight = alpha[..., None]
     return np.divide(rgb - (1 - weight), weight, out=rgb.copy(), where=weight > 0)
 
 
 def _options(kind: str, quality: int, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Pillow's options for a format."""
+    """Pillow's options for writing a format."""
     if kind == "PNG":
         chunks = PngInfo()
         for key, text in metadata.items():
-            chunks.add_text(key, text)  # an iTXt chunk, in UTF-8, where Latin-1 doesn't have the characters
+            chunks.add_text(key, text)  # Pillow makes it an iTXt chunk in UTF-8 if Latin-1 lacks its characters
         return {"pnginfo": chunks}
     tags = Image.Exif()
-    tags.update({METADATA[key]: text.encode() for key, text in metadata.items()})  # of a str, Pillow would keep ASCII
+    tags.update({METADATA[key]: text.encode() for key, text in metadata.items()})  # Pillow would reduce a str to ASCII
     tagged = {"exif": tags} if metadata else {}
     return {
         "JPEG": {"quality": quality, "subsampling": "4:4:4", **tagged},
@@ -350,16 +357,16 @@ def _options(kind: str, quality: int, metadata: Mapping[str, str]) -> dict[str, 
 
 
 def read_metadata(path: str | os.PathLike, *, name: str = "picture") -> dict[str, str]:
-    """The texts of a picture file under keys of METADATA, as `save` writes them; {} where there are none.
+    """Reads the texts that `save` stored in a picture file, under keys of METADATA; {} if it holds none.
 
     Raises:
-      FileNotFoundError, InputError: no such file, or not one that can be read as a picture.
+      FileNotFoundError, InputError: the file does not exist, or can't be read as a picture.
     """
     with _opened(path, name) as image, _decoding(name, describe(path)):
         if image.format == "PNG":
             return {key: str(image.info[key]) for key in METADATA if key in image.info}
         tags = image.getexif()
-        # Pillow reads bytes as Latin-1, whatever they are; those of a file that isn't ours may be anything.
+        # Pillow decodes the bytes as Latin-1, but ours are UTF-8; those of another program may be anything.
         return {
             key: str(tags[tag]).encode("latin-1", "replace").decode(errors="replace")
             for key, tag in METADATA.items()
@@ -368,7 +375,7 @@ def read_metadata(path: str | os.PathLike, *, name: str = "picture") -> dict[str
 
 
 def suffix_of(form: str) -> str:
-    """The suffix of a format such as "png". Raises InputError for one that can't be written."""
+    """Returns the suffix of a format such as "png"; InputError if pictures can't be written in it."""
     suffix = f".{form.lower().lstrip('.')}"
     if suffix not in IMAGE_SUFFIXES:
         known = ", ".join(sorted(suffix.lstrip(".") for suffix in IMAGE_SUFFIXES))
@@ -377,6 +384,6 @@ def suffix_of(form: str) -> str:
 
 
 def check_quality(quality: int | None) -> None:
-    """Raises InputError unless it is one that `save` takes."""
+    """Raises InputError unless `save` takes this quality."""
     if quality is not None and not 1 <= quality <= 100:
         raise InputError(f"`quality`: expected 1 to 100, got {quality}")

@@ -1,11 +1,12 @@
-"""The colours of a stylised picture: the style's, the photograph's own, or the photograph's palette, in Oklab.
+"""Gives a stylised picture the colours of the style, of the photograph, or of the photograph's palette, in Oklab.
 
-Oklab (Ottosson, "A perceptual color space for image processing", 2020) has a plane for the lightness and two, a and b,
-for hue and chroma, which the eye judges apart.
+Oklab (Ottosson, "A perceptual color space for image processing", 2020) has one channel for the lightness, L, and two, a
+and b, for hue and chroma, which the eye judges separately.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,16 +18,18 @@ import numpy as np
 from metastyle.errors import InputError
 
 COLORS = ("style", "content", "histogram")
-BINS = 1 << 14  # of a histogram: 1 / 16384 wide; a step of uint8 moves a grey's lightness by 0.0029 or more
+BINS = 1 << 14  # of a histogram, each 1 / 16384 wide; a step of uint8 moves the lightness of a grey by at least 0.0029
 
-TO_CONES = np.array(  # of linear sRGB; both matrices as Ottosson mended them in 2021
+# From linear sRGB to the responses of the cones, and from the cube roots of these to L, a and b. Both matrices are as
+# Ottosson corrected them in 2021.
+TO_CONES = np.array(
     [
         [0.4122214708, 0.5363325363, 0.0514459929],
         [0.2119034982, 0.6806995451, 0.1073969566],
         [0.0883024619, 0.2817188376, 0.6299787005],
     ]
 )
-TO_LAB = np.array(  # of the cube roots of the cones' responses
+TO_LAB = np.array(
     [
         [0.2104542553, 0.7936177850, -0.0040720468],
         [1.9779984951, -2.4285922050, 0.4505937099],
@@ -34,25 +37,26 @@ TO_LAB = np.array(  # of the cube roots of the cones' responses
     ]
 )
 FROM_CONES, FROM_LAB = np.linalg.inv(TO_CONES), np.linalg.inv(TO_LAB)
-_LOWEST = np.float32([0, -0.5, -0.5])  # of L, a, b: the histograms' ranges are one wide, and hold all of sRGB
-_HALVINGS = 12  # the chroma that a colour keeps is found to 1 / 4096 of it
-_ROUNDING = 1e-5  # of float32, in linear light: so far outside, a colour still counts as in gamut
-MOST = 3.0  # times that a deviation may grow
-_STRIP = 1 << 16  # pixels worked on at a time, so that what they take stays near the processor
+# The lower ends of the histograms of L, a and b. Each range is 1 wide, and together they hold all of sRGB.
+_LOWEST = np.array([0, -0.5, -0.5], np.float32)
+_HALVINGS = 12  # find the chroma that a colour keeps to 1 / 4096 of it
+_ROUNDING = 1e-5  # in linear light: a colour this far out of gamut still counts as in gamut, as float32 rounds
+MAX_GAIN = 3.0  # the most that `recolor` multiplies a deviation by
+_STRIP = 1 << 16  # pixels at a time, so that their intermediate values fit in the processor's caches
 _WORKERS = min(4, os.cpu_count() or 1)
 
 
 def transfer(kind: str, stylised: np.ndarray, photograph: np.ndarray) -> np.ndarray:
-    """Gives a stylised picture other colours.
+    """Gives a stylised picture the colours that `kind` names.
 
-    "style": as it is, the same array. "content": the lightness of the stylised picture with a and b of the photograph
-    (luminance transfer; Gatys et al., "Preserving color in neural artistic style transfer", 2016, in YIQ there).
-    "histogram": L, a and b of the stylised picture, each mapped by the increasing function that gives it the
-    photograph's distribution. Distributions are histograms with bins `1 / BINS` wide, level inside a bin; a value that
-    many pixels share stays shared, so that one colour never becomes two.
+    "style" returns the stylised picture itself. "content" combines the lightness of the stylised picture with a and b
+    of the photograph (luminance transfer; Gatys et al., "Preserving color in neural artistic style transfer", 2016,
+    use YIQ instead). "histogram" maps each of L, a and b of the stylised picture by the increasing function that gives
+    it the photograph's distribution. A distribution is a histogram with bins `1 / BINS` wide, taken as uniform inside a
+    bin; pixels of one value keep one value, so that one colour never becomes two.
 
-    Colours out of gamut are then brought into it at their lightness and hue, see `from_oklab`; where there are many,
-    the distributions of a and b are a little narrower than the photograph's.
+    Colours out of gamut are then brought into it at their lightness and hue, see `from_oklab`. If there are many, the
+    distributions of a and b are a little narrower than the photograph's.
 
     Args:
       kind: one of COLORS.
@@ -60,11 +64,11 @@ def transfer(kind: str, stylised: np.ndarray, photograph: np.ndarray) -> np.ndar
       photograph: likewise, of the same shape.
 
     Returns:
-      f32[H, W, 3] in [0, 1], sRGB. Beside it, memory is taken for a few strips of rows only.
+      f32[H, W, 3] in [0, 1], sRGB. Apart from it, only a few strips of rows take memory.
 
     Raises:
-      InputError: no such kind.
-      ValueError: different shapes.
+      InputError: `kind` is unknown.
+      ValueError: the shapes differ.
     """
     if kind not in COLORS:
         raise InputError(f"`color`: expected one of {', '.join(COLORS)}, got {kind!r}")
@@ -76,64 +80,67 @@ def transfer(kind: str, stylised: np.ndarray, photograph: np.ndarray) -> np.ndar
     out = np.empty(stylised.shape, np.float32)
 
     def work(rows: slice) -> None:
-        if tables is None:
-            lab = _lightness_only(stylised[rows], photograph[rows])
-        else:
-            lab = _looked_up(tables, stylised[rows])
-        out[rows] = from_oklab(lab)
+        new = stylised[rows]
+        out[rows] = from_oklab(_lightness_only(new, photograph[rows]) if tables is None else _look_up(tables, new))
 
     for _ in _over_strips(work, stylised.shape):
         pass
     return out
 
 
-def recolored(picture: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """A picture in the colours of another: L, a and b brought to its means and deviations (Reinhard et al. 2001).
+def recolor(picture: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Gives a picture the means and standard deviations of L, a and b of another (Reinhard et al. 2001).
 
-    No deviation grows by more than `MOST` times, so that what is flat gets no noise; colours out of gamut see
-    `from_oklab`. picture, like: f32[..., 3] in [0, 1], sRGB, of any sizes; returns the shape of `picture`.
+    No deviation grows by more than `MAX_GAIN` times, so that flat areas get no noise. For colours out of gamut see
+    `from_oklab`.
+
+    Args:
+      picture, like: f32[..., 3] in [0, 1], sRGB, of any sizes.
+
+    Returns:
+      f32 of the shape of `picture`.
     """
     lab, goal = to_oklab(picture), to_oklab(like)
     for plane, aim in zip(lab, goal, strict=True):
-        gain = min(aim.std() / max(plane.std(), 1e-6), MOST)
+        gain = min(aim.std() / max(plane.std(), 1e-6), MAX_GAIN)
         plane[...] = (plane - plane.mean()) * gain + aim.mean()
     np.clip(lab[0], 0, 1, out=lab[0])
     return from_oklab(lab)
 
 
 def to_oklab(rgb: np.ndarray) -> np.ndarray:
-    """L, a, b as planes f32[3, ...] of sRGB floats [..., 3] in [0, 1]: L is in [0, 1], a and b are 0 for greys."""
+    """Converts sRGB floats [..., 3] in [0, 1] to planes L, a, b, f32[3, ...]; L is in [0, 1], greys have a = b = 0."""
     planes = np.ascontiguousarray(np.moveaxis(rgb, -1, 0), np.float32)
-    return _mixed(TO_LAB, _mixed(TO_CONES, decoded(planes)) ** (1 / 3))
+    return _mix(TO_LAB, _mix(TO_CONES, decode(planes)) ** (1 / 3))
 
 
 def from_oklab(lab: np.ndarray) -> np.ndarray:
-    """sRGB f32[..., 3] in [0, 1] of planes f32[3, ...], L in [0, 1].
+    """Converts planes L, a, b, f32[3, ...] with L in [0, 1], to sRGB f32[..., 3] in [0, 1].
 
-    A colour out of gamut gets the colour (L, t a, t b): its own lightness and hue, and less chroma. Clipping its
-    channels would shift all three. t is the lower end of [0, 1] after 12 halvings that keep it in gamut and the upper
-    end out of it.
+    A colour out of gamut becomes (L, t a, t b), which has its lightness and hue and less chroma; clipping its channels
+    would shift all three. t is the lower end of the interval [0, 1] after 12 halvings, each of which keeps the lower
+    end in gamut and the upper end out of it.
     """
     linear = _linear(lab)
     outside = ~_in_gamut(linear)
     if outside.any():
         linear[:, outside] = _linear(_less_chroma(lab[:, outside]))
     np.clip(linear, 0, 1, out=linear)
-    return np.moveaxis(encoded(linear), 0, -1)
+    return np.moveaxis(encode(linear), 0, -1)
 
 
-def decoded(rgb: Any, xp: ModuleType = np) -> Any:
-    """Linear light of sRGB in [0, 1], by NumPy or, as `xp`, `jax.numpy`."""
+def decode(rgb: Any, xp: ModuleType = np) -> Any:
+    """Converts sRGB in [0, 1] to linear light. xp: `numpy` or `jax.numpy`, which computes."""
     return xp.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
 
 
-def encoded(linear: Any, xp: ModuleType = np) -> Any:
-    """The inverse of `decoded`."""
+def encode(linear: Any, xp: ModuleType = np) -> Any:
+    """Converts linear light to sRGB, the inverse of `decode`."""
     return xp.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-def _mixed(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    # Not a matrix product: the libraries' rounding depends on how many pixels there are, and so on the strips.
+def _mix(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
+    # A matrix product would round differently for another number of pixels, and so make the strips visible.
     out = np.empty_like(planes)
     for row, mixed in zip(matrix.astype(np.float32), out, strict=True):
         np.multiply(row[0], planes[0], out=mixed)
@@ -143,8 +150,8 @@ def _mixed(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
 
 
 def _linear(lab: np.ndarray) -> np.ndarray:
-    roots = _mixed(FROM_LAB, lab)
-    return _mixed(FROM_CONES, roots * roots * roots)
+    roots = _mix(FROM_LAB, lab)
+    return _mix(FROM_CONES, roots * roots * roots)
 
 
 def _in_gamut(linear: np.ndarray) -> np.ndarray:
@@ -161,7 +168,7 @@ def _less_chroma(lab: np.ndarray) -> np.ndarray:
 
 
 def _over_strips(work: Callable, shape: tuple[int, ...]) -> Iterator:
-    """What `work(rows)` returns for each strip of rows, in order; strips are worked on side by side."""
+    """Yields `work(rows)` for each strip of rows, in order; threads work on the strips."""
     height, width = shape[:2]
     step = max(_STRIP // width, 1)
     with ThreadPoolExecutor(_WORKERS) as pool:
@@ -175,46 +182,49 @@ def _lightness_only(stylised: np.ndarray, photograph: np.ndarray) -> np.ndarray:
 
 
 def _tables(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """For each bin of each channel, where its lower end goes and how far beyond that its upper end, f32[2, 3, BINS]."""
+    """Where each bin of each channel is mapped: its lower end, and the distance to its upper end, f32[2, 3, BINS]."""
     pairs = zip(_histograms(source), _histograms(target), strict=True)
-    low, high = np.array([_matched(*counts) for counts in pairs]).swapaxes(0, 1)
+    low, high = np.array([_match(*counts) for counts in pairs]).swapaxes(0, 1)
     return np.stack([low + _LOWEST[:, None], high - low]).astype(np.float32)
 
 
-def _looked_up(tables: np.ndarray, picture: np.ndarray) -> np.ndarray:
+def _look_up(tables: np.ndarray, picture: np.ndarray) -> np.ndarray:
     lab = to_oklab(picture)
-    for plane, at, share, low, span in zip(lab, *_binned(lab), *tables, strict=True):
+    for plane, at, share, low, span in zip(lab, *_bin(lab), *tables, strict=True):
         plane[...] = low[at] + share * span[at]
     return lab
 
 
-def _binned(lab: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The bin of each value, and how far into it the value is, in [0, 1]."""
+def _bin(lab: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The bin of each value, and the position of the value in its bin, in [0, 1]."""
     position = np.clip((lab - _LOWEST.reshape(3, *[1] * (lab.ndim - 1))) * BINS, 0, BINS)
     bins = np.minimum(position.astype(np.intp), BINS - 1)
     return bins, position - bins.astype(np.float32)
 
 
 def _histograms(picture: np.ndarray) -> np.ndarray:
-    """The number of pixels in each bin of each channel, int64[3, BINS]."""
+    """Counts the pixels in each bin of each channel, int64[3, BINS]."""
 
     def count(rows: slice) -> np.ndarray:
-        bins, _ = _binned(to_oklab(picture[rows]))
+        bins, _ = _bin(to_oklab(picture[rows]))
         return np.array([np.bincount(channel.ravel(), minlength=BINS) for channel in bins])
 
-    return sum(_over_strips(count, picture.shape))
+    return functools.reduce(np.add, _over_strips(count, picture.shape))
 
 
-def _matched(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the lower and the upper end of each bin of `source` go, in [0, 1], for counts of equal sums.
+def _match(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Maps the lower and the upper end of each bin of `source` to values in [0, 1]; the counts have equal sums.
 
-    With S and T the pixels below a value, it goes to the value where T is S. Where T is level, which is where the
-    target has no pixels, there are many: a bin's lower end takes the last and its upper end the first, so that no
-    value lands in the gap, and histograms that are equal give the identity.
+    Let S(v) and T(v) be the numbers of pixels below v. A value v is mapped to w with T(w) = S(v). If T is level there,
+    because the target has no pixels, many w fit: a bin's lower end takes the last and its upper end the first, so that
+    no value lands in the gap, and equal histograms give the identity.
     """
     below, goal = (np.concatenate([[0], np.cumsum(counts)]) for counts in (source, target))
     found = []
-    for ends, side in ((below[:-1], "right"), (below[1:], "left")):
-        at = np.clip(np.searchsorted(goal, ends, side), 1, BINS) - 1
+    for ends, found_at in (
+        (below[:-1], np.searchsorted(goal, below[:-1], "right")),
+        (below[1:], np.searchsorted(goal, below[1:], "left")),
+    ):
+        at = np.clip(found_at, 1, BINS) - 1
         found.append((at + (ends - goal[at]) / np.maximum(target[at], 1)) / BINS)
     return found[0], found[1]

@@ -1,4 +1,4 @@
-"""Contact sheets: many pictures on one, in rows and columns with labels."""
+"""Contact sheets: one picture that shows many, in rows and columns with labels."""
 
 import math
 from collections.abc import Sequence
@@ -16,10 +16,13 @@ def grid(
     row_labels: Sequence[str] | None = None,
     column_labels: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """A contact sheet on white: pictures `pad` pixels apart, labels on the left and above.
+    """Arranges pictures of one shape on white, `pad` pixels apart, with labels on the left and above.
 
     Args:
-      rows: pictures f32[h, w, 3] in [0, 1], all of one shape; None, or the end of a short row, is a blank cell.
+      rows: pictures f32[h, w, 3] in [0, 1], all of one shape. None gives a blank cell, and so does the end of a short
+        row.
+      pad: px between pictures, and around them.
+      row_labels, column_labels: one text for each row or column.
 
     Returns:
       f32[H, W, 3] in [0, 1]; without labels, H = r * h + (r + 1) * pad and W likewise.
@@ -36,12 +39,7 @@ def grid(
         if texts is not None and len(texts) != count:
             raise ValueError(f"`{label}`: expected {count} labels, got {len(texts)}")
 
-    size = min(max(height // 10, 10), 24)
-    font = ImageFont.load_default(size)
-    while size > 8 and any(font.getlength(text) > width for text in column_labels or ()):
-        size -= 1
-        font = ImageFont.load_default(size)
-    line = round(1.25 * size)
+    font, line = _label_font(height, width, column_labels or ())
     left = pad + math.ceil(max(map(font.getlength, row_labels))) if row_labels else 0
     top = pad + line if column_labels else 0
     canvas = Image.new("L", (left + columns * (width + pad) + pad, top + len(rows) * (height + pad) + pad), color=255)
@@ -60,25 +58,35 @@ def grid(
     return sheet
 
 
+def _label_font(
+    height: int, width: int, labels: Sequence[str]
+) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, int]:
+    """The font of labels beside cells of this size and its line height, px; smaller if a label is wider than a cell."""
+    size = min(max(height // 10, 10), 24)
+    font = ImageFont.load_default(size)
+    while size > 8 and any(font.getlength(text) > width for text in labels):
+        size -= 1
+        font = ImageFont.load_default(size)
+    return font, round(1.25 * size)
+
+
 def contact_sheet(
     rows: Sequence[Sequence[np.ndarray | None]],
     row_labels: Sequence[str] | None = None,
     column_labels: Sequence[str] | None = None,
     cell: int = 256,
 ) -> np.ndarray:
-    """A `grid` of pictures f32[h, w, 3] of any shapes, each with a longer side of `cell` px, in the middle of its cell.
+    """Arranges pictures f32[h, w, 3] of any shapes: each is resized to a longer side of `cell` px and centred.
 
-    Cells are white, and as high as the highest picture and as wide as the widest. Raises ValueError as `grid` does.
+    Cells are white, as high as the highest resized picture and as wide as the widest. Raises ValueError as `grid`.
     """
-    sizes = [fitted(picture.shape[:2], cell) for row in rows for picture in row if picture is not None]
+    sizes = [fit_size(picture.shape[:2], cell) for row in rows for picture in row if picture is not None]
     height, width = (max(lengths) for lengths in zip(*sizes, strict=True)) if sizes else (0, 0)
 
-    def centred(picture):
-        inner = fitted(picture.shape[:2], cell)
-        canvas, (top, left) = (
-            np.ones((height, width, 3), np.float32),
-            ((height - inner[0]) // 2, (width - inner[1]) // 2),
-        )
+    def centred(picture: np.ndarray) -> np.ndarray:
+        inner = fit_size(picture.shape[:2], cell)
+        top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+        canvas = np.ones((height, width, 3), np.float32)
         canvas[top : top + inner[0], left : left + inner[1]] = resize(picture, inner)
         return canvas
 
@@ -86,7 +94,7 @@ def contact_sheet(
     return grid(cells, row_labels=row_labels, column_labels=column_labels)
 
 
-def fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """A height and width in the same proportion, the longer of which is `side`."""
+def fit_size(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Scales (height, width) so that the longer side is `side` px."""
     height, width = (max(round(length * side / max(size)), 1) for length in size)
     return height, width

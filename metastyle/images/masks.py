@@ -1,4 +1,4 @@
-"""Masks: where a style goes, and how much of it, f32[H, W] in [0, 1]."""
+"""Masks f32[H, W] in [0, 1]: where a style is applied, and how much of it."""
 
 import math
 import warnings
@@ -13,34 +13,35 @@ from metastyle.images.resize import resize
 def load(
     picture: codec.Picture, height: int, width: int, *, name: str = "mask", max_pixels: int = codec.MAX_PIXELS
 ) -> np.ndarray:
-    """Reads a mask: how light each pixel of a picture is, 0 where it is transparent.
+    """Reads a mask: the lightness of each pixel of a picture, 0 where it is transparent.
 
     Args:
-      picture: as for `images.load`, as are `name` and `max_pixels`.
-      height, width: of the picture that the mask is for. A mask of another size is resized, with an `Adjusted` warning.
+      picture: as for `codec.load`, as are `name` and `max_pixels`.
+      height, width: those of the picture that the mask is for. A mask of another size is resized, with an `Adjusted`
+        warning.
 
     Returns:
-      f32[height, width] in [0, 1]: the luma of Rec. 601 times the opacity; exactly the value of a grey.
+      f32[height, width] in [0, 1]: the luma of Rec. 601 times the opacity. The luma of a grey is exactly its value.
 
     Raises:
-      FileNotFoundError, InputError: as `images.load`.
+      FileNotFoundError, InputError: as `codec.load`.
     """
     rgb, alpha = codec.load(picture, name=name, max_pixels=max_pixels)
     red, green, blue = np.moveaxis(rgb, -1, 0)
     mask = green + 0.299 * (red - green) + 0.114 * (blue - green)
     if alpha is not None:
-        mask -= 1 - alpha  # `images.load` lays pictures on white, a mask lies on black
+        mask -= 1 - alpha  # `codec.load` puts pictures on white, but a mask belongs on black
     mask = np.clip(mask, 0, 1, out=mask)
     if mask.shape != (height, width):
-        had = f"{mask.shape[1]} x {mask.shape[0]}"
-        what = f"`{name}`: {codec.describe(picture)}"
-        warnings.warn(f"{what} is {had}, resized to {width} x {height}", Adjusted, stacklevel=2)
+        size = f"{mask.shape[1]} x {mask.shape[0]}"
+        message = f"`{name}`: {codec.describe(picture)} is {size}, resized to {width} x {height}"
+        warnings.warn(message, Adjusted, stacklevel=2)
         mask = resize(mask, (height, width))
     return mask
 
 
 def feather(mask: np.ndarray, radius: float, *, name: str = "feather") -> np.ndarray:
-    """Gaussian blur of a mask that goes on beyond its borders as in a mirror; the mean stays as it is.
+    """Blurs a mask with a Gaussian; the mask is mirrored at its borders, so that its mean stays the same.
 
     The mask is convolved with the Gaussian sampled at whole pixels up to 6 standard deviations, with sum 1, in float
     precision. Fourier transforms make the time nearly independent of the radius: scipy.ndimage.gaussian_filter takes 4
@@ -48,7 +49,7 @@ def feather(mask: np.ndarray, radius: float, *, name: str = "feather") -> np.nda
 
     Args:
       mask: f32[H, W] in [0, 1].
-      radius: the standard deviation, px; 0 gives the mask as it is.
+      radius: the standard deviation, px; 0 returns the mask itself.
       name: the argument that errors name.
 
     Returns:
@@ -67,13 +68,14 @@ def feather(mask: np.ndarray, radius: float, *, name: str = "feather") -> np.nda
 
 def _blur_rows(mask: np.ndarray, radius: float) -> np.ndarray:
     height, width = mask.shape
-    radius = min(radius, 2 * width)  # with any larger one, float32 knows but the mean
+    radius = min(radius, 2 * width)  # with any larger one, float32 holds the mean only
     reach = math.ceil(6 * radius)
     offsets = np.arange(-reach, reach + 1)
     weights = np.exp(-0.5 * np.square(offsets / radius))
     length = width + 2 * reach
     factor = 1 << (length.bit_length() - 3)
-    length = -(-length // factor) * factor  # 4 to 8 times a power of 2: transforms of lengths near primes are slow
+    # A multiple of a power of 2: transforms of lengths with large prime factors are slow.
+    length = -(-length // factor) * factor
     response = np.fft.rfft(np.bincount(offsets % length, weights / weights.sum(), length)).real.astype(np.float32)
     out = np.empty((height, width), np.float32)
     step = max((1 << 18) // length, 1)

@@ -1,4 +1,4 @@
-"""Resizing pictures with an antialiasing Lanczos filter, and cutting squares out of them."""
+"""Resizes pictures with an antialiasing Lanczos filter, and cuts squares out of them."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from PIL import Image
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Lanczos with antialiasing, in float precision throughout.
+    """Resizes with an antialiasing Lanczos filter, in float precision throughout.
 
     Args:
       image: floats [H, W] or [H, W, C] in [0, 1].
       size: `(height, width)` of the result.
 
     Returns:
-      float32, clipped to [0, 1] where the filter overshoots.
+      float32, clipped to [0, 1], since the filter overshoots.
     """
     return _lanczos(image, size)
 
 
 def resize_short(image: np.ndarray, short: int) -> np.ndarray:
-    """`resize` that takes the shorter side to `short` and keeps the aspect ratio."""
+    """Resizes the shorter side to `short` px and keeps the aspect ratio."""
     return _lanczos(image, _short_size(image, short))
 
 
 def center_crop(image: np.ndarray, size: int) -> np.ndarray:
-    """The central `size` x `size` pixels of [H, W, ...], a view; ValueError where `image` is smaller."""
+    """Returns the central `size` x `size` pixels of [H, W, ...], as a view; ValueError if `image` is smaller."""
     height, width = image.shape[:2]
     if size > min(height, width):
         raise ValueError(f"`size`: expected at most {min(height, width)} for a {width} x {height} picture, got {size}")
@@ -34,7 +34,7 @@ def center_crop(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def square(image: np.ndarray, size: int) -> np.ndarray:
-    """`center_crop(resize_short(image, size), size)`, without computing what the crop discards."""
+    """Computes `center_crop(resize_short(image, size), size)` without the pixels that the crop discards."""
     height, width = image.shape[:2]
     full_height, full_width = _short_size(image, size)
     top, left = (full_height - size) // 2, (full_width - size) // 2

@@ -1,5 +1,6 @@
-"""What a newcomer sees first: a bundle adapts to two styles and stylises photographs."""
+"""A first demonstration: a bundle adapts to two styles and stylises photographs."""
 
+import os
 import time
 from pathlib import Path
 
@@ -20,12 +21,13 @@ _SEED = 1  # of the synthetic style, a mosaic that no run has seen
 _PHOTOGRAPHS = ("rocket", "astronaut")
 
 
-def demo(out: str, bundle: str = config.DEFAULT_BUNDLE) -> list[Path]:
-    """Adapts `bundle` in 10 steps to a packaged van Gogh and to a synthetic style.
+def run_demo(folder: str | os.PathLike, bundle: str = config.DEFAULT_BUNDLE) -> list[Path]:
+    """Adapts `bundle` in 10 steps to a packaged painting by van Gogh and to a synthetic style.
 
-    Writes into `out` a style file for each, a grid of photographs after 0 and 10 steps, and the losses on the way.
+    Writes into `folder` a style file for each, a grid of photographs stylised after 0 and 10 steps, and a plot of the
+    losses. Returns these files.
     """
-    start, out = stylizer.load(bundle), Path(out)
+    start, out = stylizer.load(bundle), Path(folder)
     out.mkdir(parents=True, exist_ok=True)
     photographs = {path.stem: path for path in paths.demo_pictures("photos")}
     painting = next(path for path in paths.demo_pictures("styles") if path.stem == _PAINTING)
@@ -46,11 +48,11 @@ def demo(out: str, bundle: str = config.DEFAULT_BUNDLE) -> list[Path]:
             rows.append([content, shown, *stylised])
     files += [out / "before_after.png", out / "loss_versus_steps.png"]
     codec.save(files[-2], contact_sheet.grid(rows, column_labels=["photograph", "style", "0 steps", f"{STEPS} steps"]))
-    _curves(files[-1], histories)
+    _plot_losses(files[-1], histories)
     return files
 
 
-def _curves(path: Path, histories: dict[str, tuple[float, ...]]) -> None:
+def _plot_losses(path: Path, histories: dict[str, tuple[float, ...]]) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

@@ -1,16 +1,17 @@
-"""Files of photographs in, files of stylised ones out: one, or folders of them in many styles."""
+"""Stylises photographs from files into files: one photograph, or folders of them in many styles."""
 
+import dataclasses
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from metastyle.errors import Adjusted, InputError, one_line
+from metastyle.errors import Adjusted, InputError, one_line, reason
 from metastyle.images import codec, contact_sheet
 from metastyle.images.codec import Picture
 from metastyle.images.resize import resize
@@ -20,26 +21,34 @@ from metastyle.system import files
 from metastyle.system.optional import need
 
 STANDARD = "-"  # standard input, or standard output
-_MADE = "_stylized_"  # in the names of files that `many` writes
+_MARK = "_stylized_"  # stands in the names of the files that `stylize_many` writes
 
 
 class Look(NamedTuple):
-    """What is made of every photograph: a style, or several in their regions, and the name that it goes by."""
+    """How every photograph is stylised: in one style, or in several, each in the region of a mask."""
 
-    name: str
-    parts: list[tuple[Style, Picture | None]]
+    name: str  # stands in the names of files
+    parts: list[tuple[Style, Picture | None]]  # (style, mask), without a mask for the whole picture
 
 
 class Output(NamedTuple):
-    """How files are written. quality: of JPEG and WebP. overwrite: also those that are there already."""
+    """How files are written."""
 
     suffix: str = ".png"
-    quality: int | None = None
-    overwrite: bool = False
+    quality: int | None = None  # of JPEG and WebP
+    overwrite: bool = False  # replaces files that exist
 
 
-def styles(names: Sequence[str], bundle: str | None) -> dict[str, Style]:
-    """The styles of files and globs (images.expand), by the names of their files without folder and suffix."""
+class SheetLayout(NamedTuple):
+    """What a contact sheet shows beside the photographs."""
+
+    strengths: Sequence[str] = ("1",)  # each style is shown at each of these strengths
+    blend_steps: int = 0  # 2 or more: shows two styles and the blends between them, this many columns; 0: no blends
+    cell: int = 256  # px, the side of a cell
+
+
+def load_styles(names: Sequence[str], bundle: str | None) -> dict[str, Style]:
+    """Loads the styles of files and globs (files.expand), by the file names without folder and suffix."""
     found = {}
     for path in files.expand(names, {".safetensors"}, "style_file"):
         name = Path(path).stem
@@ -49,45 +58,47 @@ def styles(names: Sequence[str], bundle: str | None) -> dict[str, Style]:
     return found
 
 
-def looks(
-    found: dict[str, Style], weights: Sequence[str] | None, masks: Sequence[str] | None, knobs: Knobs
+def make_looks(
+    styles: dict[str, Style], weights: Sequence[str] | None, masks: Sequence[str] | None, knobs: Knobs
 ) -> list[Look]:
-    """What to make of styles: with weights, their blend; with masks, one look of regions; else each by itself.
+    """Combines styles into looks: one blend with weights, one look with regions with masks, else a look per style.
 
-    Raises InputError for numbers that don't match, and a strength that a style can't be brought to.
+    Raises:
+      InputError: the numbers of weights or masks and styles differ, or a style can't have the strength of `knobs`.
     """
     for given, name in ((weights, "weights"), (masks, "mask")):
-        if given and len(given) != len(found):
-            raise InputError(f"`{name}`: expected one for each of {len(found)} style files, got {len(given)}")
+        if given and len(given) != len(styles):
+            raise InputError(f"`{name}`: expected one for each of {len(styles)} style files, got {len(given)}")
     if weights and masks:
         raise InputError(
             "`mask`: expected --weights (a blend) or --mask (regions), got both; use `metastyle blend` first"
         )
-    for style in found.values():
+    for style in styles.values():
         style.params(knobs.strength)
     if knobs.backend != "jax":
         for package in ("onnx", "onnxruntime"):
             need(package, "`backend`")
-    name = "+".join(found)
+    name = "+".join(styles)
     if weights:
-        parts = zip(found.values(), _numbers("weights", weights), strict=True)
+        parts = zip(styles.values(), _numbers("weights", weights), strict=True)
         return [Look(name, [(blend(list(parts)), None)])]
     if masks:
-        for mask in masks:  # a mistake in one is told before the work, not for each photograph
+        for mask in masks:  # a mistake in a mask is reported before the work, not for each photograph
             codec.load(mask, name="mask", max_pixels=knobs.max_pixels)
-        return [Look(name, list(zip(found.values(), masks, strict=True)))]
-    return [Look(name, [(style, None)]) for name, style in found.items()]
+        return [Look(name, list(zip(styles.values(), masks, strict=True)))]
+    return [Look(name, [(style, None)]) for name, style in styles.items()]
 
 
 def is_folder(out: str) -> bool:
-    """Whether `--out` means a folder: one that is there, or a name that ends in "/" or has no suffix."""
+    """Whether `--out` names a folder: one that exists, or a name that ends in "/" or has no suffix."""
     return out != STANDARD and (Path(out).is_dir() or out.endswith("/") or not Path(out).suffix)
 
 
-def photographs(names: Sequence[str], sheet: str) -> list[str]:
-    """The files of photographs and folders (images.expand), without the sheet of an earlier run among them.
+def find_photographs(names: Sequence[str], sheet: str) -> list[str]:
+    """Finds the files of photographs and folders (files.expand); leaves out the sheet of an earlier run among them.
 
-    That one is left out, which is said (errors.Adjusted). Raises InputError where it is named itself, or is all.
+    Warns (errors.Adjusted) if it left out the sheet. Raises InputError if the sheet is named itself, or is the only
+    picture.
     """
     files.check_output(sheet, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=names)
     found = files.expand(names, codec.IMAGE_SUFFIXES, "content")
@@ -99,112 +110,121 @@ def photographs(names: Sequence[str], sheet: str) -> list[str]:
     return left
 
 
-def sheet(
-    contents: Sequence[str], found: dict[str, Style], *, strengths: Sequence[str] = ("1",), blend_steps: int = 0,
-    cell: int = 256, **knobs: Any,
-) -> np.ndarray:  # fmt: skip
-    """A contact sheet f32[H, W, 3]: a row for each photograph; columns are the photograph and each style.
+def draw_sheet(contents: Sequence[str], styles: dict[str, Style], layout: SheetLayout, knobs: Knobs) -> np.ndarray:
+    """Draws a contact sheet f32[H, W, 3]: a row for each photograph; columns are the photograph and each style.
 
-    With several strengths, each style at each; with `blend_steps` of at least 2, two styles and the blends between.
+    The strength of `knobs` does not count, but those of `layout`.
     """
-    levels = _numbers("strength", strengths)
-    if blend_steps:
-        if len(found) != 2 or blend_steps < 2:
-            raise InputError(
-                f"`blend`: expected at least 2 steps between 2 style files, got {blend_steps} between {len(found)}"
-            )
-        (a, first), (b, second) = found.items()
-        weights = np.linspace(0, 1, blend_steps)
-        found = {f"{1 - w:.2g} {a} {w:.2g} {b}": blend([(first, 1 - w), (second, w)]) for w in weights}
+    levels = _numbers("strength", layout.strengths)
+    if layout.blend_steps:
+        styles = _blends_between(styles, layout.blend_steps)
     columns = [
-        (name if len(levels) == 1 else f"{name} {level:g}", style, Knobs(strength=level, **knobs))
-        for name, style in found.items()
+        (name if len(levels) == 1 else f"{name} {level:g}", style, dataclasses.replace(knobs, strength=level))
+        for name, style in styles.items()
         for level in levels
     ]
     rows = []
     for content in tqdm(contents, unit="photograph", disable=len(contents) == 1 or not sys.stderr.isatty()):
-        picture = read(content)
-        made = [stylized(picture, [(style, None)], knobs)[0] for _, style, knobs in columns]
-        shown = [codec.load(picture, max_pixels=columns[0][2].max_pixels)[0], *made]
-        rows.append([resize(x, contact_sheet.fitted(x.shape[:2], cell)) for x in shown])  # large ones aren't kept
-    return contact_sheet.contact_sheet(rows, column_labels=["photograph", *(name for name, *_ in columns)], cell=cell)
+        picture = read_content(content)
+        made = [stylized(picture, [(style, None)], column)[0] for _, style, column in columns]
+        shown = [codec.load(picture, max_pixels=knobs.max_pixels)[0], *made]
+        cells = [resize(x, contact_sheet.fit_size(x.shape[:2], layout.cell)) for x in shown]
+        rows.append(cells)  # the large pictures are not kept
+    labels = ["photograph", *(name for name, *_ in columns)]
+    return contact_sheet.contact_sheet(rows, column_labels=labels, cell=layout.cell)
 
 
-def one(photograph: Picture, look: Look, out: str, knobs: Knobs, output: Output) -> None:
+def _blends_between(styles: dict[str, Style], steps: int) -> dict[str, Style]:
+    if len(styles) != 2 or steps < 2:
+        raise InputError(f"`blend`: expected at least 2 steps between 2 style files, got {steps} between {len(styles)}")
+    (a, first), (b, second) = styles.items()
+    weights = np.linspace(0, 1, steps)
+    return {f"{1 - w:.2g} {a} {w:.2g} {b}": blend([(first, 1 - w), (second, w)]) for w in weights}
+
+
+def stylize_one(photograph: Picture, look: Look, out: str, knobs: Knobs, output: Output) -> None:
     """Stylises one photograph into the file `out`; "-" is standard output."""
     if out != STANDARD:
-        files.check_output(
-            out, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=(photograph, *(mask for _, mask in look.parts))
-        )
+        inputs = (photograph, *(mask for _, mask in look.parts))
+        files.check_output(out, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=inputs)
     pixels, alpha = stylized(photograph, look.parts, knobs)
-    made_of = record([style for style, _ in look.parts], knobs)
-    options = {"alpha": alpha, "quality": output.quality, "metadata": made_of}
+    metadata = record([style for style, _ in look.parts], knobs)
     if out == STANDARD:
-        sys.stdout.buffer.write(codec.encode(pixels, output.suffix, **options))
+        data = codec.encode(pixels, output.suffix, alpha=alpha, quality=output.quality, metadata=metadata)
+        sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     else:
-        codec.save(out, pixels, name="out", **options)
+        codec.save(out, pixels, alpha=alpha, quality=output.quality, metadata=metadata, name="out")
 
 
-def many(contents: Sequence[str], looks: Sequence[Look], folder: str, knobs: Knobs, output: Output) -> str:
-    """Stylises every photograph in every look, into files `PHOTO_stylized_STYLE.png` of `folder`, which is made.
+def stylize_many(contents: Sequence[str], looks: Sequence[Look], folder: str, knobs: Knobs, output: Output) -> str:
+    """Stylises every photograph in every look, into files `PHOTO_stylized_STYLE.png` of `folder`, which it creates.
 
-    Files that are there already are skipped, so the same line continues stopped work; what it made itself in that
-    folder is no photograph to it, which is said (errors.Adjusted). A photograph that can't be read or stylised is named
-    on standard error and skipped. Returns a line of what was done; raises InputError with that line if photographs were
-    bad, and at once where two files would have one name.
+    Files that exist are skipped, so the same command line continues work that was stopped. Pictures among `contents`
+    that an earlier call wrote into `folder` are left out, with a warning (errors.Adjusted). A photograph that can't be
+    read or stylised is named on standard error and skipped.
+
+    Returns:
+      A line that says what was done.
+
+    Raises:
+      InputError: photographs were skipped, with that line, after all others were stylised; or, before the work, two
+        files would have one name, `folder` can't be created, or no photograph is left.
     """
-    contents = _not_made(contents, folder)
-    targets = names(contents, looks, Path(folder), output.suffix)
+    contents = _without_own_outputs(contents, folder)
+    targets = output_files(contents, looks, Path(folder), output.suffix)
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"`out`: cannot make the folder {folder!r} ({error.strerror}); choose another") from None
-    made, there, bad = 0, 0, 0
-    with tqdm(total=len(contents) * len(looks), unit="picture", mininterval=1.0, file=sys.stderr) as shown:
+        raise InputError(f"`out`: cannot make the folder {folder!r} ({reason(error)}); choose another") from None
+    written = existing = bad = 0
+    with tqdm(total=len(contents) * len(looks), unit="picture", mininterval=1.0, file=sys.stderr) as progress:
         for content in contents:
             try:
-                photograph = read(content)
+                photograph = read_content(content)
                 for look in looks:
                     target = targets[content, look.name]
                     if target.exists() and not output.overwrite:
-                        there += 1
+                        existing += 1
                     else:
-                        one(photograph, look, str(target), knobs, output)
-                        made += 1
+                        stylize_one(photograph, look, str(target), knobs, output)
+                        written += 1
                         tqdm.write(f"wrote {target}", file=sys.stdout)
-                    shown.update()
-            except BrokenPipeError:  # nobody reads what is told
+                    progress.update()
+            except BrokenPipeError:  # the reader of standard output is gone
                 raise
             except (InputError, OSError) as error:  # such as a name that is too long
                 tqdm.write(f"skipped {content}: {one_line(error)}", file=sys.stderr)
                 bad += 1
-    done = f"wrote {made} pictures into {folder}"
-    done += f", skipped {there} that are there already (--overwrite replaces them)" if there else ""
+    done = f"wrote {written} pictures into {folder}"
+    done += f", skipped {existing} that are there already (--overwrite replaces them)" if existing else ""
     if bad:
         raise InputError(f"`content`: {bad} of {len(contents)} photographs could not be stylised; {done}")
     return done
 
 
-def _not_made(contents: Sequence[str], folder: str) -> list[str]:
-    """Those that are no pictures of `many` in `folder`, by their names."""
-    there = os.path.realpath(folder)
-    made = {x for x in contents if _MADE in Path(x).stem and os.path.realpath(Path(x).parent) == there}
-    if len(made) == len(contents):
+def _without_own_outputs(contents: Sequence[str], folder: str) -> list[str]:
+    """Leaves out the pictures that `stylize_many` wrote into `folder`, which it knows by their names."""
+    real = os.path.realpath(folder)
+    own = {x for x in contents if _MARK in Path(x).stem and os.path.realpath(Path(x).parent) == real}
+    if len(own) == len(contents):
         raise InputError(f"`content`: expected photographs, got only what is named as stylised ones in {folder!r}")
-    if made:
-        told = f"`content`: left out {len(made)} of {len(contents)} pictures, which are stylised ones of {folder!r}"
-        warnings.warn(told, Adjusted, stacklevel=2)
-    return [x for x in contents if x not in made]
+    if own:
+        message = f"`content`: left out {len(own)} of {len(contents)} pictures, which are stylised ones of {folder!r}"
+        warnings.warn(message, Adjusted, stacklevel=2)
+    return [x for x in contents if x not in own]
 
 
-def names(contents: Sequence[str], looks: Sequence[Look], folder: Path, suffix: str) -> dict[tuple[str, str], Path]:
-    """The file of each photograph in each look. Raises InputError where two are one."""
-    targets, taken = {}, {}
+def output_files(
+    contents: Sequence[str], looks: Sequence[Look], folder: Path, suffix: str
+) -> dict[tuple[str, str], Path]:
+    """The file for each photograph in each look, by (content, name of the look); InputError if two are the same."""
+    targets: dict[tuple[str, str], Path] = {}
+    taken: dict[Path, str] = {}
     for content in contents:
         stem = "stdin" if content == STANDARD else Path(content).stem
         for look in looks:
-            target = folder / f"{stem}{_MADE}{look.name}{suffix}"
+            target = folder / f"{stem}{_MARK}{look.name}{suffix}"
             if target in taken:
                 raise InputError(
                     f"`content`: {taken[target]} and {content} in {look.name} would both be written to {target}; "
@@ -214,8 +234,8 @@ def names(contents: Sequence[str], looks: Sequence[Look], folder: Path, suffix: 
     return targets
 
 
-def read(content: str) -> Picture:
-    """What images.load takes for a name: the bytes on standard input for "-"."""
+def read_content(content: str) -> str | bytes:
+    """The picture that a name on the command line stands for: the bytes on standard input for "-", else the path."""
     return sys.stdin.buffer.read() if content == STANDARD else content
 
 

@@ -240,10 +240,11 @@ def test_a_sheet_is_no_photograph_of_itself(run, capsys):
 
 def test_a_blend_strip_goes_from_the_first_to_the_second(start):
     from metastyle.stylize import jobs
+    from metastyle.stylize.style import Knobs
 
-    found = jobs.styles(["a.safetensors", "b.safetensors"], None)
-    strip = jobs.sheet(["photo.png"], found, blend_steps=3, cell=32)
-    alone = jobs.sheet(["photo.png"], found, cell=32)
+    found = jobs.load_styles(["a.safetensors", "b.safetensors"], None)
+    strip = jobs.draw_sheet(["photo.png"], found, jobs.SheetLayout(blend_steps=3, cell=32), Knobs())
+    alone = jobs.draw_sheet(["photo.png"], found, jobs.SheetLayout(cell=32), Knobs())
     assert strip.shape[1] == alone.shape[1] + 36
     np.testing.assert_array_equal(strip[-16:, 36:68], alone[-16:, 36:68])  # the first style
     np.testing.assert_array_equal(strip[-16:, 108:140], alone[-16:, 72:104])  # the second one

@@ -189,7 +189,7 @@ def test_recolored_is_that_of_color():
     rng = np.random.default_rng(0)
     picture, like = (np.float32(np.clip(m + 0.08 * rng.normal(size=(2, 12, 10, 3)), 0, 1)) for m in (0.5, 0.4))
     found = on_device.recolored(jnp.asarray(picture), jnp.asarray(like))
-    np.testing.assert_allclose(found, color.recolored(picture, like), atol=2e-3)
+    np.testing.assert_allclose(found, color.recolor(picture, like), atol=2e-3)
     flat = jnp.full((8, 8, 3), 0.5)
     assert np.ptp(on_device.recolored(flat, jnp.asarray(like)), (0, 1)).max() < 1e-3
 

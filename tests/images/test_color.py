@@ -47,19 +47,19 @@ def test_recolored_has_the_colours_of_the_other_and_its_own_shapes():
     picture, like = 0.5 + 0.1 * rng.normal(size=(2, 40, 50, 3)), 0.4 + 0.05 * rng.normal(size=(30, 20, 3))
     like[..., 0] += 0.2  # redder
     picture, like = (np.float32(np.clip(x, 0, 1)) for x in (picture, like))
-    found = color.recolored(picture, like)
+    found = color.recolor(picture, like)
     assert found.shape == picture.shape and found.min() >= 0 and found.max() <= 1
     before, after, goal = (color.to_oklab(x).reshape(3, -1) for x in (picture, found, like))
     np.testing.assert_allclose(after.mean(1), goal.mean(1), atol=5e-3)
     np.testing.assert_allclose(after.std(1), goal.std(1), atol=5e-3)
     assert np.corrcoef(before[0], after[0])[0, 1] > 0.99
-    np.testing.assert_allclose(color.recolored(picture, picture), picture, atol=1e-4)
+    np.testing.assert_allclose(color.recolor(picture, picture), picture, atol=1e-4)
 
 
 def test_recolored_makes_no_noise_of_what_is_flat():
     flat = np.full((8, 8, 3), 0.5, np.float32)
     flat[0, 0] += 1e-3
-    found = color.recolored(flat, _picture())
+    found = color.recolor(flat, _picture())
     assert np.ptp(found, (0, 1)).max() < 0.02 and np.isfinite(found).all()
 
 

@@ -19,7 +19,7 @@ def _smooth(height, width, level=0.5):
 
 
 def _frames(steps, height=320, width=400):
-    return {k: _smooth(height, width, 0.2 + 0.6 * k / max(steps, 1)) for k in preview.chosen(steps)}
+    return {k: _smooth(height, width, 0.2 + 0.6 * k / max(steps, 1)) for k in preview.choose_steps(steps)}
 
 
 def _read(path):
@@ -40,12 +40,12 @@ def _where(frame, colour):
 
 
 def test_chosen():
-    assert preview.chosen(0) == {0}
-    assert preview.chosen(10) == set(range(11))
-    assert preview.chosen(59) == set(range(60))
-    assert preview.chosen(10, most=3) == {0, 5, 10}
+    assert preview.choose_steps(0) == {0}
+    assert preview.choose_steps(10) == set(range(11))
+    assert preview.choose_steps(59) == set(range(60))
+    assert preview.choose_steps(10, max_frames=3) == {0, 5, 10}
     for steps in (60, 61, 100, 119, 1000, 12345):
-        found = sorted(preview.chosen(steps))
+        found = sorted(preview.choose_steps(steps))
         assert len(found) == 60 and found[0] == 0 and found[-1] == steps
         assert np.ptp(np.diff(found)) <= 1
 
@@ -206,4 +206,4 @@ def test_a_preview_refuses_at_once(tmp_path):
         preview.Preview(_smooth(20, 20), tmp_path / "a.gif", 10, max_pixels=100)
     with pytest.raises(InputError, match="`preview`: expected sides of at least 16 px, got 512 x 10"):
         preview.Preview(_smooth(20, 1000), tmp_path / "a.gif", 10)  # a panorama, as it would be shown
-    assert preview.beside(tmp_path / "van.gogh.safetensors") == tmp_path / "van.gogh.preview.webp"
+    assert preview.default_file(tmp_path / "van.gogh.safetensors") == tmp_path / "van.gogh.preview.webp"

@@ -22,9 +22,7 @@ def folder(tmp_path):
 @pytest.fixture
 def style_file(tmp_path):
     bundle = toy_bundle()
-    style_files.save_style(
-        tmp_path / "a.safetensors", toy_style(bundle, slow=bundle.meta.slow, config=bundle.config)
-    )
+    style_files.save_style(tmp_path / "a.safetensors", toy_style(bundle, slow=bundle.meta.slow, config=bundle.config))
     return tmp_path / "a.safetensors"
 
 
