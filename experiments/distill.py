@@ -7,19 +7,18 @@ from absl import flags
 
 from metastyle import config
 from metastyle.cli.app import config_flag, run
-from metastyle.errors import RETRY
 
 _CONFIG = config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for checkpoints, curves, pictures and the network")
 flags.mark_flags_as_required(["config", "workdir"])
 
 
-def main(_: list[str]) -> int:
+def main(_: list[str]) -> None:
     settings = config.from_dict(_CONFIG.value.to_dict(), config.Distillation)
 
     from metastyle.train import distillation  # seconds of imports, which a mistake in the settings needn't wait for
 
-    return 0 if distillation.run(settings, _WORKDIR.value) else RETRY
+    distillation.run(settings, _WORKDIR.value)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ The same line again continues a stopped run.
 from absl import flags
 
 from metastyle.cli.app import run
-from metastyle.errors import RETRY
 from metastyle.evaluate.baselines.gatys import Settings
 from metastyle.evaluate.baselines.gatys_files import stylize_file
 from metastyle.images.codec import MAX_PIXELS
@@ -32,16 +31,15 @@ _VGG = flags.DEFINE_string("vgg", "vgg16", "loss network: vgg16, slim, or a file
 _MAX_PIXELS = flags.DEFINE_integer("max_pixels", MAX_PIXELS, "larger pictures are refused")
 
 
-def main(_: list[str]) -> int:
+def main(_: list[str]) -> None:
     weights = {name: flag.value for name, flag in _WEIGHTS.items()}
     settings = Settings(
         _ITERATIONS.value, _OPTIMIZER.value, _LR.value, _START.value, _SEED.value, type(Settings.loss)(**weights)
     )
-    done = stylize_file(
+    stylize_file(
         _CONTENT.value, _STYLE.value, _OUT.value, settings, size=_SIZE.value, style_size=_STYLE_SIZE.value,
         every=_EVERY.value, weights=_VGG.value, max_pixels=_MAX_PIXELS.value,
     )  # fmt: skip
-    return 0 if done else RETRY
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from absl import flags
 
 from metastyle import config
 from metastyle.cli.app import config_flag, run
-from metastyle.errors import RETRY
 
 _CONFIG = config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for checkpoints, curves, pictures and the bundle")
@@ -18,7 +17,7 @@ _TIMEOUT = flags.DEFINE_integer(
 flags.mark_flags_as_required(["config", "workdir"])
 
 
-def main(_: list[str]) -> int:
+def main(_: list[str]) -> None:
     settings = config.from_dict(_CONFIG.value.to_dict())
 
     from metastyle.train import (  # seconds of imports, which a mistake in the settings needn't wait for
@@ -27,7 +26,7 @@ def main(_: list[str]) -> int:
     )
 
     multihost.join(_TIMEOUT.value)
-    return 0 if meta_training.train(settings, _WORKDIR.value, timeout=_TIMEOUT.value) else RETRY
+    meta_training.train(settings, _WORKDIR.value, timeout=_TIMEOUT.value)
 
 
 if __name__ == "__main__":

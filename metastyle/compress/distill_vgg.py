@@ -20,7 +20,7 @@ works hang in a gallery, from which every step draws some: those of one step alo
 """
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ import numpy as np
 import optax
 
 from metastyle.compress import prune_vgg
+from metastyle.compress.prune_vgg import Slim
 from metastyle.config import Distillation, Loss
 from metastyle.losses import perceptual
 from metastyle.nets import generator, vgg
@@ -41,14 +42,32 @@ _CLIP = 1.0
 _GRADIENT = 2.0  # weight of the angle between gradients
 _LED = 3  # of so many styles, the last one's works are led by the teacher
 
-State = dict[str, Any]
 Batch = dict[str, jax.Array]
 
 
-def initial_state(settings: Distillation, teacher: vgg.Params, pictures: np.ndarray) -> State:
-    """{"step", "slim", "optimizer", "painter", "canvas", "gallery", "scale"}: the whole state of a run.
+class Learner(NamedTuple):
+    """What follows a loss network by Adam: a generator's parameters, or a picture."""
 
-    "slim" is {"vgg", "maps"}: the pruned teacher (prune_vgg.prune), or the network of `start` (prune_vgg.load_start).
+    learned: Any
+    lr: jax.Array
+    optimizer: optax.OptState
+
+
+class State(NamedTuple):
+    """The whole state of a distillation."""
+
+    canvas: Learner
+    gallery: Batch  # u8[G, S, S, 3] each: "work", and its "photograph" and "style"
+    optimizer: optax.OptState  # of the slim network
+    painter: Learner
+    scale: dict[str, jax.Array]  # of the teacher's taps, see prune_vgg.prune
+    slim: Slim
+    step: jax.Array
+
+
+def initial_state(settings: Distillation, teacher: vgg.Params, pictures: np.ndarray) -> State:
+    """The start of a run: the teacher pruned (prune_vgg.prune), or the network of `start` (prune_vgg.load_start).
+
     pictures: f32[N, S, S, 3], photographs and paintings.
     """
     if settings.start:
@@ -56,15 +75,15 @@ def initial_state(settings: Distillation, teacher: vgg.Params, pictures: np.ndar
     else:
         slim, scale = prune_vgg.prune(teacher, pictures, settings.widths, settings.ranks)
     shape = (settings.gallery, settings.data.size, settings.data.size, 3)
-    return {
-        "step": jnp.zeros((), jnp.int32),
-        "slim": slim,
-        "optimizer": optimizer(settings).init(slim),
-        "painter": untrained_painter(settings, settings.run.seed),
-        "canvas": new_canvas(settings, pictures[:1]),
-        "gallery": {kind: jnp.zeros(shape, jnp.uint8) for kind in ("photograph", "style", "work")},
-        "scale": scale,
-    }
+    return State(
+        canvas=new_canvas(settings, pictures[:1]),
+        gallery={kind: jnp.zeros(shape, jnp.uint8) for kind in ("photograph", "style", "work")},
+        optimizer=optimizer(settings).init(slim),
+        painter=untrained_painter(settings, settings.run.seed),
+        scale=scale,
+        slim=slim,
+        step=jnp.zeros((), jnp.int32),
+    )
 
 
 def optimizer(settings: Distillation) -> optax.GradientTransformation:
@@ -74,19 +93,19 @@ def optimizer(settings: Distillation) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(_CLIP), optax.adam(rate))
 
 
-def untrained_painter(settings: Distillation, seed: int) -> State:
-    """A generator that has learned nothing yet, as `learner` makes it."""
-    return learner(generator.initial_params(settings.painter, seed), settings.painter_lr)
+def untrained_painter(settings: Distillation, seed: int) -> Learner:
+    """A generator that has learned nothing yet."""
+    return new_learner(generator.initial_params(settings.painter, seed), settings.painter_lr)
 
 
-def new_canvas(settings: Distillation, picture: jax.Array) -> State:
-    """A picture f32[1, S, S, 3] to be optimised, as `learner` makes it."""
-    return learner(jnp.asarray(picture, jnp.float32), settings.canvas_lr)
+def new_canvas(settings: Distillation, picture: np.ndarray | jax.Array) -> Learner:
+    """A picture f32[1, S, S, 3] to be optimised."""
+    return new_learner(jnp.asarray(picture, jnp.float32), settings.canvas_lr)
 
 
-def learner(learned: Any, lr: float) -> State:
-    """What follows a loss network by Adam: {"learned", "optimizer", "lr"}."""
-    return {"learned": learned, "optimizer": optax.adam(lr).init(learned), "lr": jnp.float32(lr)}
+def new_learner(learned: Any, lr: float) -> Learner:
+    """A learner that starts from these parameters, or this picture."""
+    return Learner(learned, jnp.float32(lr), optax.adam(lr).init(learned))
 
 
 def step(
@@ -110,32 +129,35 @@ def step(
             total += perceptual.perceptual(params, work, kept, target, loss).total.sum()
         return total, painting
 
-    downhill = functools.partial(
-        jax.grad(judged, (0, 1), has_aux=True), state["painter"]["learned"], state["canvas"]["learned"]
-    )
-    by_teacher = state["step"] // settings.hold % _LED == _LED - 1
+    downhill = functools.partial(jax.grad(judged, (0, 1), has_aux=True), state.painter.learned, state.canvas.learned)
+    by_teacher = state.step // settings.steps_per_style % _LED == _LED - 1
     (for_painter, for_canvas), painting = jax.lax.cond(
-        by_teacher, lambda: downhill(teacher), lambda: downhill(prune_vgg.network(state["slim"], teacher))
+        by_teacher, lambda: downhill(teacher), lambda: downhill(prune_vgg.network(state.slim, teacher))
     )
-    painter, canvas = _follow(state["painter"], for_painter), _follow(state["canvas"], for_canvas)
-    canvas["learned"] = jnp.clip(canvas["learned"], 0, 1)
-    shown = batch | {"painting": painting, "canvas": canvas["learned"]}
+    painter, canvas = _follow(state.painter, for_painter), _follow(state.canvas, for_canvas)
+    canvas = canvas._replace(learned=jnp.clip(canvas.learned, 0, 1))
+    shown = batch | {"painting": painting, "canvas": canvas.learned}
 
-    gallery = _hang(settings, state["gallery"], shown, state["step"])
-    seen = _draw(settings, gallery, state["step"])
+    gallery = _hang(settings, state.gallery, shown, state.step)
+    seen = _draw(settings, gallery, state.step)
     learn = jax.value_and_grad(objective, has_aux=True)
-    (_, metrics), gradient = learn(state["slim"], seen, teacher, state["scale"], loss)
-    updates, moments = optimizer(settings).update(gradient, state["optimizer"])
-    state = state | {
-        "step": state["step"] + 1, "slim": optax.apply_updates(state["slim"], updates), "optimizer": moments,
-        "painter": painter, "canvas": canvas, "gallery": gallery,
-    }  # fmt: skip
+    (_, metrics), gradient = learn(state.slim, seen, teacher, state.scale, loss)
+    updates, moments = optimizer(settings).update(gradient, state.optimizer)
+    state = State(
+        canvas=canvas,
+        gallery=gallery,
+        optimizer=moments,
+        painter=painter,
+        scale=state.scale,
+        slim=optax.apply_updates(state.slim, updates),
+        step=state.step + 1,
+    )
     return state, metrics, shown
 
 
-def _follow(follower: State, gradient: Any) -> State:
-    updates, moments = optax.adam(follower["lr"]).update(gradient, follower["optimizer"])
-    return follower | {"learned": optax.apply_updates(follower["learned"], updates), "optimizer": moments}
+def _follow(follower: Learner, gradient: Any) -> Learner:
+    updates, moments = optax.adam(follower.lr).update(gradient, follower.optimizer)
+    return Learner(optax.apply_updates(follower.learned, updates), follower.lr, moments)
 
 
 def _hang(settings: Distillation, gallery: Batch, shown: Batch, step: jax.Array) -> Batch:
@@ -162,7 +184,7 @@ def _draw(settings: Distillation, gallery: Batch, step: jax.Array) -> Batch:
 
 
 def objective(
-    slim: State, seen: Batch, teacher: vgg.Params, scale: dict[str, jax.Array], loss: Loss
+    slim: Slim, seen: Batch, teacher: vgg.Params, scale: dict[str, jax.Array], loss: Loss
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The loss (see above) and METRICS at works, their photographs and their styles; `scale` is the state's."""
     ours, downhill = _features(prune_vgg.network(slim, teacher), seen, loss)
@@ -170,7 +192,7 @@ def objective(
     theirs = {tap: x * scale[tap] for tap, x in theirs.items()}
     metrics, style = {}, 0.0
     for tap in vgg.TAPS:
-        own, goal, to = perceptual.gram(ours[tap]), perceptual.gram(theirs[tap]), slim["maps"][tap]
+        own, goal, to = perceptual.gram(ours[tap]), perceptual.gram(theirs[tap]), slim.maps[tap]
         metrics[f"features_{tap}"] = perceptual.ratio(ours[tap] @ to, theirs[tap]).mean()
         metrics[f"gram_{tap}"] = perceptual.ratio(to.T @ own @ to, goal).mean()
         (photographs, styles, works), (photographs_, styles_, works_) = jnp.split(own, 3), jnp.split(goal, 3)

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +17,21 @@ from metastyle.weights import vgg_files
 _INPUT_STD = 0.25
 _TOGETHER = 8  # pictures, in pruning
 
-State = dict[str, Any]
+
+class Slim(NamedTuple):
+    """A slim network in training.
+
+    The fields stand in the alphabetical order of their names: clipping sums over the gradients in this order.
+    """
+
+    maps: dict[str, jax.Array]  # f32[C, C'] by tap: to the teacher's features on the scale of training
+    vgg: dict[str, Any]  # the layers of a vgg.Params, without its "input"
 
 
 def prune(
     teacher: vgg.Params, pictures: np.ndarray, widths: Sequence[int], ranks: Sequence[int]
-) -> tuple[State, dict[str, jax.Array]]:
-    """Where distillation starts: {"vgg", "maps"}, and the scale on which the maps hit the teacher's taps, 1 / rms.
+) -> tuple[Slim, dict[str, jax.Array]]:
+    """Where distillation starts, and the scale on which the maps hit the teacher's taps, 1 / rms.
 
     Layer by layer, the teacher's channels that explain most of the energy are kept (pivoted Cholesky of their Gram
     matrix on `pictures`), and their responses, before the ReLU, are fitted by least squares to what the layer now sees
@@ -52,10 +60,10 @@ def prune(
             scale[relu] = _scale(theirs)
             maps[relu] = jnp.asarray(guess, jnp.float32) * scale[relu]
     del weights["input"]
-    return {"vgg": weights, "maps": maps}, scale
+    return Slim(maps, weights), scale
 
 
-def load_start(settings: Distillation, teacher: vgg.Params, pictures: np.ndarray) -> tuple[State, dict[str, jax.Array]]:
+def load_start(settings: Distillation, teacher: vgg.Params, pictures: np.ndarray) -> tuple[Slim, dict[str, jax.Array]]:
     """Where distillation of a slim network that is there already goes on: as `prune`, the maps by least squares.
 
     Raises InputError or FileNotFoundError when `start` is not of these widths and ranks, or its input not as ours.
@@ -79,12 +87,12 @@ def load_start(settings: Distillation, teacher: vgg.Params, pictures: np.ndarray
         )
         scale[tap] = _scale(theirs)
         maps[tap] = jnp.asarray(_map(ours, theirs), jnp.float32) * scale[tap]
-    return {"vgg": {layer: given[layer] for layer in vgg.LAYERS}, "maps": maps}, scale
+    return Slim(maps, {layer: given[layer] for layer in vgg.LAYERS}), scale
 
 
-def network(slim: State, teacher: vgg.Params) -> vgg.Params:
+def network(slim: Slim, teacher: vgg.Params) -> vgg.Params:
     """The slim network by itself, as vgg.features takes it."""
-    return {"input": _convention(teacher)} | slim["vgg"]
+    return {"input": _convention(teacher)} | slim.vgg
 
 
 def _convention(teacher: vgg.Params) -> dict[str, jax.Array]:

@@ -25,9 +25,9 @@ class Distillation:
     warmup: int = field(default=100, metadata=at_least(0))
     painter_lr: float = field(default=2e-3, metadata=at_least(0))
     canvas_lr: float = field(default=0.03, metadata=at_least(0))  # of pixels in [0, 1]
-    hold: int = field(default=25, metadata=at_least(1))  # steps that a style stays
-    renew: int = field(default=8, metadata=at_least(1))  # styles after which the painter starts afresh
-    bundle: str = ""  # whose guess for the style the painter starts from, for every second half of `renew` styles
+    steps_per_style: int = field(default=25, metadata=at_least(1) | formerly("hold"))
+    styles_per_painter: int = field(default=8, metadata=at_least(1) | formerly("renew"))  # then it starts afresh
+    bundle: str = ""  # whose guess for the style the painter starts from, for the second half of its styles
     guess_lr: float = field(default=3e-4, metadata=at_least(0))  # the painter's, from such a guess
     vgg: str = "vgg16"
     start: str = ""  # a slim network of these widths and ranks to go on from; "": the teacher, pruned

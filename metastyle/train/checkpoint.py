@@ -10,8 +10,9 @@ import re
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import orbax.checkpoint as ocp
@@ -21,6 +22,59 @@ from metastyle import config
 from metastyle.errors import InputError
 from metastyle.meta.outer_loop import MetaState
 from metastyle.meta.parameters import Meta
+
+
+class Store:
+    """Where a run keeps its state. This one keeps nothing: such a run starts over each time."""
+
+    keeps: ClassVar[bool] = False  # whether the same line continues such a run
+
+    def resume(self, template: Any) -> tuple[int, Any]:
+        """The steps done and the state of the newest checkpoint, `(0, template)` where there is none."""
+        return 0, template
+
+    def save(self, step: int, state: Any) -> None:
+        """Starts saving; the state may be donated right afterwards."""
+
+    def latest(self) -> int | None:
+        """The step of the newest checkpoint."""
+        return None
+
+    def check(self) -> None:
+        """Raises OSError if a save failed since the last call of any method."""
+
+    def wait(self) -> None:
+        """Returns when what was saved is on disk."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointStore(Store):
+    """The state of a run in its checkpoints, each with the run's settings.
+
+    checkpoints: those of the run. settings: saved with each. sharding: where a restored state is placed. pack: the
+      state as Orbax takes it.
+    """
+
+    checkpoints: "Checkpoints"
+    settings: Any
+    sharding: jax.sharding.Sharding
+    pack: Callable[[Any], Any] = lambda state: state
+    keeps: ClassVar[bool] = True
+
+    def resume(self, template: Any) -> tuple[int, Any]:
+        return self.checkpoints.resume(template, self.sharding)
+
+    def save(self, step: int, state: Any) -> None:
+        self.checkpoints.save(step, self.pack(state), self.settings)
+
+    def latest(self) -> int | None:
+        return self.checkpoints.latest()
+
+    def check(self) -> None:
+        self.checkpoints.check()
+
+    def wait(self) -> None:
+        self.checkpoints.wait()
 
 
 class Checkpoints:

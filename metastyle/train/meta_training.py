@@ -1,4 +1,4 @@
-"""Meta-training: a straight loop over outer steps that can be stopped anywhere and continued by the same line."""
+"""A run of meta-training: outer steps on tasks, and at the end a bundle."""
 
 import dataclasses
 import functools
@@ -14,7 +14,6 @@ import numpy as np
 
 from metastyle import config
 from metastyle.data.on_device import DeviceSampler, Pictures, draw
-from metastyle.data.prefetch import Prefetcher
 from metastyle.data.procedural import source
 from metastyle.data.sources import load_square
 from metastyle.data.tasks import Task, TaskSampler, without_changes
@@ -26,14 +25,11 @@ from metastyle.meta.problem import Networks, Problem, style_problem
 from metastyle.nets import architecture, generator, style_encoder
 from metastyle.nets.params import Flat, count_parameters, split_by_scope
 from metastyle.system import compile_cache
-from metastyle.system.signals import StopSignal
-from metastyle.train import checkpoint, mesh
-from metastyle.train.multihost import Lockstep
-from metastyle.train.run_log import RunLog
+from metastyle.train import checkpoint, loop, mesh
+from metastyle.train.multihost import STOP_FLAGS
 from metastyle.weights import bundles, loss_network, vgg_files
 
 LOGGED = ("loss", "query", "support_first", "support_mean", "gradient_norm")
-STOP_FLAGS = "stop_flags"
 _VAL_STYLES = 4
 _TUNING_TASKS = 8
 
@@ -44,95 +40,80 @@ def train(
     problem: Problem | None = None,
     params: Any = None,
     timeout: float = config.PEER_TIMEOUT,
-) -> bool:
-    """Runs or continues a run in `workdir`; returns whether it is complete (False: it was asked to stop).
+) -> None:
+    """Runs a meta-training in `workdir`, or continues it there, until it is complete.
 
     Writes config.json, checkpoints/, metrics.csv, TensorBoard events/, pictures/ and at the end bundle/. `problem` and
-    `params` replace style transfer on VGG features, for tests. Several processes (peers.join) run it together, and each
-    ends when another does not answer for `timeout` seconds. Raises InputError or FileNotFoundError for bad settings
-    or data before anything is written, InputError for a workdir that doesn't fit, and FloatingPointError when a loss is
-    not finite.
+    `params` replace style transfer on VGG features, for tests. Several processes (multihost.join) run it together, and
+    each ends when another does not answer for `timeout` seconds.
+
+    Raises InputError or FileNotFoundError for bad settings or data before anything is written, InputError for a workdir
+    that doesn't fit, FloatingPointError when a loss is not finite, and Stopped when the run was asked to stop.
     """
-    run, outer = settings.run, settings.outer
     compile_cache.enable_compile_cache()
+    workdir, run, outer, main = Path(workdir), settings.run, settings.outer, jax.process_index() == 0
     parallel = mesh.Parallel(run.parallel, outer.tasks)
-    share = outer.tasks // len(parallel.devices)
-    if share % outer.tasks_side_by_side:
-        raise InputError(
-            f"`outer.tasks_side_by_side`: expected a divisor of the {share} tasks of each of the "
-            f"{len(parallel.devices)} devices, got {outer.tasks_side_by_side}"
-        )
+    _check_side_by_side(settings, parallel)
     params = networks(settings) if params is None else params
     if problem is None:
         side_by_side = outer.tasks_side_by_side > 1
         problem = style_problem(settings.generator, settings.loss, bool(outer.vgg), side_by_side)
     problem = problem._replace(prepare=jax.jit(problem.prepare))  # one program outside the step too, for pictures
-    if settings.data.on_device:
-        sampler = DeviceSampler(settings)
-        learnt, of_step = drawn(problem, settings), Drawing(params, sampler.pictures)
-    else:
-        sampler, learnt, of_step = TaskSampler(settings), problem, params
-    tuning, val = _tuning_sampler(settings), val_tasks(settings)
-    main = jax.process_index() == 0
-    workdir = Path(workdir)
-    origin = bundles.load_start(workdir, settings)
+    tuning, origin = _tuning_sampler(settings), bundles.load_start(workdir, settings)
     state = outer_loop.initial_state(settings, begin(settings, origin) if origin else None)
-
-    with checkpoint.Checkpoints(workdir / "checkpoints", run.keep_checkpoints) as saved, StopSignal() as stop:
-        # Resume policy: 1. the newest checkpoint that can be read, 2. else the start. Tasks are a function of (seed,
-        # step), so there is nothing else to restore; rows of metrics.csv beyond it are dropped and written again.
+    training = _training(settings, parallel, problem, params, state.meta)
+    with checkpoint.Checkpoints(workdir / "checkpoints", run.keep_checkpoints) as saved:
         checkpoint.claim(workdir, settings, saved.latest() or 0)
         if main and origin and not bundles.exists(workdir / "start"):
             bundles.save_bundle(workdir / "start", origin)
-        start, state = saved.resume(state, parallel.replicated)
-        if start == run.steps and _is_bundle_of(workdir / "bundle", settings):
-            if main:
-                print(f"{workdir} is complete after {start} steps; raise run.steps to continue it", flush=True)
-            return True
-        state = state if start else parallel.replicate(state)
-        replicas = parallel.replicate(of_step)
-        tasks = parallel.local_indices(outer.tasks)
-        take_step, first_order, before, pending, stopping = None, None, None, [], False
-        with (
-            RunLog(workdir, start, run.steps, LOGGED, "query", main) as log,
-            Prefetcher(sampler.task, tasks, start, run.steps, threads=settings.data.threads) as batches,
-            Lockstep(stop, timeout) as lockstep,
-        ):
-            for step, batch in batches:
-                batch = parallel.split((batch, lockstep.stop_flags(len(tasks))))
-                if outer_loop.is_first_order(settings, step) != first_order:
-                    first_order = outer_loop.is_first_order(settings, step)
-                    with lockstep.busy():
-                        take_step, told = _compile(learnt, settings, first_order, parallel, (state, batch, replicas))
-                    log.say(told if step > start else f"{_derived(settings, parallel, state, start)}; {told}")
-                state, metrics = take_step(state, batch, replicas)
-                jax.block_until_ready(before)  # no step is started before the one before the last is done
-                done, stopping, before = step + 1, lockstep.should_stop(before), metrics.pop(STOP_FLAGS)
-                pending.append((done, metrics))
-                saving = stopping or done == run.steps or done % run.checkpoint_every == 0
-                picturing = done == run.steps or done % run.picture_every == 0
-                if saving or picturing or done % run.log_every == 0:
-                    saved.check()
-                    log.write(jax.device_get(pending), run.log_every, saved.latest(), batches.waited)
-                    pending = []
-                if saving:
-                    saved.save(done, parallel.for_checkpoint(state), settings)
-                if main and picturing:
-                    learned = outer_loop.deployed(outer, state)
-                    log.picture(pictures(settings, learned, val, problem, params), done)
-                if stopping:
-                    break
-        saved.wait()
-    if stopping:
+        store = checkpoint.CheckpointStore(saved, settings, parallel.replicated, parallel.for_checkpoint)
+        start, state = loop.run(training, parallel.replicate(state), run, store, workdir, timeout=timeout)
+    if start == run.steps and _is_bundle_of(workdir / "bundle", settings):
         if main:
-            print(f"stopped after step {int(state['step'])} of {run.steps}; the same line continues", flush=True)
-        return False
+            print(f"{workdir} is complete after {start} steps; raise run.steps to continue it", flush=True)
+        return
     made = _bundle(settings, origin, outer_loop.deployed(outer, state), tuning, problem, params)
     if main:
         bundles.save_bundle(workdir / "bundle", made)
         told = f"Adam lr {made.adam_lr:g} beyond {settings.inner.steps} steps"
         print(f"wrote {workdir / 'bundle'} ({told})", flush=True)
-    return True
+
+
+def _check_side_by_side(settings: config.Config, parallel: mesh.Parallel) -> None:
+    """Raises InputError where a device's tasks cannot be divided into those that it computes side by side."""
+    outer, share = settings.outer, settings.outer.tasks // len(parallel.devices)
+    if share % outer.tasks_side_by_side:
+        raise InputError(
+            f"`outer.tasks_side_by_side`: expected a divisor of the {share} tasks of each of the "
+            f"{len(parallel.devices)} devices, got {outer.tasks_side_by_side}"
+        )
+
+
+def _training(
+    settings: config.Config, parallel: mesh.Parallel, problem: Problem, params: Any, meta: Meta
+) -> loop.Training:
+    """What the loop runs: outer steps on sampled tasks."""
+    outer, learnt, constants = settings.outer, problem, params
+    if settings.data.on_device:
+        sampler = DeviceSampler(settings)
+        learnt, constants = drawn(problem, settings), Drawing(params, sampler.pictures)
+    else:
+        sampler = TaskSampler(settings)
+    val, replicas = val_tasks(settings), parallel.replicate(constants)
+    return loop.Training(
+        task=sampler.task,
+        indices=parallel.local_indices(outer.tasks),
+        columns=LOGGED,
+        shown="query",
+        program=functools.partial(outer_loop.is_first_order, settings),
+        prepare=lambda step, state, batch: (state, parallel.split(batch)),
+        compile=lambda first_order, state, batch: _compile(
+            learnt, settings, first_order, parallel, (state, batch, replicas)
+        ),
+        describe=functools.partial(_derived, settings, parallel, meta),
+        picture=lambda state: pictures(settings, outer_loop.deployed(outer, state), val, problem, params),
+        threads=settings.data.threads,
+    )
 
 
 def _bundle(
@@ -251,8 +232,8 @@ def _is_bundle_of(folder: Path, settings: config.Config) -> bool:
         return False
 
 
-def _derived(settings: config.Config, parallel: mesh.Parallel, state: outer_loop.MetaState, start: int) -> str:
-    learned = {part: count_parameters(flat) for part, flat in state.meta.parts().items()}
+def _derived(settings: config.Config, parallel: mesh.Parallel, meta: Meta, start: int) -> str:
+    learned = {part: count_parameters(flat) for part, flat in meta.parts().items()}
     per_task = settings.inner.steps * settings.inner.support + settings.outer.query
     return (
         f"{len(parallel.devices)} {parallel.devices[0].platform} devices in {jax.process_count()} processes "
@@ -264,13 +245,15 @@ def _derived(settings: config.Config, parallel: mesh.Parallel, state: outer_loop
 
 
 def _step(problem, settings, first_order, state, batch, params, axis):
-    """meta.outer_step, with the mean of Lockstep.stop_flags among the metrics: it travels in the same all-reduce."""
-    tasks, asked = batch
+    """One outer step, with the mean of the stop flags among the metrics: it travels in the same all-reduce."""
+    tasks = dict(batch)
+    flags = tasks.pop(STOP_FLAGS)
     state, metrics = outer_loop.outer_step(problem, settings, first_order, state, tasks, params, axis)
-    return state, metrics | {STOP_FLAGS: jax.lax.pmean(asked.mean(), axis)}
+    return state, metrics | {STOP_FLAGS: jax.lax.pmean(flags.mean(), axis)}
 
 
 def _compile(problem, settings, first_order, parallel, arguments):
+    """The compiled outer step, with the loss networks filled in, and a line about it."""
     began = time.monotonic()
     step = parallel.compile(functools.partial(_step, problem, settings, first_order))
     compiled = step.lower(*arguments).compile()
@@ -282,4 +265,5 @@ def _compile(problem, settings, first_order, parallel, arguments):
     if len(parallel.devices) > 1:
         sent = mesh.traffic(compiled.as_text())
         told += f", {sum(size for _, size in sent):,} bytes in {len(sent)} {' and '.join({kind for kind, _ in sent})}"
-    return compiled, told
+    *_, constants = arguments
+    return lambda state, batch: compiled(state, batch, constants), told

@@ -22,6 +22,7 @@ from metastyle.config import PEER_TIMEOUT
 from metastyle.errors import REPORTED_ERRORS, RETRY, InputError, one_line
 from metastyle.system.signals import StopSignal
 
+STOP_FLAGS = "stop_flags"  # in a batch, and as their mean in the metrics of its step
 _LOST = re.compile("gloo|nccl|connection|unavailable|deadline|heartbeat|coordination", re.IGNORECASE)
 _MARGIN = 60  # seconds that JAX waits longer than we do: our line says more than its
 

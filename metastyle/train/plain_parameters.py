@@ -11,27 +11,36 @@ squared error keeps them near, or weak strengths would begin with a change of co
 
 import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tqdm import tqdm
 
 from metastyle import config
 from metastyle.data.augment import augment
+from metastyle.data.prefetch import Batch
 from metastyle.data.sources import open_source
 from metastyle.images import codec
 from metastyle.images.resize import square
 from metastyle.losses.ssim import LUMA, differentiable_ssim, ssim
 from metastyle.nets import generator
 from metastyle.nets.params import Flat
+from metastyle.train import loop
+from metastyle.train.checkpoint import Store
 from metastyle.weights import bundles
 from metastyle.weights.bundles import Bundle
 
 STEPS, SIZE = 400, 256
 _BATCH, _LR = 4, 1e-2
-_WINDOW, _C1, _C2, _SQUARED = 7, 0.01**2, 0.03**2, 100.0
+_SQUARED = 100.0  # weight of the squared error
+_LOG_EVERY = 20  # steps
+
+
+class _State(NamedTuple):
+    fast: Flat
+    optimizer: optax.OptState
 
 
 def fit(bundle: Bundle, contents: str, steps: int = STEPS) -> dict[str, np.ndarray]:
@@ -41,20 +50,29 @@ def fit(bundle: Bundle, contents: str, steps: int = STEPS) -> dict[str, np.ndarr
     fast, slow = jax.tree.map(jnp.asarray, (bundle.meta.fast, bundle.meta.slow))
     optimizer = optax.adam(optax.cosine_decay_schedule(_LR, steps))
 
-    @jax.jit
-    def step(fast, state, slow, photographs):
-        value, gradient = jax.value_and_grad(functools.partial(loss, settings.generator))(fast, slow, photographs)
-        updates, state = optimizer.update(gradient, state, fast)
-        return optax.apply_updates(fast, updates), state, value
-
-    state, shown = optimizer.init(fast), tqdm(range(steps), unit="step", mininterval=1.0)
-    for k in shown:
+    def task(k: int, _: int) -> Batch:
         rng = np.random.default_rng((settings.run.seed, k))
         drawn = [source[int(i)] for i in rng.integers(len(source), size=_BATCH)]
         crops = [augment(rng, x, data.size, zoom=data.zoom, rotate=0.0, flip=True) for x in drawn]
-        fast, state, value = step(fast, state, slow, np.stack(crops))
-        if k % 20 == 0:
-            shown.set_postfix_str(f"loss {float(value):.3f}")
+        return {"photographs": np.stack(crops)}
+
+    @jax.jit
+    def step(state: _State, slow: Flat, photographs: jax.Array) -> tuple[_State, loop.Metrics]:
+        value, gradient = jax.value_and_grad(functools.partial(loss, settings.generator))(state.fast, slow, photographs)
+        updates, memory = optimizer.update(gradient, state.optimizer, state.fast)
+        return _State(optax.apply_updates(state.fast, updates), memory), {"loss": value}
+
+    training = loop.Training(
+        task=task,
+        indices=[0],
+        columns=["loss"],
+        shown="loss",
+        prepare=lambda k, state, batch: (state, batch["photographs"][0]),
+        compile=lambda *_: (lambda state, photographs: step(state, slow, photographs), ""),
+        threads=data.threads,
+    )
+    times = config.Run(steps=steps, log_every=_LOG_EVERY)
+    fast = loop.run(training, _State(fast, optimizer.init(fast)), times, Store()).state.fast
     return {path: np.float32(np.float16(x)) for path, x in fast.items()}
 
 

@@ -2,12 +2,11 @@
 
 import contextlib
 import csv
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from tensorboardX import SummaryWriter
@@ -20,18 +19,30 @@ _EVENTS_KEPT = 1  # seconds until events are on disk: a kill loses no more of th
 Row = tuple[int, dict[str, Any]]  # a step and its metrics, scalars by name
 
 
+class _Outputs(NamedTuple):
+    csv: IO[str]
+    events: SummaryWriter
+
+
 class RunLog:
     """metrics.csv, TensorBoard events, pictures, and a progress bar; nothing unless `main`."""
 
-    def __init__(self, workdir: Path, start: int, steps: int, columns: Sequence[str], shown: str, main: bool = True):
-        """columns: the metrics of metrics.csv; rows of steps after `start` are dropped. shown: the one in the bar."""
-        self._main, self._pictures, self._columns, self._shown = main, workdir / "pictures", columns, shown
-        if main:
+    def __init__(
+        self, workdir: Path | None, start: int, steps: int, columns: Sequence[str], shown: str, main: bool = True
+    ):
+        """Opens the files in `workdir`; without one, progress is all that is shown.
+
+        columns: the metrics that are logged; rows of metrics.csv for steps after `start` are dropped. shown: the metric
+        beside the progress bar.
+        """
+        self._main, self._workdir, self._columns, self._shown = main, workdir, columns, shown
+        self._outputs: _Outputs | None = None
+        if main and workdir:
             _keep_rows(workdir / "metrics.csv", start, columns)
-        self._csv = open(workdir / "metrics.csv" if main else os.devnull, "a", newline="")  # noqa: SIM115
-        self._events = SummaryWriter(
-            str(workdir / "events"), purge_step=start + 1, flush_secs=_EVENTS_KEPT, write_to_disk=main
-        )
+            self._outputs = _Outputs(
+                open(workdir / "metrics.csv", "a", newline=""),  # noqa: SIM115
+                SummaryWriter(str(workdir / "events"), purge_step=start + 1, flush_secs=_EVENTS_KEPT),
+            )
         self._bar = tqdm(total=steps, initial=start, unit="step", mininterval=1.0, disable=not main)
         self._waited, self._since, self._first = 0.0, time.monotonic(), None
 
@@ -43,10 +54,11 @@ class RunLog:
         if kind is None and self._first is not None and self._bar.n > self._first[0]:
             (step, began), done = self._first, self._bar.n
             self.say(f"{done - step} steps after step {step}: {(done - step) / (self._since - began):.3g} steps/s")
-        told = (OSError,) if kind else ()  # it may be that nothing can be written, which is told already
-        with contextlib.suppress(*told):
-            self._csv.close()
-            self._events.close()
+        if self._outputs:
+            told = (OSError,) if kind else ()  # where writing failed, the error is reported already
+            with contextlib.suppress(*told):
+                self._outputs.csv.close()
+                self._outputs.events.close()
 
     def say(self, text: str) -> None:
         """Prints a line above the progress bar."""
@@ -60,31 +72,43 @@ class RunLog:
         last_good: the step of the newest checkpoint. waited: seconds waited for data since the start. Raises
         FloatingPointError where a metric is not finite.
         """
-        _check_finite(rows, self._columns, last_good)
+        _check_finite(rows, self._columns, self._advice(last_good))
         seconds = max(time.monotonic() - self._since, 1e-9)
         share = (waited - self._waited) / seconds
-        for step, metrics in rows:
-            if step % every == 0:
-                csv.writer(self._csv).writerow([step, *(repr(float(metrics[k])) for k in self._columns)])
-                for name in self._columns:
-                    self._events.add_scalar(name, float(metrics[name]), step)
-                self._events.add_scalar("data_wait_share", share, step)
-        try:
-            self._csv.flush()
-        except OSError as error:
-            raise OSError(
-                f"`workdir`: cannot write {self._csv.name} ({error.strerror}); mend that, and the same line continues"
-            ) from None
+        if self._outputs:
+            self._write_rows(self._outputs, [row for row in rows if row[0] % every == 0], share)
         mean = np.mean([float(metrics[self._shown]) for _, metrics in rows])
         self._bar.set_postfix_str(f"{self._shown} {mean:.3f}, data wait {share:.0%}", refresh=False)
         self._bar.update(len(rows))
         self._waited, self._since = waited, time.monotonic()
-        self._first = self._first or (self._bar.n, self._since)  # before, it was compiled
+        self._first = self._first or (self._bar.n, self._since)  # the time before went into compiling
+
+    def _write_rows(self, out: _Outputs, rows: Sequence[Row], share: float) -> None:
+        for step, metrics in rows:
+            csv.writer(out.csv).writerow([step, *(repr(float(metrics[k])) for k in self._columns)])
+            for name in self._columns:
+                out.events.add_scalar(name, float(metrics[name]), step)
+            out.events.add_scalar("data_wait_share", share, step)
+        try:
+            out.csv.flush()
+        except OSError as error:
+            raise OSError(
+                f"`workdir`: cannot write {out.csv.name} ({error.strerror}); mend that, and the same line continues"
+            ) from None
+
+    def _advice(self, last_good: int | None) -> str:
+        if self._workdir is None:
+            return "try lower rates"
+        good = f"the checkpoint of step {last_good} is good" if last_good else "there is no checkpoint yet"
+        return f"{good}; try lower rates in another --workdir"
 
     def picture(self, grid: np.ndarray, step: int) -> None:
-        self._pictures.mkdir(exist_ok=True)
-        codec.save(self._pictures / f"step_{step:07d}.png", grid)
-        self._events.add_image("val", codec.to_uint8(grid), step, dataformats="HWC")
+        """Writes the grid f32[H, W, 3] of a step."""
+        if self._outputs and self._workdir:
+            folder = self._workdir / "pictures"
+            folder.mkdir(exist_ok=True)
+            codec.save(folder / f"step_{step:07d}.png", grid)
+            self._outputs.events.add_image("val", codec.to_uint8(grid), step, dataformats="HWC")
 
 
 def _keep_rows(path: Path, start: int, columns: Sequence[str]) -> None:
@@ -98,11 +122,8 @@ def _keep_rows(path: Path, start: int, columns: Sequence[str]) -> None:
         csv.writer(file).writerows([("step", *columns), *kept])
 
 
-def _check_finite(rows: Sequence[Row], columns: Sequence[str], last_good: int | None) -> None:
+def _check_finite(rows: Sequence[Row], columns: Sequence[str], advice: str) -> None:
     for step, metrics in rows:
         for name in columns:
             if not np.isfinite(metrics[name]):
-                good = f"the checkpoint of step {last_good} is good" if last_good else "there is no checkpoint yet"
-                raise FloatingPointError(
-                    f"step {step}: {name} is {metrics[name]}; {good}; try lower rates in another --workdir"
-                )
+                raise FloatingPointError(f"step {step}: {name} is {metrics[name]}; {advice}")

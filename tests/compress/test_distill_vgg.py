@@ -27,7 +27,7 @@ def numpy_objective(slim, seen, scale):
     error = lambda a, b: np.square(a - b).sum() / np.square(b).sum()
     total = 0.0
     for tap in vgg.TAPS:
-        to = np.asarray(slim["maps"][tap], np.float64)
+        to = np.asarray(slim.maps[tap], np.float64)
         for ours, theirs in features.values():
             for f, big in zip(ours[tap], theirs[tap], strict=True):
                 total += error(f @ to, big) / (4 * 3 * count)
@@ -94,9 +94,9 @@ def test_the_gallery_takes_the_place_of_its_oldest_and_nothing_is_drawn_that_doe
 
 def taken(lr, steps):
     """A distillation at this rate, before and after some steps on `batch_of()`."""
-    chosen = settings(run={"steps": 100}, lr=lr, warmup=0, canvas_lr=0.01, painter_lr=1e-3, hold=steps)
+    chosen = settings(run={"steps": 100}, lr=lr, warmup=0, canvas_lr=0.01, painter_lr=1e-3, steps_per_style=steps)
     state = distill_vgg.initial_state(chosen, TEACHER, PICTURES)
-    state["canvas"] = distill_vgg.new_canvas(chosen, batch_of()["subject"])
+    state = state._replace(canvas=distill_vgg.new_canvas(chosen, batch_of()["subject"]))
     first = jax.tree.map(np.asarray, state)
     step = jax.jit(lambda state: distill_vgg.step(chosen, state, batch_of(), TEACHER))
     for _ in range(steps):
@@ -108,14 +108,14 @@ def taken(lr, steps):
 def test_painter_and_canvas_follow_the_slim_network():
     """One that stays as it is: they lag behind one that learns."""
     chosen, first, state = taken(0.0, 12)
-    slim = prune_vgg.network(state["slim"], TEACHER)
+    slim = prune_vgg.network(state.slim, TEACHER)
 
     def judged(painter, canvas):
         """The slim J of what painter and canvas have."""
         target = perceptual.style_target(slim, batch_of()["style"], chosen.loss)
         works = {
-            "photograph": generator.apply(chosen.painter, painter["learned"], batch_of()["photograph"]),
-            "subject": canvas["learned"],
+            "photograph": generator.apply(chosen.painter, painter.learned, batch_of()["photograph"]),
+            "subject": canvas.learned,
         }
         return [
             float(
@@ -126,14 +126,14 @@ def test_painter_and_canvas_follow_the_slim_network():
             for name, work in works.items()
         ]
 
-    before, after = judged(first["painter"], first["canvas"]), judged(state["painter"], state["canvas"])
+    before, after = judged(first.painter, first.canvas), judged(state.painter, state.canvas)
     assert after[0] < before[0] and after[1] < before[1]
 
 
 def test_for_every_third_style_the_works_follow_the_teacher():
-    chosen, batch = settings(hold=5, canvas_lr=0.01), batch_of()
+    chosen, batch = settings(steps_per_style=5, canvas_lr=0.01), batch_of()
     state = distill_vgg.initial_state(chosen, TEACHER, PICTURES)
-    state["canvas"] = distill_vgg.new_canvas(chosen, 0.25 + 0.5 * batch["subject"])
+    state = state._replace(canvas=distill_vgg.new_canvas(chosen, 0.25 + 0.5 * batch["subject"]))
     step = jax.jit(lambda state: distill_vgg.step(chosen, state, batch, TEACHER))
 
     def downhill(params):
@@ -149,15 +149,15 @@ def test_for_every_third_style_the_works_follow_the_teacher():
                 for name, work in (("photograph", painting), ("subject", canvas))
             )
 
-        return signs(jax.jit(jax.grad(judged, (0, 1)))(state["painter"]["learned"], state["canvas"]["learned"]))
+        return signs(jax.jit(jax.grad(judged, (0, 1)))(state.painter.learned, state.canvas.learned))
 
     def signs(trees):
         return [np.sign(np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])) for tree in trees]
 
-    ways = {"slim": downhill(prune_vgg.network(state["slim"], TEACHER)), "teacher": downhill(TEACHER)}
+    ways = {"slim": downhill(prune_vgg.network(state.slim, TEACHER)), "teacher": downhill(TEACHER)}
     for at, leader in ((0, "slim"), (9, "slim"), (10, "teacher"), (14, "teacher"), (15, "slim"), (25, "teacher")):
-        after = step(state | {"step": jnp.int32(at)})[0]
-        before, then = ([x[who]["learned"] for who in ("painter", "canvas")] for x in (state, after))
+        after = step(state._replace(step=jnp.int32(at)))[0]
+        before, then = ([x.painter.learned, x.canvas.learned] for x in (state, after))
         moved = signs(jax.tree.map(jnp.subtract, before, then))
         for name, way in ways.items():
             alike = [(a == b).mean() for a, b in zip(moved, way, strict=True)]
@@ -166,6 +166,6 @@ def test_for_every_third_style_the_works_follow_the_teacher():
 
 def test_the_slim_network_learns():
     _, first, state = taken(1e-2, 12)
-    seen = {kind: x[:2].astype(jnp.float32) / 255 for kind, x in state["gallery"].items()}
-    errors = [float(objective(s, seen, TEACHER, state["scale"], LOSS)[0]) for s in (first["slim"], state["slim"])]
+    seen = {kind: x[:2].astype(jnp.float32) / 255 for kind, x in state.gallery.items()}
+    errors = [float(objective(s, seen, TEACHER, state.scale, LOSS)[0]) for s in (first.slim, state.slim)]
     assert errors[1] < 0.9 * errors[0]

@@ -27,14 +27,14 @@ def feature_errors(slim, scale):
     """What the objective calls features_*, without compiling it."""
     seen = jnp.concatenate(list(seen_of().values()))
     ours, theirs = vgg.features(prune_vgg.network(slim, TEACHER), seen), vgg.features(TEACHER, seen)
-    return {t: float(perceptual.ratio(ours[t] @ slim["maps"][t], theirs[t] * scale[t]).mean()) for t in vgg.TAPS}
+    return {t: float(perceptual.ratio(ours[t] @ slim.maps[t], theirs[t] * scale[t]).mean()) for t in vgg.TAPS}
 
 
 def test_pruning_leaves_less_the_narrower_and_more_than_random_features():
     errors = []
     for widths in (FULL, SLIM, (2,) * 10):
         slim, scale = prune_vgg.prune(TEACHER, PICTURES, widths, FULL_RANK)
-        assert [slim["vgg"][layer]["kernel"].shape[-1] for layer in vgg.LAYERS] == list(widths)
+        assert [slim.vgg[layer]["kernel"].shape[-1] for layer in vgg.LAYERS] == list(widths)
         errors.append(list(feature_errors(slim, scale).values()))
     assert (np.diff(errors, axis=0) > 0).all() and np.max(errors) < 1
 
@@ -43,7 +43,7 @@ def test_a_kernel_of_lower_rank_loses_more_and_one_of_full_rank_nothing():
     errors = []
     for rank in (8, 4, 2):
         slim, scale = prune_vgg.prune(TEACHER, PICTURES, FULL, (0,) * 5 + (rank,) * 5)
-        assert slim["vgg"]["conv4_3"]["mix"].shape == (rank, 8)
+        assert slim.vgg["conv4_3"]["mix"].shape == (rank, 8)
         errors.append(feature_errors(slim, scale)["relu4_3"])
     assert errors[0] < 1e-6 < errors[1] < errors[2] < 1
 
@@ -65,7 +65,7 @@ def test_pivots_take_what_explains_most_first_and_nothing_twice():
 
 
 def saved(path, slim):
-    distillation.export(prune_vgg.network(slim, TEACHER), path)
+    distillation.save_network(prune_vgg.network(slim, TEACHER), path)
     return str(path)
 
 
@@ -73,7 +73,7 @@ def test_a_network_that_is_taken_up_is_itself_and_its_maps_are_those_of_pruning(
     pruned, scale = prune_vgg.prune(TEACHER, PICTURES, SLIM, RANKS)
     start = saved(tmp_path / "slim.safetensors", pruned)
     slim, again = prune_vgg.load_start(settings(start=start), TEACHER, PICTURES)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), slim["vgg"], pruned["vgg"])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), slim.vgg, pruned.vgg)
     for tap in vgg.TAPS:
         np.testing.assert_allclose(again[tap], scale[tap], rtol=1e-5)
     before, after = feature_errors(pruned, scale), feature_errors(slim, again)
@@ -86,7 +86,7 @@ def test_a_run_goes_on_from_a_network_that_is_there(tmp_path):
     start = saved(tmp_path / "slim.safetensors", pruned)
     state = distill_vgg.initial_state(settings(start=start), TEACHER, PICTURES)
     assert jax.tree.structure(state) == jax.tree.structure(distill_vgg.initial_state(settings(), TEACHER, PICTURES))
-    np.testing.assert_allclose(state["slim"]["vgg"]["conv1_1"]["kernel"], pruned["vgg"]["conv1_1"]["kernel"], rtol=1e-3)
+    np.testing.assert_allclose(state.slim.vgg["conv1_1"]["kernel"], pruned.vgg["conv1_1"]["kernel"], rtol=1e-3)
 
 
 def test_only_a_network_of_distillation_and_of_these_widths_is_taken_up(tmp_path):

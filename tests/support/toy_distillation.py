@@ -21,9 +21,16 @@ def settings(**changes) -> Distillation:
         "run": {"steps": 6, "log_every": 2, "checkpoint_every": 4, "picture_every": 6},
         "data": {"size": SIZE, "content": "procedural", "style": "procedural"},
         "painter": {"arch": "s4,p4-3,skip"},
-        "widths": SLIM, "ranks": RANKS, "batch": 2, "gallery": 4, "gallery_every": 2, "hold": 3, "renew": 1,
-        "warmup": 1, "vgg": "random",
-    }  # fmt: skip
+        "widths": SLIM,
+        "ranks": RANKS,
+        "batch": 2,
+        "gallery": 4,
+        "gallery_every": 2,
+        "steps_per_style": 3,
+        "styles_per_painter": 1,
+        "warmup": 1,
+        "vgg": "random",
+    }
     for name, value in changes.items():
         values[name] = values[name] | value if isinstance(value, dict) else value
     return config.from_dict(values, Distillation)

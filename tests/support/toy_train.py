@@ -15,7 +15,6 @@ from pathlib import Path
 from metastyle.cli.app import guard, leave
 from metastyle.config import PEER_TIMEOUT
 from metastyle.data import tasks
-from metastyle.errors import RETRY
 from metastyle.meta import tune_rates
 from metastyle.train import multihost
 from metastyle.train.meta_training import train
@@ -41,7 +40,7 @@ def last_row(workdir: Path) -> int:
         return 0
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> None:
     workdir, *given = arguments
     changes, options = {}, {"timeout": PEER_TIMEOUT, "pause": 0, "tuning": 0, "patience": PEER_TIMEOUT}
     for name, _, value in (argument.partition("=") for argument in given):
@@ -57,7 +56,7 @@ def main(arguments: list[str]) -> int:
     tasks.TaskSampler.task = slow
     tune_rates.choose = lambda learned, *_, **__: time.sleep(options["tuning"]) or (learned, 1e-3)
     multihost.join(options["patience"])
-    return 0 if train(settings(changes), workdir, toy.problem(), toy.VGG, options["timeout"]) else RETRY
+    train(settings(changes), workdir, toy.problem(), toy.VGG, options["timeout"])
 
 
 if __name__ == "__main__":

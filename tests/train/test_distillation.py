@@ -15,13 +15,13 @@ import pytest
 import metastyle
 from metastyle import config
 from metastyle.compress import distill_vgg, prune_vgg
-from metastyle.data.prefetch import Prefetcher
-from metastyle.errors import InputError
+from metastyle.errors import InputError, Stopped
 from metastyle.nets import generator, vgg
 from metastyle.train import distillation
 from metastyle.weights import vgg_files
 from tests.support import toy_train
 from tests.support.places import ROOT
+from tests.support.stopping import stop_at
 from tests.support.toy_distillation import PICTURES, RANKS, SIZE, SLIM, TEACHER, settings
 
 
@@ -44,23 +44,16 @@ def files(workdir):
         return list(csv.reader(file)), {name: x.tolist() for name, x in network.items()}
 
 
-def test_a_run_that_is_killed_and_stopped_goes_on_as_if_it_had_been_left_alone(tmp_path, monkeypatch, capsys):
+def test_a_run_that_is_killed_and_stopped_goes_on_as_if_it_had_been_left_alone(tmp_path, monkeypatch):
     chosen = settings(run={"steps": 12, "log_every": 1, "checkpoint_every": 2, "picture_every": 12})
-    assert distillation.run(chosen, tmp_path / "a") is True
+    distillation.run(chosen, tmp_path / "a")
     assert killed(chosen, tmp_path / "b", 3) == -signal.SIGKILL
-    at, following = toy_train.last_row(tmp_path / "b") + 1, Prefetcher.__next__
-
-    def stopping(self):
-        step, batch = following(self)
-        if step == at:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step, batch
-
+    at = toy_train.last_row(tmp_path / "b") + 1
     with monkeypatch.context() as patch:
-        patch.setattr(Prefetcher, "__next__", stopping)
-        assert distillation.run(chosen, tmp_path / "b") is False
-    assert f"stopped after step {at + 1} of 12" in capsys.readouterr().out
-    assert distillation.run(chosen, tmp_path / "b") is True
+        stop_at(patch, at)
+        with pytest.raises(Stopped, match=f"^stopped after step {at + 1} of 12; the same line continues$"):
+            distillation.run(chosen, tmp_path / "b")
+    distillation.run(chosen, tmp_path / "b")
     rows, network = files(tmp_path / "a")
     assert (rows, network) == files(tmp_path / "b")
     assert [row[0] for row in rows] == ["step", *map(str, range(1, 13))] and rows[0][1:] == list(distill_vgg.METRICS)
@@ -70,7 +63,7 @@ def test_a_run_that_is_killed_and_stopped_goes_on_as_if_it_had_been_left_alone(t
 
 
 def test_a_run_without_a_step_writes_the_pruned_network(tmp_path):
-    assert distillation.run(settings(run={"steps": 0}), tmp_path) is True
+    distillation.run(settings(run={"steps": 0}), tmp_path)
     loaded = vgg_files.load(tmp_path / distillation.FILE_NAME)
     assert tuple(loaded[layer]["bias"].shape[-1] for layer in vgg.LAYERS) == SLIM
     assert np.asarray(vgg.features(loaded, PICTURES)["relu4_3"]).std() > 0
@@ -79,14 +72,14 @@ def test_a_run_without_a_step_writes_the_pruned_network(tmp_path):
 def test_what_is_exported_is_the_network(tmp_path):
     slim, _ = prune_vgg.prune(TEACHER, PICTURES, SLIM, RANKS)
     network = prune_vgg.network(slim, TEACHER)
-    distillation.export(network, tmp_path / "slim.safetensors")
+    distillation.save_network(network, tmp_path / "slim.safetensors")
     ours, loaded = (vgg.features(p, PICTURES) for p in (network, vgg_files.load(tmp_path / "slim.safetensors")))
     for tap in vgg.TAPS:
         np.testing.assert_allclose(loaded[tap], ours[tap], atol=2e-2)
 
 
 def test_style_and_subject_stay_and_the_photograph_does_not():
-    task = distillation.pictures(settings(hold=3))
+    task = distillation.pictures(settings(steps_per_style=3))
     a, b, c = (task(step, 0) for step in (0, 2, 3))
     for name in ("style", "subject"):
         np.testing.assert_array_equal(a[name], b[name])
@@ -96,28 +89,33 @@ def test_style_and_subject_stay_and_the_photograph_does_not():
 
 
 def test_canvas_and_painter_start_afresh_in_time():
-    chosen, batch = settings(hold=3, renew=2), distillation.pictures(settings(hold=3))(0, 0)
+    chosen, batch = (
+        settings(steps_per_style=3, styles_per_painter=2),
+        distillation.pictures(settings(steps_per_style=3))(0, 0),
+    )
     found = [distillation._renewed(chosen, k, batch) for k in range(13)]
     assert [k for k in range(13) if "canvas" in found[k]] == [0, 3, 6, 9, 12]
     assert [k for k in range(13) if "painter" in found[k]] == [0, 6, 12]
-    subject, noise, flat, mixed, again = (np.asarray(found[k]["canvas"]["learned"]) for k in (0, 3, 6, 9, 12))
+    subject, noise, flat, mixed, again = (np.asarray(found[k]["canvas"].learned) for k in (0, 3, 6, 9, 12))
     np.testing.assert_array_equal(subject, batch["subject"])
     np.testing.assert_array_equal(again, subject)
     assert np.ptp(flat, (0, 1, 2)).max() == 0 and noise.std() > 0.2
     np.testing.assert_allclose(mixed, (batch["subject"] + batch["style"]) / 2, atol=1e-6)
-    first, second = (found[k]["painter"]["learned"] for k in (0, 6))
+    first, second = (found[k]["painter"].learned for k in (0, 6))
     assert any((np.asarray(x) != np.asarray(second[path])).any() for path, x in first.items())
 
 
 def test_the_painter_starts_from_guesses_for_half_of_the_styles():
-    chosen = settings(hold=3, renew=4, guess_lr=1e-4, bundle="default", painter={"arch": "compact_half"})
+    chosen = settings(
+        steps_per_style=3, styles_per_painter=4, guess_lr=1e-4, bundle="default", painter={"arch": "compact_half"}
+    )
     batch, guess = distillation.pictures(chosen)(0, 0), distillation.guesser(chosen)
     found = [distillation._renewed(chosen, k, batch, guess) for k in range(15)]
     assert [k for k in range(15) if "painter" in found[k]] == [0, 6, 9, 12]
-    assert [float(found[k]["painter"]["lr"]) for k in (0, 6)] == pytest.approx([chosen.painter_lr, 1e-4])
+    assert [float(found[k]["painter"].lr) for k in (0, 6)] == pytest.approx([chosen.painter_lr, 1e-4])
     guessed = metastyle.load().adapt(batch["style"][0], steps=0, style_size=SIZE).stylize(batch["photograph"][0])
     painting = jax.jit(generator.apply, static_argnums=0)(
-        chosen.painter, found[6]["painter"]["learned"], batch["photograph"]
+        chosen.painter, found[6]["painter"].learned, batch["photograph"]
     )[0]
     np.testing.assert_allclose(painting, guessed / 255, atol=0.02)  # of float16 and bytes
     alike = jax.tree.map(lambda a, b: np.shape(a) == np.shape(b), found[0]["painter"], found[6]["painter"])

@@ -9,7 +9,7 @@ import pytest
 
 from metastyle.errors import InputError
 from metastyle.meta import outer_loop
-from metastyle.train import meta_training
+from metastyle.train import meta_training, multihost
 from metastyle.train.mesh import Parallel, traffic
 from tests.support import toy
 
@@ -76,7 +76,7 @@ def test_each_process_feeds_its_own_devices(monkeypatch):
 def test_devices_talk_once_a_step_of_the_meta_gradient_and_the_metrics():
     parallel, state = Parallel("shard_map", 4, jax.devices()[:4]), outer_loop.initial_state(SETTINGS)
     step = parallel.compile(functools.partial(meta_training._step, toy.problem(), SETTINGS, False))
-    batch = parallel.split((toy.tasks(4, 2), np.zeros(4, np.float32)))
+    batch = parallel.split(toy.tasks(4, 2) | {multihost.STOP_FLAGS: np.zeros(4, np.float32)})
     arguments = parallel.replicate(state), batch, parallel.replicate(toy.VGG)
     sent = sum(x.size for x in jax.tree.leaves(state.meta)) + 5
     assert traffic(step.lower(*arguments).compile().as_text()) == [("all-reduce", 4 * sent)]

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -17,15 +18,16 @@ from tensorboardX.proto.event_pb2 import Event
 from metastyle import config
 from metastyle.data.prefetch import Prefetcher
 from metastyle.data.tasks import TaskSampler
-from metastyle.errors import InputError
+from metastyle.errors import InputError, Stopped
 from metastyle.images import codec
 from metastyle.meta import outer_loop, tune_rates
 from metastyle.nets.params import count_parameters
 from metastyle.system.signals import StopSignal
-from metastyle.train import checkpoint, meta_training, run_log
+from metastyle.train import checkpoint, loop, meta_training, multihost, run_log
 from metastyle.train.mesh import Parallel
 from metastyle.weights import bundles
 from tests.support import toy
+from tests.support.stopping import stop_at
 
 PROBLEM = toy.problem()
 STEPS, SWITCH = 7, 2
@@ -44,8 +46,8 @@ def toy_settings(*, data=None, inner=None, outer=None, run=None) -> config.Confi
     return dataclasses.replace(settings, data=dataclasses.replace(settings.data, **sources | (data or {})))
 
 
-def run(settings, workdir) -> bool:
-    return meta_training.train(settings, workdir, problem=PROBLEM, params=toy.VGG)
+def run(settings, workdir) -> None:
+    meta_training.train(settings, workdir, problem=PROBLEM, params=toy.VGG)
 
 
 def state_of(workdir, settings, step):
@@ -99,19 +101,7 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def signal_at(monkeypatch):
-    """`signal_at(step)`: SIGTERM reaches this process when the loop gets the batch of that step; None: never again."""
-
-    def arm(when):
-        class Interrupting(Prefetcher):
-            def __next__(self):
-                step, batch = super().__next__()
-                if step == when:
-                    os.kill(os.getpid(), signal.SIGTERM)
-                return step, batch
-
-        monkeypatch.setattr(meta_training, "Prefetcher", Interrupting)
-
-    return arm
+    return functools.partial(stop_at, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +112,7 @@ def finished(tmp_path_factory):
         lines = []
         patch.setattr("builtins.print", lambda *args, **_: lines.append(" ".join(map(str, args))))
         patch.setattr(run_log.tqdm, "write", lines.append)
-        assert run(toy_settings(), workdir)
+        run(toy_settings(), workdir)
     return workdir, lines
 
 
@@ -175,15 +165,15 @@ def test_compiled_once_and_once_more_at_the_switch(monkeypatch, tmp_path, quick)
 
     def compile_(problem, settings, first_order, parallel, arguments):
         compiled.append((int(arguments[0].step), first_order))
-        metrics = dict.fromkeys((*meta_training.LOGGED, meta_training.ASKED), 1.0)
-        step = lambda state, batch, params: (state._replace(step=state.step + 1), dict(metrics))
+        metrics = dict.fromkeys((*meta_training.LOGGED, multihost.STOP_FLAGS), 1.0)
+        step = lambda state, batch: (state._replace(step=state.step + 1), dict(metrics))
         return step, "compiled"
 
     monkeypatch.setattr(meta_training, "_compile", compile_)
     short = {"steps": SWITCH + 2}
-    assert run(toy_settings(run=short), tmp_path / "switch")
-    assert run(toy_settings(run=short, inner={"first_order": True}), tmp_path / "first")
-    assert run(toy_settings(run=short, outer={"second_order_from": 0}), tmp_path / "second")
+    run(toy_settings(run=short), tmp_path / "switch")
+    run(toy_settings(run=short, inner={"first_order": True}), tmp_path / "first")
+    run(toy_settings(run=short, outer={"second_order_from": 0}), tmp_path / "second")
     assert compiled == [(0, True), (SWITCH, False), (0, True), (0, False)]
 
 
@@ -191,14 +181,15 @@ def test_compiled_once_and_once_more_at_the_switch(monkeypatch, tmp_path, quick)
 def test_resumed_is_uninterrupted_bit_for_bit(finished, tmp_path, quick, signal_at, capsys, when):
     settings, workdir = toy_settings(), tmp_path / "run"
     signal_at(when)
-    assert run(settings, workdir) is False
-    assert f"stopped after step {when + 1} of 7" in capsys.readouterr().out
+    with pytest.raises(Stopped, match=f"^stopped after step {when + 1} of 7; the same line continues$"):
+        run(settings, workdir)
+    capsys.readouterr()
     assert signal.getsignal(signal.SIGTERM) == HANDLER
     assert not (workdir / "bundle").exists()
     with open(workdir / "metrics.csv", "a") as file:  # as a run leaves it that was killed later, in mid-write
         file.write("".join(f"{step},1,1,1,1,1\n" for step in range(when + 2, 20)) + "2,0.5")
     signal_at(None)
-    assert run(settings, workdir) is True
+    run(settings, workdir)
     assert f"continued from step {when + 1}" in capsys.readouterr().out
     assert (workdir / "metrics.csv").read_bytes() == (finished[0] / "metrics.csv").read_bytes()
     assert_equal(state_of(workdir, settings, STEPS), state_of(finished[0], settings, STEPS))
@@ -220,11 +211,12 @@ def test_with_crops_cut_on_the_device_too(tmp_path, quick, signal_at, mode):
         data=data | {"on_device": True, "rotate": 0.0, "recolor": 0.5}, outer={"tasks": 16, "tasks_side_by_side": 2},
         run={"parallel": mode},
     )  # fmt: skip
-    assert run(settings, tmp_path / "whole")
+    run(settings, tmp_path / "whole")
     signal_at(3)
-    assert not run(settings, tmp_path / "halves")
+    with pytest.raises(Stopped):
+        run(settings, tmp_path / "halves")
     signal_at(None)
-    assert run(settings, tmp_path / "halves")
+    run(settings, tmp_path / "halves")
     assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "halves")
     assert_equal(*(state_of(tmp_path / name, settings, STEPS) for name in ("whole", "halves")))
     assert len({row[2] for row in rows_of(tmp_path / "whole")}) == 4  # rows of steps 2, 4 and 6, and their names
@@ -233,9 +225,10 @@ def test_with_crops_cut_on_the_device_too(tmp_path, quick, signal_at, mode):
 def test_pmap_trains_checkpoints_and_resumes_as_shard_map_does(finished, tmp_path, quick, signal_at):
     settings, workdir = toy_settings(run={"parallel": "pmap"}), tmp_path / "run"
     signal_at(4)
-    assert run(settings, workdir) is False
+    with pytest.raises(Stopped, match="^stopped after step 5 of 7; the same line continues$"):
+        run(settings, workdir)
     signal_at(None)
-    assert run(settings, workdir) is True
+    run(settings, workdir)
     ours, theirs = (np.array(rows_of(path)[1:], float) for path in (workdir, finished[0]))
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
     a, b = (state_of(path, settings, STEPS).meta for path in (workdir, finished[0]))
@@ -246,12 +239,14 @@ def test_a_stop_in_the_last_step_leaves_the_bundle_to_the_next_run(copied, quick
     shutil.rmtree(copied / "bundle")
     shutil.rmtree(copied / "checkpoints" / "7")
     signal_at(STEPS - 1)
-    assert run(toy_settings(), copied) is False
+    with pytest.raises(Stopped, match="^stopped after step 7 of 7; the same line continues$"):
+        run(toy_settings(), copied)
+    capsys.readouterr()
     assert not (copied / "bundle").exists()
     signal_at(None)
-    assert run(toy_settings(), copied) is True
+    run(toy_settings(), copied)
     assert bundles.load_bundle(copied / "bundle").config == toy_settings()
-    assert "compiled" not in capsys.readouterr().out.split("stopped after step 7 of 7")[1]
+    assert "compiled" not in capsys.readouterr().out
 
 
 def test_nothing_is_compiled_after_the_first_step_but_the_switch_to_second_order(tmp_path, monkeypatch, quick):
@@ -263,7 +258,7 @@ def test_nothing_is_compiled_after_the_first_step_but_the_switch_to_second_order
             before.append(len(compiled))
             return super().__next__()
 
-    monkeypatch.setattr(meta_training, "Prefetcher", Counting)
+    monkeypatch.setattr(loop, "Prefetcher", Counting)
     told = []
     monkeypatch.setattr(run_log.tqdm, "write", told.append)
     try:
@@ -284,14 +279,14 @@ def compiled_into(found):
 
 def test_a_finished_run_started_again_does_nothing(copied, capsys):
     before = files_of(copied)
-    assert run(toy_settings(), copied) is True
+    run(toy_settings(), copied)
     assert files_of(copied) == before
     assert "complete after 7 steps" in capsys.readouterr().out
 
 
 def test_more_steps_continue_the_run_and_write_the_bundle_again(copied, finished, quick, capsys):
     longer = toy_settings(run={"steps": 8, "log_every": 1})
-    assert run(longer, copied) is True
+    run(longer, copied)
     assert "continued from step 7" in capsys.readouterr().out
     assert [row[0] for row in rows_of(copied)] == ["step", "2", "4", "6", "8"]
     assert rows_of(copied)[:4] == rows_of(finished[0])
@@ -316,7 +311,7 @@ def test_other_settings_are_refused_by_name_and_nothing_changes(copied):
 @pytest.mark.parametrize("steps", [0, 1])
 def test_no_outer_steps_give_the_bundle_of_the_start(tmp_path, steps):
     settings = toy_settings(inner={"steps": steps}, run={"steps": 0})
-    assert run(settings, tmp_path / "run") is True
+    run(settings, tmp_path / "run")
     bundle = bundles.load_bundle(tmp_path / "run" / "bundle")
     assert_bundle_of(bundle.meta, jax.tree.map(np.asarray, outer_loop.initial_meta(settings)))
     assert bundle.adam_lr in tune_rates.ADAM_LRS
@@ -356,11 +351,12 @@ def test_a_picture_is_drawn_of_nothing_that_is_not_finite(tmp_path, monkeypatch)
 def test_events_of_a_continued_run_are_each_there_once(tmp_path, quick, signal_at, stop_at):
     settings, workdir = toy_settings(run={"log_every": 1}), tmp_path / "run"
     signal_at(stop_at)
-    assert not run(settings, workdir)
+    with pytest.raises(Stopped):
+        run(settings, workdir)
     if stop_at == 1:  # as if it had been killed
         shutil.rmtree(workdir / "checkpoints")
     signal_at(None)
-    assert run(settings, workdir)
+    run(settings, workdir)
     seen: list[int] = []
     for step, tag in events_of(workdir):
         if tag == STARTS:  # TensorBoard forgets what came at this step or later
@@ -425,7 +421,7 @@ def test_a_run_starts_from_a_bundle(copied, tmp_path, quick):
     settings = dataclasses.replace(
         toy_settings(inner={"scope": "norm,out"}, run={"steps": 0}), start=str(copied / "bundle")
     )
-    assert run(settings, tmp_path / "new")
+    run(settings, tmp_path / "new")
     assert bundles.load_bundle(tmp_path / "new/bundle").pictures_seen == STEPS * 8 * 2  # 8 tasks of 2 photographs
     ours = bundles.load_bundle(tmp_path / "new/bundle").meta
     assert ours.fast.keys() > theirs.fast.keys()
@@ -437,10 +433,10 @@ def test_a_run_starts_from_a_bundle(copied, tmp_path, quick):
 def test_a_run_goes_on_when_what_it_started_from_is_gone(copied, tmp_path, quick):
     settings = dataclasses.replace(toy_settings(run={"steps": 2}), start=str(copied / "bundle"))
     workdir = tmp_path / "new"
-    assert run(settings, workdir)
+    run(settings, workdir)
     shutil.rmtree(copied)
     more = dataclasses.replace(settings, run=dataclasses.replace(settings.run, steps=4))
-    assert run(more, workdir)
+    run(more, workdir)
     seen = STEPS * 8 * 2 + 4 * 8 * 2
     assert bundles.load_bundle(workdir / "bundle").pictures_seen == seen
     with pytest.raises(FileNotFoundError, match="`start`: expected a folder"):
@@ -477,7 +473,7 @@ def test_a_start_with_another_generator_is_refused(copied, tmp_path):
 def test_the_query_loss_of_another_network_is_trained_from_files(tmp_path, quick):
     settings = toy_settings(run={"steps": 1, "picture_every": 1}, outer={"vgg": "random"})
     settings = dataclasses.replace(settings, vgg="random")
-    assert meta_training.train(settings, tmp_path / "run")
+    meta_training.train(settings, tmp_path / "run")
     assert bundles.load_bundle(tmp_path / "run/bundle").config.outer.vgg == "random"
     gone = dataclasses.replace(settings, outer=dataclasses.replace(settings.outer, vgg="nowhere"))
     with pytest.raises(FileNotFoundError, match="`outer.vgg`: expected .*'nowhere'"):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from metastyle.errors import InputError
+from metastyle.errors import InputError, Stopped
 from metastyle.evaluate.baselines import gatys
 from metastyle.evaluate.baselines.gatys import MIN_SIDE, Settings, State
 from metastyle.images import codec
@@ -34,8 +34,8 @@ def stylize_file(
     every: int = 25,
     weights: str | os.PathLike = "vgg16",
     max_pixels: int = MAX_PIXELS,
-) -> bool:
-    """Writes the photograph in the style of the pictures; returns whether it is done (False: it was asked to stop).
+) -> None:
+    """Writes the photograph in the style of the pictures.
 
     Args:
       content: the photograph: a path, PIL image or array (see images.load).
@@ -49,9 +49,10 @@ def stylize_file(
       weights: the loss network (vgg_files.load).
       max_pixels: larger pictures are refused.
 
-    SIGINT or SIGTERM saves the state and ends; the same call continues. The state file goes when `out` is written.
-    Raises InputError or FileNotFoundError for bad input before anything is written, InputError where the state file
-    is another run's, FloatingPointError as `optimise`.
+    The same call continues stopped work from the state file, which is deleted when `out` is written.
+
+    Raises InputError or FileNotFoundError for bad input before anything is written, InputError where the state file is
+    another run's, FloatingPointError as `optimise`, and Stopped where SIGINT or SIGTERM asks to stop, after saving.
     """
     style_size = size if style_size is None else style_size
     for name, value, low in (("size", size, MIN_SIDE), ("style_size", style_size, MIN_SIDE), ("every", every, 0)):
@@ -92,12 +93,10 @@ def stylize_file(
             if due or stop.requested:
                 resume.write(state_file, identity, _tensors(state))
             if stop.requested:
-                print(f"stopped after iteration {k} of {end}; the same line continues", flush=True)
-                return False
+                raise Stopped(f"stopped after iteration {k} of {end}; the same line continues")
     codec.save(out, np.asarray(state.picture), name="out")
     state_file.unlink(missing_ok=True)
     print(f"wrote {out}: J {state.loss:.4f} after {end} iterations", flush=True)
-    return True
 
 
 def _identity(settings: Settings, photograph: np.ndarray, paintings: list[np.ndarray], params: vgg.Params) -> dict:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from metastyle.config import Loss
-from metastyle.errors import RETRY, InputError
+from metastyle.errors import RETRY, InputError, Stopped
 from metastyle.evaluate.baselines import gatys, gatys_files
 from metastyle.evaluate.baselines.gatys import Settings
 from metastyle.images import codec
@@ -54,7 +54,7 @@ def stop_after(monkeypatch, iteration):
 
 
 def test_a_run_writes_its_pictures(files, capsys):
-    assert gatys_files.stylize_file(**files)
+    gatys_files.stylize_file(**files)
     assert names(files) == ["out.png", "out_0002.png", "out_0004.png"]
     assert pixels(files["out"]).shape == PHOTOGRAPH.shape
     photograph = resize_short(pixels(files["content"]), SIZE)
@@ -64,27 +64,27 @@ def test_a_run_writes_its_pictures(files, capsys):
 
 
 def test_a_small_photograph_is_not_enlarged(files):
-    assert gatys_files.stylize_file(**files | {"content": PHOTOGRAPH, "size": 100, "style_size": SIZE, "every": 0})
+    gatys_files.stylize_file(**files | {"content": PHOTOGRAPH, "size": 100, "style_size": SIZE, "every": 0})
     assert pixels(files["out"]).shape == PHOTOGRAPH.shape
     assert names(files) == ["out.png"]
 
 
 @every_optimizer
-def test_stopped_and_continued_is_uninterrupted(files, settings, monkeypatch, capsys):
+def test_stopped_and_continued_is_uninterrupted(files, settings, monkeypatch):
     files["settings"] = dataclasses.replace(settings, iterations=6, start="noise")
-    assert gatys_files.stylize_file(**files)
+    gatys_files.stylize_file(**files)
     whole = {path.name: path.read_bytes() for path in files["out"].parent.iterdir()}
     for path in files["out"].parent.iterdir():
         path.unlink()
 
     with monkeypatch.context() as patch:
         stop_after(patch, 3)
-        assert not gatys_files.stylize_file(**files)
-    assert "stopped after iteration 3 of 6; the same line continues" in capsys.readouterr().out
+        with pytest.raises(Stopped, match="^stopped after iteration 3 of 6; the same line continues$"):
+            gatys_files.stylize_file(**files)
     assert names(files) == ["out.png.state", "out_0002.png"]
     step, done = gatys.step, []
     monkeypatch.setattr(gatys, "step", lambda *given: done.append(given[2].iteration) or step(*given))
-    assert gatys_files.stylize_file(**files)
+    gatys_files.stylize_file(**files)
     assert done == [3, 4, 5]
     assert {path.name: path.read_bytes() for path in files["out"].parent.iterdir()} == whole
 
@@ -93,7 +93,8 @@ def test_stopped_and_continued_is_uninterrupted(files, settings, monkeypatch, ca
 def stopped(files, monkeypatch):
     with monkeypatch.context() as patch:
         stop_after(patch, 3)
-        assert not gatys_files.stylize_file(**files)
+        with pytest.raises(Stopped):
+            gatys_files.stylize_file(**files)
     return files
 
 

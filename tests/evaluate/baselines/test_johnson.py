@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from metastyle.errors import InputError
+from metastyle.errors import InputError, Stopped
 from metastyle.evaluate.baselines import johnson
 from metastyle.weights import vgg_files
 from tests.support import toy
+from tests.support.stopping import stop_at
 
 
 def test_johnson_goes_on_as_if_it_had_not_been_stopped(tmp_path, monkeypatch):
@@ -17,14 +18,15 @@ def test_johnson_goes_on_as_if_it_had_not_been_stopped(tmp_path, monkeypatch):
     whole = list(johnson.train(settings, style, params, tmp_path / "whole", looks))
     assert [trained.steps for trained in whole] == [0, 3, 8]
     first = johnson.train(settings, style, params, tmp_path / "parts", looks)
-    for _ in range(3):  # the state after step 3 is saved when the next is asked for, which is not to come
-        if next(first).steps == 3:
-            break
-    first.close()
+    assert [next(first).steps, next(first).steps] == [0, 3]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 5)
+        with pytest.raises(Stopped, match="^stopped after step 6 of 8; the same line continues$"):
+            next(first)
     with safe_open(tmp_path / "parts", "numpy") as file:
         before = float(file.metadata()["seconds"])
     parts = list(johnson.train(settings, style, params, tmp_path / "parts", looks))
-    assert [trained.steps for trained in parts] == [3, 8]  # from the state of step 2
+    assert [trained.steps for trained in parts] == [8]
     assert parts[0].seconds > before > 0
     for name, x in whole[-1].params.items():
         np.testing.assert_array_equal(x, parts[-1].params[name], err_msg=name)

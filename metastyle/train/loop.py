@@ -1,0 +1,163 @@
+"""The training loop that all runs share: it resumes, steps, logs, saves, draws pictures and stops.
+
+A run describes itself as a `Training`; where its state is kept is a `checkpoint.Store`. Tasks are a function of
+(seed, step), so the state and the number of steps done are all that a run needs to continue bit for bit.
+"""
+
+import dataclasses
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from metastyle.config import PEER_TIMEOUT, Run
+from metastyle.data.prefetch import Batch, Prefetcher
+from metastyle.errors import Stopped
+from metastyle.system.signals import StopSignal
+from metastyle.train.checkpoint import Store
+from metastyle.train.multihost import STOP_FLAGS, Lockstep
+from metastyle.train.run_log import Row, RunLog
+
+State = Any  # a pytree, whatever the run trains
+Metrics = dict[str, Any]  # scalars by name
+Step = Callable[[State, Any], tuple[State, Metrics]]
+
+
+def _unchanged(step: int, state: State, batch: Batch) -> tuple[State, Any]:
+    return state, batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What a run trains, and what it shows of it.
+
+    task: task `index` of a step, as numpy arrays. It depends on nothing else, since threads compute it ahead.
+    indices: the tasks of each step that this process computes.
+    columns: the metrics that are logged. shown: the one that stands beside the progress bar.
+    compile: given a program's key, a state and a batch, the step of that program and a line for the log. The step takes
+      `(state, batch)`, may donate the state, and returns the new state and the metrics. Where several processes train,
+      the metrics hold the mean of the batch's STOP_FLAGS over all of them.
+    program: the key of the program that takes a step; where it changes, the next program is compiled.
+    prepare: given the step, the state and the stacked tasks, the state and the batch as the program takes them.
+    describe: given the step that the run starts at, a text for the first line of the log.
+    export: writes what belongs beside each checkpoint.
+    picture: the grid f32[H, W, 3] that is written every `picture_every` steps.
+    threads: how many compute tasks.
+    """
+
+    task: Callable[[int, int], Batch]
+    indices: Sequence[int]
+    columns: Sequence[str]
+    shown: str
+    compile: Callable[[Hashable, State, Any], tuple[Step, str]]
+    program: Callable[[int], Hashable] = lambda step: None
+    prepare: Callable[[int, State, Batch], tuple[State, Any]] = _unchanged
+    describe: Callable[[int], str] = lambda start: ""
+    export: Callable[[State], None] = lambda state: None
+    picture: Callable[[State], np.ndarray] | None = None
+    threads: int = 2
+
+
+class Ended(NamedTuple):
+    """How a run ended: the step that it started at, and its last state."""
+
+    start: int
+    state: State
+
+
+class _Due(NamedTuple):
+    """What follows a step."""
+
+    log: bool
+    save: bool
+    picture: bool
+
+
+def run(
+    training: Training,
+    state: State,
+    times: Run,
+    store: Store,
+    workdir: Path | None = None,
+    *,
+    timeout: float = PEER_TIMEOUT,
+    quiet: bool = False,
+) -> Ended:
+    """Trains until step `times.steps` from `state`, or from what `store` has.
+
+    With a `workdir`, process 0 writes metrics.csv, TensorBoard events/ and pictures/ there. Several processes
+    (multihost.join) take each step together, and each ends when another does not answer for `timeout` seconds. quiet:
+    nothing is printed.
+
+    Raises Stopped when SIGTERM or SIGINT reached any of the processes, after saving, and FloatingPointError when a
+    metric is not finite.
+    """
+    main, done, stopping = jax.process_index() == 0, 0, False
+    with StopSignal() as stop:
+        # Resume policy: 1. the newest state that can be read, 2. else the start. Rows of metrics.csv beyond that state
+        # are dropped and written again. 3. A run that has done its steps touches nothing.
+        start, state = store.resume(state)
+        if start and start >= times.steps:
+            return Ended(start, state)
+        with (
+            RunLog(workdir, start, times.steps, training.columns, training.shown, main and not quiet) as log,
+            Prefetcher(training.task, training.indices, start, times.steps, threads=training.threads) as batches,
+            Lockstep(stop, timeout) as lockstep,
+        ):
+            programs = _Programs(training, start, log, lockstep)
+            before: Metrics = {}
+            pending: list[Row] = []
+            for k, batch in batches:
+                batch = batch | {STOP_FLAGS: lockstep.stop_flags(len(training.indices))}
+                state, batch = training.prepare(k, state, batch)
+                state, metrics = programs.of(k, state, batch)(state, batch)
+                jax.block_until_ready(before)  # no step is started before the one before the last is done
+                stopping = lockstep.should_stop(before.get(STOP_FLAGS))
+                done, before = k + 1, metrics
+                pending.append((done, metrics))
+                due = _due(done, times, stopping)
+                if due.log:
+                    store.check()
+                    log.write(jax.device_get(pending), times.log_every, store.latest(), batches.waited)
+                    pending = []
+                if due.save:
+                    store.save(done, state)
+                    training.export(state)
+                if due.picture and main and training.picture:
+                    log.picture(training.picture(state), done)
+                if stopping:
+                    break
+        store.wait()
+    if stopping:
+        then = "the same line continues" if store.keeps else "nothing of it is kept"
+        raise Stopped(f"stopped after step {done} of {times.steps}; {then}" if main else "")
+    return Ended(start, state)
+
+
+def _due(done: int, times: Run, stopping: bool) -> _Due:
+    save = stopping or done == times.steps or done % times.checkpoint_every == 0
+    picture = done == times.steps or done % times.picture_every == 0
+    return _Due(save or picture or done % times.log_every == 0, save, picture)
+
+
+class _Programs:
+    """Compiles the step of a program when it is first needed, and says so in the log."""
+
+    def __init__(self, training: Training, start: int, log: RunLog, lockstep: Lockstep):
+        self._training, self._log, self._lockstep = training, log, lockstep
+        self._key: Hashable = None
+        self._step: Step | None = None
+        self._first_line = training.describe(start)
+
+    def of(self, k: int, state: State, batch: Any) -> Step:
+        """The compiled function that takes step `k`; `state` and `batch` have the shapes of all its arguments."""
+        key = self._training.program(k)
+        if self._step is None or key != self._key:
+            with self._lockstep.busy():
+                self._step, told = self._training.compile(key, state, batch)
+            self._key = key
+            self._log.say("; ".join(filter(None, (self._first_line, told))))
+            self._first_line = ""
+        return self._step
