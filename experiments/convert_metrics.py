@@ -1,4 +1,4 @@
-"""Converts public PyTorch weights of LPIPS or ArtFID's Inception (metastyle.weights.metric_nets.py); needs torch.
+"""Converts public PyTorch weights of LPIPS or ArtFID's Inception (metastyle.weights.metric_files.py); needs torch.
 
 python -m experiments.convert_metrics --source=alexnet-owt-7be5be79.pth,alex.pth --out=lpips.safetensors
 python -m experiments.convert_metrics --source=art_inception.pth --out=art_inception.safetensors
@@ -9,7 +9,7 @@ The first is torchvision's AlexNet, the second weights/v0.1/alex.pth of the lpip
 from absl import flags
 
 from metastyle.cli.app import run
-from metastyle.weights.metric_nets import convert
+from metastyle.weights.metric_files import convert
 
 SOURCE = flags.DEFINE_list(
     "source",

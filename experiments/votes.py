@@ -13,7 +13,7 @@ _VOTES = flags.DEFINE_list("votes", None, "files votes.json, as downloaded from 
 def main(_: list[str]) -> None:
     from metastyle.evaluate.report import votes
 
-    print(votes.format_preferences(votes.preferences(votes.read_votes(_VOTES.value))))
+    print(votes.format_preferences(votes.count_preferences(votes.read_votes(_VOTES.value))))
 
 
 if __name__ == "__main__":

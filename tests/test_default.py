@@ -67,8 +67,8 @@ def test_it_closes_on_unseen_pairs(sample_data, tmp_path):
     """VGG-16 judges two pairs: the guessed start closes some of the gap, and five steps close most of it."""
     places = {name: f"folder:{sample_data}/data/{kind}/val" for name, kind in KINDS.items()}
     settings = config.Evaluation(**places, pairs=2, size=128, steps=(0, 5), methods=("identity",))
-    summary = evaluation.run(settings, starts.load(["ours=default"]), tmp_path)["summary"]
-    photograph, start, adapted = (line["J"] for line in summary)
+    summary = evaluation.run(settings, starts.load_starts({"ours": config.Deployment("default")}), tmp_path).summary
+    photograph, start, adapted = (line.J for line in summary)
     assert start < 0.85 * photograph and adapted < 0.65 * photograph
 
 

@@ -1,5 +1,7 @@
 """The mains as a user starts them."""
 
+import dataclasses
+import json
 import re
 import signal
 import subprocess
@@ -7,8 +9,11 @@ import sys
 
 import pytest
 
+from metastyle import config
 from metastyle.errors import RETRY
+from metastyle.meta import outer_loop
 from metastyle.weights import bundles
+from tests.support import toy
 from tests.support.places import ROOT
 
 TINY = (
@@ -55,20 +60,51 @@ def test_meta_train_is_stopped_continued_and_completed(tmp_path):
     assert steps == list(range(1, done + 3))
 
 
-def test_every_flag_of_the_evaluation_goes_where_it_belongs():
-    code = (
-        "from experiments import evaluate as main; from metastyle.evaluate import evaluation, starts\n"
-        "starts.load = lambda *given: print(*given) or {}\n"
-        "evaluation.run = lambda s, starts, out, part: print(out, part, s.pairs, s.size, s.steps, s.methods, s.vgg,"
-        " s.baseline_pairs, s.lpips, s.inception)\n"
-        "main.run(main.main)"
-    )
-    line = (
-        "--bundle=x=y --adam_all=a --learn_with=b=c --dtype=d=e --judged=f --backend=g=h --out=o --part=1/3 --vgg=slim "
-        "--contents=procedural --styles=procedural --pairs=7 --size=64 --steps=3,0 --methods=style --baseline_pairs=2 "
-        "--lpips=l --inception=i"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *line.split()], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.splitlines() == [
-        "['x=y'] ['a'] ['b=c'] ['d=e'] ['f'] ['g=h']", "o (1, 3) 7 64 (0, 3) ('style',) slim 2 l i"
-    ], done.stderr  # fmt: skip
+def evaluate(*arguments):
+    line = [sys.executable, "-m", "experiments.evaluate", *arguments]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def test_settings_and_bundles_of_an_evaluation_are_taken_from_the_line(tmp_path):
+    settings = dataclasses.replace(toy.settings(inner={"steps": 1}), vgg="random")
+    bundles.save_bundle(tmp_path / "b", bundles.Bundle(settings, outer_loop.initial_meta(settings), 1e-3))
+    changes = ("contents=procedural", "styles=procedural", "pairs=1", "size=32", "vgg=random", "steps=1,0")
+    line = [f"--config.{change}" for change in (*changes, "methods=style,identity", "gatys_pairs=2")]
+    line += [f"--bundle=ours={tmp_path}/b", f"--bundle=photo={tmp_path}/b,judged,dtype=bfloat16"]
+    done = evaluate(*line, f"--out={tmp_path}/out", "--part=0/1")
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    expected = {
+        "bundles": {
+            "ours": config.Deployment(f"{tmp_path}/b"),
+            "photo": config.Deployment(f"{tmp_path}/b", judged=True, dtype="bfloat16"),
+        },
+        "pairs": 1,
+        "size": 32,
+        "steps": (0, 1),
+        "methods": ("style", "identity"),
+        "gatys_pairs": 2,
+    }
+    found = vars(config.from_dict(results["settings"], config.Evaluation))
+    assert {name: found[name] for name in expected} == expected
+    assert [method["name"] for method in results["methods"]] == ["photograph", "style picture", "ours", "photo"]
+    assert "see " in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--config.pears=3", "`config.pears`: not found"),
+        ("--config.pairs=few", "pairs"),
+        ("--config.steps=0,x", "`steps`: expected whole numbers from 0"),
+        ("--config.methods=identity,magic", "`methods`: expected some of identity, style"),
+        ("--bundle=ours=default,judge", "`bundle`: expected options of judged"),
+        ("--part=2/2", "`part`: expected i/n"),
+        ("--pairs=3", "pairs"),
+    ],
+)
+def test_a_mistake_in_an_evaluation_is_one_line(argument, message, tmp_path):
+    done = evaluate(argument, f"--out={tmp_path}/out")
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and message in done.stderr, done.stderr
+    assert not (tmp_path / "out").exists()

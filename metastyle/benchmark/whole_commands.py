@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from metastyle import config
 from metastyle.benchmark import Numbers, timing
 from metastyle.errors import InputError
 from metastyle.evaluate import evaluation
-from metastyle.evaluate.starts import load as load_starts
+from metastyle.evaluate.starts import load_starts
 from metastyle.stylize import stylizer
 from metastyle.system import paths
 from metastyle.weights import bundles
@@ -86,7 +87,7 @@ def judge_tiny() -> Numbers:
         "val_style": "style/val",
     }
     sources = [f"--config.data.{field}=folder:{data}/data/{place}" for field, place in places.items()]
-    protocol = {
+    protocol: dict[str, Any] = {
         "contents": f"{data}/data/content/val",
         "styles": f"{data}/data/style/val",
         "pairs": _JUDGED_PAIRS,
@@ -96,13 +97,14 @@ def judge_tiny() -> Numbers:
     }
     with tempfile.TemporaryDirectory() as folder:
         seconds = _time_python(*_META_TRAIN, f"--workdir={folder}/run", *sources)
+        protocol["bundles"] = {"tiny": {"path": f"{folder}/run/bundle"}}
         settings = config.from_dict(protocol, config.Evaluation)
-        starts = load_starts([f"tiny={folder}/run/bundle"])
-        summary = evaluation.run(settings, starts, f"{folder}/report")["summary"]
-    tiny_j = {line["steps"]: line["J"] for line in summary if line["method"] == "tiny"}
-    random_j = [line["J"] for line in summary if line["method"].startswith("random") and line["steps"] == 10]
+        found = evaluation.run(settings, load_starts(settings.bundles), f"{folder}/report")
+    assert found is not None, "one process fills all cells"
+    tiny_j = {line.steps: line.J for line in found.summary if line.method == "tiny"}
+    random_j = [line.J for line in found.summary if line.method.startswith("random") and line.steps == 10]
     return {f"J after {k} steps": j for k, j in tiny_j.items()} | {
-        "J of the photograph": next(line["J"] for line in summary if line["method"] == "photograph"),
+        "J of the photograph": next(line.J for line in found.summary if line.method == "photograph"),
         "J of a random start after 10 Adam steps, best rate": min(random_j),
         "J after 10 steps over J after 0": tiny_j[10] / tiny_j[0],
         "training, s": seconds,

@@ -13,9 +13,12 @@ from absl import app, flags, logging
 from metastyle.errors import REPORTED_ERRORS, RETRY, Stopped, one_line
 
 
-def run(main: Callable[[list[str]], int | None]) -> None:
-    """Parses the absl flags and runs `main(argv)`; its return value is the exit status."""
-    app.run(lambda argv: leave(guard(main, argv)), flags_parser=_parse)
+def run(main: Callable[[list[str]], int | None], default_config: str = "") -> None:
+    """Parses the absl flags and runs `main(argv)`; its return value is the exit status.
+
+    default_config: the path of the file that --config names where the line doesn't.
+    """
+    app.run(lambda argv: leave(guard(main, argv)), flags_parser=lambda argv: _parse(_with_config(argv, default_config)))
 
 
 def leave(status: int) -> NoReturn:
@@ -79,6 +82,11 @@ def expand_home(values: flags.FlagValues) -> None:
 
 def _not_of_orbax(record: stdlib_logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
+
+
+def _with_config(argv: list[str], default: str) -> list[str]:
+    named = any(argument.lstrip("-").partition("=")[0] == "config" for argument in argv[1:])
+    return argv if named or not default else [argv[0], f"--config={default}", *argv[1:]]
 
 
 def _parse(argv: list[str]) -> list[str]:

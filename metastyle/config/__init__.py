@@ -2,7 +2,7 @@
 
 from metastyle.config.choices import BACKENDS, DEFAULT_BUNDLE, PEER_TIMEOUT, PRECISIONS
 from metastyle.config.distillation import Distillation
-from metastyle.config.evaluation import METHODS, Evaluation
+from metastyle.config.evaluation import METHODS, Deployment, Evaluation
 from metastyle.config.meta_training import (
     STYLE_SHARES,
     Config,
@@ -25,6 +25,7 @@ __all__ = [
     "STYLE_SHARES",
     "Config",
     "Data",
+    "Deployment",
     "Distillation",
     "Encoder",
     "Evaluation",

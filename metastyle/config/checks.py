@@ -25,6 +25,11 @@ def formerly(name: str) -> dict[str, Any]:
     return {"formerly": name}
 
 
+def named(kind: type) -> dict[str, Any]:
+    """The value is a dict of settings of `kind`, a dataclass, by names that the user chooses."""
+    return {"named": kind}
+
+
 def check_fields(settings: Any, prefix: str = "") -> None:
     """Raises InputError for the first field, here or in a section, whose value isn't as declared."""
     for f in dataclasses.fields(settings):
@@ -37,6 +42,7 @@ def check_fields(settings: Any, prefix: str = "") -> None:
 
 def _check(name: str, value: Any, declared: Mapping[str, Any]) -> None:
     if "choices" in declared and value not in declared["choices"]:
-        raise InputError(f"`{name}`: expected one of {', '.join(map(str, declared['choices']))}, got {value!r}")
+        choices = ", ".join(str(choice) or "''" for choice in declared["choices"])
+        raise InputError(f"`{name}`: expected one of {choices}, got {value!r}")
     if "low" in declared and not value >= declared["low"]:
         raise InputError(f"`{name}`: expected at least {declared['low']}, got {value}")

@@ -1,19 +1,34 @@
 """The settings of an evaluation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from metastyle.config.checks import at_least, check_fields
+from metastyle.config.checks import at_least, check_fields, named, one_of
+from metastyle.config.choices import BACKENDS
 from metastyle.errors import InputError
 
 METHODS = ("identity", "style", "gatys", "johnson", "random", "lite")
 
 
 @dataclass(frozen=True)
+class Deployment:
+    """A bundle that is judged, and how it is deployed; an empty string keeps what the bundle says."""
+
+    path: str = ""  # of the bundle, or "default"
+    judged: bool = False  # it learns on the photograph that is judged, instead of on the pair's support
+    adam_all: bool = False  # as MetaStyle is deployed: all parameters adapt, by Adam at 1e-3 from step 0
+    learn_with: str = ""  # the loss network that it learns with: "vgg16", "slim" or a file
+    dtype: str = field(default="", metadata=one_of("", "float32", "bfloat16"))  # of its convolutions
+    backend: str = field(default="jax", metadata=one_of(*BACKENDS))  # what stylises
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What is judged on what, and against what: see docs/evaluation.md. Pictures: a folder, or a spec as in `Data`."""
 
-    contents: str = ""
-    styles: str = ""
+    bundles: Mapping[str, Deployment] = field(default_factory=dict, metadata=named(Deployment))
+    contents: str = "folder:$METASTYLE_SAMPLE_DATA/data/content/val"
+    styles: str = "folder:$METASTYLE_SAMPLE_DATA/data/style/val"
     pairs: int = field(default=40, metadata=at_least(1))
     product: bool = False  # every photograph in every style, instead of a permutation
     leave_out: tuple = ()  # names of pictures
@@ -35,7 +50,11 @@ class Evaluation:
         check_fields(self)
         for name in ("contents", "styles"):
             if not getattr(self, name):
-                raise InputError(f"`{name}`: expected a folder of pictures, got none; pass --{name}=DIR")
+                raise InputError(f"`{name}`: expected a folder of pictures, got none; pass --config.{name}=DIR")
+        for name, deployment in self.bundles.items():
+            check_fields(deployment, f"bundles.{name}.")
+            if not deployment.path:
+                raise InputError(f"`bundles.{name}.path`: expected a bundle, got none")
         if not self.steps or not all(isinstance(k, int) and k >= 0 for k in self.steps):
             raise InputError(f"`steps`: expected whole numbers from 0 such as 0,5,10, got {self.steps}")
         unknown = sorted(set(self.methods) - set(METHODS))

@@ -27,24 +27,41 @@ def from_dict(values: Mapping[str, Any], kind: type = Config) -> Any:
     Raises:
       InputError: an unknown setting, a value of another type, or one that the settings refuse; the message names it.
     """
-    return _build(kind, {f.name: f.default for f in dataclasses.fields(kind)}, values, "")
+    return _build(kind, _defaults(kind), values, "")
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    fields = dataclasses.fields(kind)
+    return {f.name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory() for f in fields}
 
 
 def _build(kind: type, defaults: dict[str, Any], values: Any, prefix: str) -> Any:
-    if not isinstance(values, dict):
-        raise InputError(f"`{prefix.rstrip('.') or 'config'}`: expected a section of settings, got {values!r}")
+    _check_section(values, prefix)
     values = _by_present_names(kind, values, prefix)
     unknown = sorted(set(values) - set(defaults))
     if unknown:
         raise InputError(f"`{prefix}{unknown[0]}`: no such setting; expected one of {', '.join(defaults)}")
+    kinds = {f.name: f.metadata["named"] for f in dataclasses.fields(kind) if "named" in f.metadata}
     out = {}
     for name, value in values.items():
         default = defaults[name]
-        if dataclasses.is_dataclass(default):
+        if name in kinds:
+            out[name] = _build_named(kinds[name], value, f"{prefix}{name}.")
+        elif dataclasses.is_dataclass(default):
             out[name] = _build(type(default), vars(default), value, f"{prefix}{name}.")
         else:
             out[name] = _cast(f"{prefix}{name}", value, type(default))
     return kind(**defaults | out)
+
+
+def _check_section(values: Any, prefix: str) -> None:
+    if not isinstance(values, dict):
+        raise InputError(f"`{prefix.rstrip('.') or 'config'}`: expected a section of settings, got {values!r}")
+
+
+def _build_named(kind: type, values: Any, prefix: str) -> dict[str, Any]:
+    _check_section(values, prefix)
+    return {name: _build(kind, _defaults(kind), value, f"{prefix}{name}.") for name, value in values.items()}
 
 
 def _by_present_names(kind: type, values: dict[str, Any], prefix: str) -> dict[str, Any]:

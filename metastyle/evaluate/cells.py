@@ -6,15 +6,16 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import jax
 from tqdm import tqdm
 
 from metastyle import config
 from metastyle.evaluate.judge import Judge
-from metastyle.evaluate.methods import Method
+from metastyle.evaluate.methods import Method, slug
 from metastyle.evaluate.pairs import Pair, Pairs
+from metastyle.evaluate.results import Row, row_of
 from metastyle.images import codec
 from metastyle.losses import perceptual
 from metastyle.system import files
@@ -23,12 +24,16 @@ _JUDGING = 3.0  # passes through the VGG that looking at one pair's outputs take
 _FORMAT = 1  # of a cell; a change of what is measured changes it
 
 
-def slug(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_.@" else "_" for c in name)
+class Kept(NamedTuple):
+    """What is on disk of a cell: the hash of everything that its rows depend on, and the rows so far."""
+
+    key: str
+    complete: bool
+    rows: list[Row]
 
 
 class Cell:
-    """One method on one pair: its rows on disk, as far as they are."""
+    """One method on one pair. OUT/cells/METHOD/PAIR.json keeps its rows, OUT/pictures/METHOD/ its outputs."""
 
     def __init__(self, out: Path, method: Method, pair: int, digest: str):
         """digest: of everything that scores depend on besides the method and the pair."""
@@ -41,38 +46,46 @@ class Cell:
         text = f"{_FORMAT} {self._digest} {self.method.key} {pairs.digest(self.pair)}"
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def load(self, pairs: Pairs) -> dict[str, Any]:
-        """{"key", "complete", "rows"}; no rows where they are of anything else than this, or a picture is gone."""
+    def load(self, pairs: Pairs) -> Kept:
+        """What was kept; no rows if they depend on anything else than they would now, or if a picture is gone."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             found = json.loads(self._path.read_text())
-            there = all((self._out / row["picture"]).is_file() for row in found["rows"])
-            if there and found["key"] == self._key(pairs):
-                return found
-        return {"key": self._key(pairs), "complete": False, "rows": []}
+            rows = [row_of(values) for values in found["rows"]]
+            if all((self._out / row.picture).is_file() for row in rows) and found["key"] == self._key(pairs):
+                return Kept(found["key"], found["complete"], rows)
+        return Kept(self._key(pairs), False, [])
 
     def fill(self, pairs: Pairs, judge: Judge) -> Iterator[int]:
         """Runs the method and writes a row for each of its views; yields their numbers of steps."""
-        pair, cell = pairs[self.pair], self.load(pairs)
-        rows = {row["steps"]: row for row in cell["rows"]}
+        pair, kept = pairs[self.pair], self.load(pairs)
+        rows = {row.steps: row for row in kept.rows}
         (self._out / self._pictures).mkdir(parents=True, exist_ok=True)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         for view in self.method.views(pair):
             picture = self._pictures / f"{self.pair:03d}_{view.steps}.png"
             codec.save(self._out / picture, view.picture)
-            rows[view.steps] = {
-                "method": self.method.name, "steps": view.steps, "pair": self.pair, **judge(view.picture, pair),
-                "adapt_s": view.adapt_s, "stylize_ms": view.stylize_ms, "picture": picture.as_posix(),
-            }  # fmt: skip
-            self._write(cell | {"rows": [rows[k] for k in sorted(rows)]})
+            rows[view.steps] = Row(
+                method=self.method.name,
+                steps=view.steps,
+                pair=self.pair,
+                **judge(view.picture, pair)._asdict(),
+                adapt_s=view.adapt_s,
+                stylize_ms=view.stylize_ms,
+                picture=picture.as_posix(),
+            )
+            self._write(kept._replace(rows=[rows[k] for k in sorted(rows)]))
             yield view.steps
-        self._write(cell | {"rows": [rows[k] for k in sorted(rows)], "complete": True})
+        self._write(kept._replace(rows=[rows[k] for k in sorted(rows)], complete=True))
 
-    def _write(self, cell: dict[str, Any]) -> None:
+    def _write(self, kept: Kept) -> None:
+        rows = [row._asdict() for row in kept.rows]
+        for row in rows:
+            del row["closed"]  # it depends on other cells, too
         with files.atomic(self._path) as temporary:
-            temporary.write_text(json.dumps(cell))
+            temporary.write_text(json.dumps(kept._asdict() | {"rows": rows}))
 
 
-def fill(cells: list[Cell], pairs: Pairs, judge: Judge) -> None:
+def fill_cells(cells: list[Cell], pairs: Pairs, judge: Judge) -> None:
     """Fills the cells; says first about how long that takes, and then how far it is."""
     if not cells:
         return

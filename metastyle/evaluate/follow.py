@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 from metastyle import config
-from metastyle.config import Evaluation
+from metastyle.config import Deployment, Evaluation
 from metastyle.errors import InputError
 from metastyle.evaluate import evaluation
 from metastyle.evaluate.results import Results
-from metastyle.evaluate.starts import Start
+from metastyle.evaluate.starts import load_starts
 from metastyle.meta import outer_loop
 from metastyle.train import checkpoint
 from metastyle.weights import bundles
@@ -21,13 +21,19 @@ _POLL_S = 10
 
 
 def follow_run(
-    settings: Evaluation, checkpoints: str | os.PathLike, out: str | os.PathLike, part: tuple[int, int] = (0, 1),
+    settings: Evaluation,
+    checkpoints: str | os.PathLike,
+    out: str | os.PathLike,
+    part: tuple[int, int] = (0, 1),
     watch: bool = False,
-) -> Results | None:  # fmt: skip
+) -> Results | None:
     """Evaluates every checkpoint in a run's folder `checkpoints`; with `watch`, also those to come, until its last.
 
-    A checkpoint is kept as a bundle in OUT/starts, since a run deletes its older ones.
+    A checkpoint is kept as a bundle in OUT/starts, since a run deletes its older ones. Raises InputError for settings
+    that name bundles, and where no checkpoint is there.
     """
+    if settings.bundles:
+        raise InputError("`bundle`: expected bundles or --checkpoints, got both; evaluate them one after the other")
     folder, out = Path(checkpoints), Path(out)
     last, done, results = _settings_of(folder).run.steps, None, None
     while True:
@@ -36,10 +42,8 @@ def follow_run(
         if not kept and not watch:
             raise InputError(f"`checkpoints`: expected checkpoints of a run in {folder}, got none")
         if kept and kept != done:
-            results = evaluation.run(
-                settings, {path.name: Start(bundles.load_bundle(path)) for path in kept}, out, part
-            )
-            done = kept
+            chosen = dataclasses.replace(settings, bundles={path.name: Deployment(str(path)) for path in kept})
+            results, done = evaluation.run(chosen, load_starts(chosen.bundles), out, part), kept
         elif not watch or (kept and kept[-1].name == _step_name(last)):
             return results
         else:

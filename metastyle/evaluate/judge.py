@@ -17,7 +17,26 @@ from metastyle.nets import metric_nets, vgg
 _GRAM, _MEAN_STD = Loss(), Loss(statistic="mean_std")
 _CONTENT_TAP = "relu3_3"
 
-Scores = dict[str, float | None]
+
+class Scores(NamedTuple):
+    """What an output f32[S, S, 3] in [0, 1] is judged by.
+
+    J = C + 5 S    the relative losses of losses.perceptual, and their parts
+    S_mean_std     the style loss with the mean and standard deviation of each channel instead of Gram matrices
+    ssim           structural similarity with the photograph
+    cfsd           structural distance of features at relu3_3 from the photograph (metrics.cfsd)
+    grid           grid artefacts (losses.grid.grid_artefact)
+    lpips          perceptual distance from the photograph (metric_nets.lpips); None without its weights
+    """
+
+    J: float
+    C: float
+    S: float
+    S_mean_std: float
+    ssim: float
+    cfsd: float
+    grid: float
+    lpips: float | None
 
 
 class _Reference(NamedTuple):
@@ -27,14 +46,9 @@ class _Reference(NamedTuple):
 
 
 class Judge:
-    """`judge(output, pair)`: the scores of an output f32[S, S, 3] in [0, 1], rounded to 8 bits before anything else.
+    """`judge(output, pair)` gives the scores of an output, which is rounded to 8 bits before anything else.
 
-    J = C + 5 S    the relative losses of losses.perceptual on `params`, and their parts
-    S_mean_std     the style loss with the mean and standard deviation of each channel instead of Gram matrices
-    ssim           structural similarity with the photograph
-    cfsd           structural distance of features at relu3_3 from the photograph (metrics.cfsd)
-    grid           grid artefacts (grid_artefact)
-    lpips          perceptual distance from the photograph (artfid.lpips); None without `lpips` weights
+    params: the loss network that judges. lpips: the weights of `metric_nets.lpips`, or None.
     """
 
     def __init__(self, params: vgg.Params, lpips: Any = None):
@@ -50,19 +64,19 @@ class Judge:
         seen = _seen(output)
         reference = self._reference(pair)
         gram, mean_std, features = _judge(self.params, seen[None], reference)
-        scores = {
-            "J": float(gram.total[0]),
-            "C": float(gram.content[0]),
-            "S": float(gram.style[0]),
-            "S_mean_std": float(mean_std.style[0]),
-            "ssim": ssim(pair.content, seen),
-            "cfsd": metrics.cfsd(self.params, reference.content[0], features[0]),
-            "grid": grid_artefact(seen),
-            "lpips": None,
-        }
+        lpips = None
         if self._lpips is not None:
-            scores["lpips"] = float(metric_nets.lpips(self._lpips, pair.content[None], seen[None])[0])
-        return scores
+            lpips = float(metric_nets.lpips(self._lpips, pair.content[None], seen[None])[0])
+        return Scores(
+            J=float(gram.total[0]),
+            C=float(gram.content[0]),
+            S=float(gram.style[0]),
+            S_mean_std=float(mean_std.style[0]),
+            ssim=ssim(pair.content, seen),
+            cfsd=metrics.cfsd(self.params, reference.content[0], features[0]),
+            grid=grid_artefact(seen),
+            lpips=lpips,
+        )
 
     def _reference(self, pair: Pair) -> _Reference:
         if self._last[0] != pair.index:

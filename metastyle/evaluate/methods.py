@@ -17,6 +17,7 @@ from metastyle.errors import InputError
 from metastyle.evaluate.baselines import gatys as optimisation
 from metastyle.evaluate.baselines import johnson as per_style
 from metastyle.evaluate.pairs import Pair
+from metastyle.evaluate.results import BOUNDS
 from metastyle.evaluate.starts import Start
 from metastyle.images import codec
 from metastyle.meta import adaptation, outer_loop
@@ -33,7 +34,6 @@ _GATYS_LOOKS = (0, 1, 2, 5, 10, 20, 50, 100)  # iterations, besides the last
 _GATYS_FORMAT = 2  # of what is kept; a change of the method changes it
 _JOHNSON_LOOKS = (0, 10, 20, 50, 100, 200, 500, 1000, 2000)  # training steps, besides the last
 _JOHNSON_COST = 4.0  # of one photograph: its generator costs more than the VGG
-BOUNDS = ("photograph", "style picture")
 
 
 class View(NamedTuple):
@@ -68,6 +68,11 @@ class Method:
     warm_up: Callable[[Pair], None] = lambda pair: None
 
 
+def slug(name: str) -> str:
+    """A method's name as the name of its folder."""
+    return "".join(c if c.isalnum() or c in "-_.@" else "_" for c in name)
+
+
 def identity() -> Method:
     """The photograph itself as the output: closed = 0."""
     return Method(BOUNDS[0], "bound", "", 0.0, lambda pair: iter([View(0, pair.content)]), "the photograph itself")
@@ -86,7 +91,8 @@ def bundle(
 
     reads: what its encoder reads a style by, by default the same.
     """
-    learned, judged, backend, other = start
+    learned, deployment = start
+    judged, backend, other = deployment.judged, deployment.backend, deployment.learn_with
     settings, reads = learned.config, params if reads is None else reads
     loss_network.check_reads(learned, reads)
     views = _Adaptation(

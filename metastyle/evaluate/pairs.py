@@ -12,6 +12,7 @@ import numpy as np
 from metastyle.config import Evaluation
 from metastyle.data.sources import Source, load_square, open_source
 from metastyle.errors import InputError
+from metastyle.evaluate.results import Skipped
 
 SUPPORT = 16  # photographs to learn on, per pair
 
@@ -25,13 +26,6 @@ class Pair(NamedTuple):
     content: np.ndarray
     style: np.ndarray
     support: list[np.ndarray]
-
-
-class Skipped(NamedTuple):
-    """A picture that can't be read, and why."""
-
-    file: str
-    reason: str
 
 
 class Pairs:

@@ -1,146 +1,171 @@
-"""From the rows of an evaluation, one per method, steps and pair, to its results: see docs/evaluation.md."""
+"""The records of an evaluation as results.json holds them; docs/evaluation.md describes every field.
 
-import dataclasses
-import os
-from collections.abc import Sequence
-from typing import Any
+None stands for "not measured" throughout.
+"""
 
-import jax
-import numpy as np
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from metastyle.config import Evaluation
-from metastyle.evaluate.methods import Method
-from metastyle.evaluate.pairs import Pair, Skipped
-from metastyle.system.machine import processor, versions
+from metastyle.errors import InputError
+from metastyle.system import files
 
-COLUMNS = ("J", "C", "S", "S_mean_std", "ssim", "cfsd", "grid", "lpips", "adapt_s", "stylize_ms")
-TARGETS = (1, 5, 10)  # the other methods are to reach what the first bundle reaches after so many steps
-_HARDLY = 0.1  # share of J(photo): a pair on which Gatys gains less says nothing about `closed`
-_RESAMPLES = 2000
-_PACKAGES = ("metastyle", "jax", "flax", "numpy", "scikit-image")
-
-Row = dict[str, Any]
-Results = dict[str, Any]
+BOUNDS = ("photograph", "style picture")  # judged as if they were outputs: the two ends between which outputs lie
 
 
-def assemble(
-    settings: Evaluation, chosen: list[Method], rows: list[Row], pairs: Sequence[Pair], skipped: Sequence[Skipped]
-) -> Results:
-    """The results of a complete evaluation, as results.json holds them; see docs/evaluation.md for every field."""
-    photo = {row["pair"]: row["J"] for row in rows if row["method"] == "photograph"}
-    final = settings.gatys_iterations
-    best = {row["pair"]: row["J"] for row in rows if row["method"] == "gatys" and row["steps"] == final}
-    left_out = sorted(i for i in best if i in photo and photo[i] - best[i] < _HARDLY * photo[i])
-    for row in rows:
-        i = row["pair"]
-        usable = i in best and i in photo and i not in left_out
-        row["closed"] = (photo[i] - row["J"]) / (photo[i] - best[i]) if usable else None
-    names = {pair.index: (pair.content_name, pair.style_name) for pair in pairs}
-    judged = [{row["pair"] for row in rows if row["method"] == method.name} for method in chosen]
-    common = set.intersection(*filter(None, judged)) if any(judged) else set()
-    summary, curves = [], {}
-    for method in chosen:
-        by_steps: dict[int, list[Row]] = {}
-        for row in rows:
-            if row["method"] == method.name:
-                by_steps.setdefault(row["steps"], []).append(row)
-        summary += [_summary(by_steps[k], photo, best) for k in sorted(by_steps)]
-        if by_steps:
-            curves[method.name] = _curve(by_steps, common, names)
-    return {
-        "settings": dataclasses.asdict(settings),
-        "versions": versions(_PACKAGES),
-        "machine": machine(),
-        "skipped": [skip._asdict() for skip in skipped],
-        "left_out": left_out,
-        "pairs": [{"pair": i, "content": content, "style": style} for i, (content, style) in names.items()],
-        "methods": [{"name": m.name, "kind": m.kind, "pictures_seen": m.pictures_seen, "note": m.note} for m in chosen],
-        "rows": rows,
-        "summary": summary,
-        "curves": curves,
-        "curve_pairs": sorted(common),
-        "reach": reach(rows, next((m.name for m in chosen if m.kind == "bundle"), None)),
-    }
+class Row(NamedTuple):
+    """The scores of a method after a number of steps on one pair.
 
-
-def _summary(rows: list[Row], photo: dict[int, float], best: dict[int, float]) -> dict[str, Any]:
-    """The means over pairs of one method after one number of steps."""
-
-    def mean(column):
-        values = [row[column] for row in rows if row[column] is not None]
-        return float(np.mean(values)) if values else None
-
-    closed = [row["closed"] for row in rows if row["closed"] is not None]
-    gained = [(photo[r["pair"]] - r["J"], photo[r["pair"]] - best[r["pair"]]) for r in rows if r["closed"] is not None]
-    return {
-        "method": rows[0]["method"], "steps": rows[0]["steps"], "pairs": len(rows),
-        **{column: mean(column) for column in COLUMNS},
-        "closed": mean("closed"),
-        "closed_median": float(np.median(closed)) if closed else None,
-        "closed_ratio": float(np.divide(*np.sum(gained, 0))) if gained else None,
-        "closed_pairs": len(closed),
-        "artfid": None,
-    }  # fmt: skip
-
-
-def _curve(by_steps: dict[int, list[Row]], common: set[int], names: dict[int, tuple[str, str]]) -> dict[str, list]:
-    """Mean J of one method against steps with its interval, on the pairs that all methods were run on."""
-    curve: dict[str, list] = {"steps": sorted(by_steps), "J": [], "low": [], "high": []}
-    for k in curve["steps"]:
-        compared = [row for row in by_steps[k] if row["pair"] in common]
-        values = [row["J"] for row in compared]
-        bounds = interval(values, [names[row["pair"]] for row in compared]) if values else (None, None)
-        curve["J"].append(float(np.mean(values)) if values else None)
-        curve["low"].append(bounds[0])
-        curve["high"].append(bounds[1])
-    return curve
-
-
-def interval(values: Sequence[float], pairs: Sequence[tuple[str, str]], seed: int = 0) -> tuple[float, float]:
-    """The 95 % bootstrap interval of a mean over (content, style) pairs, both resampled (Owen 2007).
-
-    Each resampling draws the contents and the styles with replacement; a value counts as often as its content times as
-    often as its style was drawn.
+    J to lpips: see judge.Scores. adapt_s: seconds of learning. stylize_ms: milliseconds to stylise the photograph.
+    picture: the output's file, relative to the evaluation's folder. closed: share of the way from the photograph's J to
+    that of Gatys's optimisation.
     """
-    rng = np.random.default_rng(seed)
-    sides = [np.unique(side, return_inverse=True) for side in zip(*pairs, strict=True)]
-    x, means = np.asarray(values), []
-    while len(means) < _RESAMPLES:
-        weights = np.ones(len(x))
-        for names, at in sides:
-            weights *= rng.multinomial(len(names), np.full(len(names), 1 / len(names)))[at]
-        if weights.any():
-            means.append(weights @ x / weights.sum())
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+
+    method: str
+    steps: int
+    pair: int
+    J: float
+    C: float | None = None
+    S: float | None = None
+    S_mean_std: float | None = None
+    ssim: float | None = None
+    cfsd: float | None = None
+    grid: float | None = None
+    lpips: float | None = None
+    adapt_s: float | None = None
+    stylize_ms: float | None = None
+    picture: str = ""
+    closed: float | None = None
 
 
-def reach(rows: list[Row], ours: str | None) -> list[dict[str, Any]]:
-    """How many steps each method needs to reach the mean J that `ours` reaches after 1, 5 and 10 steps.
+class Summary(NamedTuple):
+    """The means over pairs of a method after a number of steps; the fields are those of Row, and a few of all pairs.
 
-    Compared on the pairs that both were run on; "steps" is the first after which the method was judged and is no worse,
-    None where there is none.
+    closed_ratio: `closed` of the mean losses. closed_pairs: the number of pairs that have a `closed`.
     """
-    by_method: dict[str, dict[int, dict[int, float]]] = {}
-    for row in rows:
-        by_method.setdefault(row["method"], {}).setdefault(row["steps"], {})[row["pair"]] = row["J"]
-    out = []
-    for method, curve in by_method.items():
-        for target in TARGETS if method != ours else ():
-            goal = by_method.get(ours, {}).get(target)
-            if goal is None or len(curve) < 2:
-                continue
-            common = sorted(set(goal) & set.intersection(*(set(by_pair) for by_pair in curve.values())))
-            if common:
-                wanted = np.mean([goal[i] for i in common])
-                there = [k for k in sorted(curve) if np.mean([curve[k][i] for i in common]) <= wanted]
-                out.append(
-                    {"method": method, "target": target, "J": float(wanted), "steps": there[0] if there else None}
-                )
-    return out
+
+    method: str
+    steps: int
+    pairs: int
+    J: float | None = None
+    C: float | None = None
+    S: float | None = None
+    S_mean_std: float | None = None
+    ssim: float | None = None
+    cfsd: float | None = None
+    grid: float | None = None
+    lpips: float | None = None
+    adapt_s: float | None = None
+    stylize_ms: float | None = None
+    closed: float | None = None
+    closed_median: float | None = None
+    closed_ratio: float | None = None
+    closed_pairs: int = 0
+    artfid: float | None = None
 
 
-def machine() -> str:
-    """This machine, for a reader of its numbers."""
-    device = jax.devices()[0]
-    return f"{processor()}, {os.cpu_count()} cores; {jax.device_count()} x {device.device_kind}"
+class Curve(NamedTuple):
+    """Mean J of a method against steps, and the bounds of its 95 % interval."""
+
+    steps: list[int]
+    J: list[float | None]
+    low: list[float | None]
+    high: list[float | None]
+
+
+class Reach(NamedTuple):
+    """The first `steps` after which a method has the mean J that the first bundle has after `target` steps."""
+
+    method: str
+    target: int
+    J: float
+    steps: int | None
+
+
+class PairNames(NamedTuple):
+    """A pair by its number, and the names of its pictures."""
+
+    pair: int
+    content: str
+    style: str
+
+
+class Skipped(NamedTuple):
+    """A picture that can't be read, and why."""
+
+    file: str
+    reason: str
+
+
+class About(NamedTuple):
+    """What a method is: see methods.Method."""
+
+    name: str
+    kind: str
+    pictures_seen: int | None
+    note: str
+
+
+class Results(NamedTuple):
+    """A complete evaluation.
+
+    settings: those of config.Evaluation, as JSON holds them. left_out: the pairs without `closed`, on which Gatys's
+    optimisation hardly gains. curve_pairs: the pairs that all methods were run on, which the curves are of.
+    """
+
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    machine: str
+    skipped: list[Skipped]
+    left_out: list[int]
+    pairs: list[PairNames]
+    methods: list[About]
+    rows: list[Row]
+    summary: list[Summary]
+    curves: dict[str, Curve]
+    curve_pairs: list[int]
+    reach: list[Reach]
+
+
+def to_json(results: Results) -> dict[str, Any]:
+    """The results as dicts and lists."""
+    return {name: _plain(value) for name, value in results._asdict().items()}
+
+
+def _plain(value: Any) -> Any:
+    """`value` with dicts instead of named tuples."""
+    if hasattr(value, "_asdict"):
+        return value._asdict()
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def write(results: Results, out: Path) -> None:
+    """Writes OUT/results.json."""
+    with files.atomic(out / "results.json") as temporary:
+        temporary.write_text(json.dumps(to_json(results), indent=1) + "\n")
+
+
+def read_rows(report: Path) -> tuple[dict[str, Any], list[Row]]:
+    """The settings and the rows of a finished evaluation, whichever version wrote it.
+
+    Raises FileNotFoundError where there is no results.json, and InputError where it is not of an evaluation.
+    """
+    path = report / "results.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"`report`: expected the folder of a finished evaluation, got {report}")
+    try:
+        found = json.loads(path.read_text())
+        return found["settings"], [row_of(values) for values in found["rows"]]
+    except (ValueError, TypeError, KeyError) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise InputError(f"`report`: {path} is not of an evaluation ({what}); run the evaluation again") from None
+
+
+def row_of(values: dict[str, Any]) -> Row:
+    """A row from its dict in JSON; measures that an earlier version lacked are None."""
+    required = {name: values[name] for name in ("method", "steps", "pair", "J", "picture")}
+    return Row(**{name: values[name] for name in Row._fields if name in values} | required)

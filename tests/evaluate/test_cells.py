@@ -13,10 +13,10 @@ import jax
 import pytest
 
 from metastyle.errors import RETRY
-from metastyle.evaluate import cells, evaluation, judge, starts
+from metastyle.evaluate import cells, evaluation, judge
 from metastyle.evaluate.starts import Start
 from metastyle.weights import bundles
-from tests.support.evaluations import protocol, untimed
+from tests.support.evaluations import deploy, protocol, untimed
 from tests.support.places import ROOT
 
 
@@ -28,8 +28,8 @@ def test_nothing_is_done_twice(whole, start, monkeypatch):
 
 def test_a_stopped_and_killed_evaluation_goes_on_as_if_it_had_been_left_alone(start, tmp_path):
     bundles.save_bundle(tmp_path / "b", start)
-    flags = ["--contents=procedural", "--styles=procedural", "--pairs=6", "--size=32", "--vgg=random", "--steps=0,1,40"]
-    flags += [f"--bundle=ours={tmp_path}/b", "--methods=identity"]
+    flags = ["contents=procedural", "styles=procedural", "pairs=6", "size=32", "vgg=random", "steps=0,1,40"]
+    flags = [f"--config.{setting}" for setting in (*flags, "methods=identity")] + [f"--bundle=ours={tmp_path}/b"]
     like_here = os.environ | {"JAX_NUM_CPU_DEVICES": str(jax.device_count())}
 
     def run(number):
@@ -53,7 +53,7 @@ def test_a_stopped_and_killed_evaluation_goes_on_as_if_it_had_been_left_alone(st
     assert run(signal.SIGKILL)[0] == -signal.SIGKILL
     assert not (tmp_path / "out/results.json").exists()
     settings = protocol(methods=("identity",), pairs=6, steps=(0, 1, 40))
-    loaded = starts.load([f"ours={tmp_path}/b"])
+    loaded = deploy(tmp_path / "b")
     kept = {file: file.read_bytes() for file in (tmp_path / "out/cells/ours").iterdir()}
     alone, stopped = (evaluation.run(settings, loaded, tmp_path / name) for name in ("alone", "out"))
     complete = [file for file, content in kept.items() if json.loads(content)["complete"]]
@@ -75,7 +75,7 @@ def test_a_picture_that_is_gone_is_made_again(whole, start, tmp_path, filled):
     out = tmp_path / "out"
     shutil.copytree(whole[1], out)
     found = evaluation.run(protocol(), {"ours": Start(start)}, out)
-    gone = out / next(row["picture"] for row in found["rows"] if (row["method"], row["pair"]) == ("ours", 1))
+    gone = out / next(row.picture for row in found.rows if (row.method, row.pair) == ("ours", 1))
     before = gone.read_bytes()
     gone.unlink()
     filled.clear()

@@ -7,15 +7,15 @@ import sys
 import numpy as np
 import pytest
 
+from metastyle import config
 from metastyle.errors import InputError
-from metastyle.evaluate import evaluation, judge, methods, metrics, starts
+from metastyle.evaluate import evaluation, judge, lineup, methods, metrics, results
 from metastyle.evaluate.methods import Method
 from metastyle.evaluate.pairs import Pairs
 from metastyle.evaluate.starts import Start
 from metastyle.images import codec
 from metastyle.nets import metric_nets
-from metastyle.weights import bundles, vgg_files
-from metastyle.weights import metric_nets as metric_weights
+from metastyle.weights import metric_files, vgg_files
 from tests.support.evaluations import line, protocol, untimed
 from tests.support.metric_nets import drawn_alexnet, drawn_inception, save
 
@@ -23,40 +23,40 @@ from tests.support.metric_nets import drawn_alexnet, drawn_inception, save
 def test_bounds_are_what_they_must_be(whole):
     found, _ = whole
     photograph, style = line(found, "photograph", 0), line(found, "style picture", 0)
-    assert photograph["C"] == 0 and photograph["closed"] == 0 and photograph["ssim"] == 1 and photograph["cfsd"] == 0
-    assert style["S"] == 0 and style["S_mean_std"] < 1e-4 and style["C"] > 0.1
-    assert line(found, "gatys", 0)["J"] == photograph["J"] and line(found, "gatys", 3)["closed"] == 1
+    assert photograph.C == 0 and photograph.closed == 0 and photograph.ssim == 1 and photograph.cfsd == 0
+    assert style.S == 0 and style.S_mean_std < 1e-4 and style.C > 0.1
+    assert line(found, "gatys", 0).J == photograph.J and line(found, "gatys", 3).closed == 1
 
 
 def test_every_method_is_judged_after_every_number_of_steps(whole):
     found, _ = whole
-    looks = {(m["name"]): [s["steps"] for s in found["summary"] if s["method"] == m["name"]] for m in found["methods"]}
+    looks = {(m.name): [s.steps for s in found.summary if s.method == m.name] for m in found.methods}
     rates = {f"random, Adam {lr:g}": [0, 1, 2] for lr in methods.RANDOM_LRS}
     assert looks == {
         "photograph": [0], "style picture": [0], "ours": [0, 1, 2], "gatys": [0, 1, 2, 3], "johnson": [0, 10, 12],
     } | rates  # fmt: skip
-    counts = {m["name"]: line(found, m["name"], looks[m["name"]][0])["pairs"] for m in found["methods"]}
+    counts = {m.name: line(found, m.name, looks[m.name][0]).pairs for m in found.methods}
     assert counts == dict.fromkeys(counts, 2) | {"johnson": 1}
 
 
 def test_what_is_written_is_there_and_agrees(whole):
     found, out = whole
-    assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(found))
+    assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(results.to_json(found)))
     assert (out / "pairs.csv").read_text().splitlines()[0] == "pair,content,style"
     assert len((out / "pairs.csv").read_text().splitlines()) == 3
     for name in ("index.html", "vote.html", "curve.png", "table.txt"):
         assert (out / name).stat().st_size > 0
-    for row in found["rows"]:
-        assert codec.load(out / row["picture"])[0].shape == (32, 32, 3)
+    for row in found.rows:
+        assert codec.load(out / row.picture)[0].shape == (32, 32, 3)
 
 
 def test_scores_are_of_the_picture_that_is_saved(whole):
     found, out = whole
     pairs, judged = Pairs("procedural", "procedural", 2, 32), judge.Judge(vgg_files.load("random"))
-    for row in found["rows"][:: len(found["rows"]) // 7]:
-        again = judged(codec.load(out / row["picture"])[0], pairs[row["pair"]])
-        assert row["lpips"] is again.pop("lpips") is None, "no weights were passed"
-        assert {k: row[k] for k in again} == pytest.approx(again, rel=1e-5, abs=1e-7)
+    for row in found.rows[:: len(found.rows) // 7]:
+        again = judged(codec.load(out / row.picture)[0], pairs[row.pair])._asdict()
+        assert row.lpips is again.pop("lpips") is None, "no weights were passed"
+        assert {k: getattr(row, k) for k in again} == pytest.approx(again, rel=1e-5, abs=1e-7)
 
 
 def test_parts_make_the_whole(whole, start, tmp_path, capsys):
@@ -69,7 +69,7 @@ def test_few_pairs_are_evenly_spread_and_of_different_styles():
     class Shared:
         style = staticmethod(lambda index: index % 10)
 
-    chosen = lambda count, left: evaluation._spread(Method("x", "", "", 0, None, pairs=count), left, Shared)
+    chosen = lambda count, left: lineup.choose_pairs(Method("x", "", "", 0, None, pairs=count), left, Shared)
     assert chosen(None, list(range(40))) == list(range(40))
     assert chosen(3, list(range(40))) == [0, 13, 26]
     assert chosen(4, list(range(40))) == [0, 11, 22, 33], "0, 10, 20 and 30 have one style"
@@ -87,19 +87,19 @@ def test_lpips_and_artfid_are_of_the_pictures_that_they_name(tmp_path):
     photograph, style = line(found, "photograph", 0), line(found, "style picture", 0)
     pairs = [Pairs("procedural", "procedural", 2, 76)[i] for i in range(2)]
     distance = np.mean([metric_nets.lpips(made["lpips"], p.content[None], p.style[None])[0] for p in pairs])
-    weights = metric_weights.load_inception(given["inception"])
+    weights = metric_files.load_inception(given["inception"])
     styles, contents = (
         np.concatenate([metric_nets.inception(weights, getattr(pair, kind)[None]) for pair in pairs])
         for kind in ("style", "content")
     )
-    assert (photograph["lpips"], style["lpips"]) == (pytest.approx(0, abs=1e-6), pytest.approx(distance, rel=1e-4))
-    assert style["artfid"] == pytest.approx(1 + distance, rel=1e-3)
-    assert photograph["artfid"] == pytest.approx(1 + metrics.fid(styles, contents), rel=1e-3)
+    assert (photograph.lpips, style.lpips) == (pytest.approx(0, abs=1e-6), pytest.approx(distance, rel=1e-4))
+    assert style.artfid == pytest.approx(1 + distance, rel=1e-3)
+    assert photograph.artfid == pytest.approx(1 + metrics.fid(styles, contents), rel=1e-3)
     other = {name: np.ascontiguousarray(x, np.float32) / 2 for name, x in made["lpips"].items()}
     save(tmp_path / "lpips", other, "lpips")
     again = line(evaluation.run(settings, {}, tmp_path / "out"), "style picture", 0)
     expected = np.mean([metric_nets.lpips(other, p.content[None], p.style[None])[0] for p in pairs])
-    assert again["lpips"] == pytest.approx(expected, rel=1e-4), "another network in the same file"
+    assert again.lpips == pytest.approx(expected, rel=1e-4), "another network in the same file"
     assert abs(expected - distance) > 0.1 * distance
 
 
@@ -110,7 +110,7 @@ def test_lpips_and_artfid_are_of_the_pictures_that_they_name(tmp_path):
         ({"steps": (0, -1)}, "`steps`: expected whole numbers from 0"),
         ({"pairs": 0}, "`pairs`: expected at least 1, got 0"),
         ({"size": 16}, "`size`: expected at least 32, got 16"),
-        ({"contents": ""}, "`contents`: expected a folder of pictures, got none; pass --contents=DIR"),
+        ({"contents": ""}, "`contents`: expected a folder of pictures, got none; pass --config.contents=DIR"),
         ({"sice": 32}, "`sice`: no such setting"),
     ],
 )
@@ -134,43 +134,46 @@ def test_what_per_style_training_cannot_use_is_refused_before_anything_is_done(
     assert not (tmp_path / "out").exists()
 
 
+def test_settings_of_the_command_line():
+    """Names and steps as a line has them, a bundle in the file and another on the line."""
+    file = {"methods": ("identity,gatys", "style"), "steps": (5, 0, 5), "bundles": {"ours": {"path": "default"}}}
+    settings = evaluation.read_settings(file, ["photo=default,judged"])
+    assert settings.methods == ("identity", "gatys", "style") and settings.steps == (0, 5)
+    assert settings.bundles == {
+        "ours": config.Deployment("default"), "photo": config.Deployment("default", judged=True)
+    }  # fmt: skip
+    for given, message in (
+        (({"steps": ("0,x",)},), "`steps`: expected whole numbers from 0 such as 0,5,10, got "),
+        (({"methods": (1,)},), "`methods`: expected some of"),
+        ((file, ["ours=x"]), "`bundle`: expected different names, got ours twice"),
+        (({}, ["a=x,dtype=half"]), "`bundles.a.dtype`: expected one of '', float32, bfloat16, got 'half'"),
+        (({}, ["a=x,backend=int8"]), "`bundles.a.backend`: expected one of jax, onnx, onnx-int8, got 'int8'"),
+        (({}, ["a="]), "`bundles.a.path`: expected a bundle, got none"),
+        (({"bundles": {"a": {"path": "x", "judge": True}}},), "`bundles.a.judge`: no such setting"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluation.read_settings(*given)
+
+
 def test_command_line_mistakes(start, tmp_path, monkeypatch):
     for text in ("1/1", "2", "a/b", "-1/2"):
         with pytest.raises(InputError, match="`part`: expected i/n"):
             evaluation.parse_part(text)
-    with pytest.raises(InputError, match="`steps`: expected whole numbers from 0, got 0,x"):
-        evaluation.settings(None, {"steps": ["0", "x"]})
-    bundles.save_bundle(tmp_path / "b", start)
-    both = starts.load([f"ours={tmp_path}/b", f"{tmp_path}/b"], ["ours"])
-    assert list(both) == ["ours", f"{tmp_path}/b"]
-    assert both["ours"].bundle.config.inner.steps == 0 < start.config.inner.steps
-    assert both["ours"].bundle.pictures_seen == start.pictures_seen > 0, "its training is what it was"
-    with pytest.raises(InputError, match="`bundle`: expected different names, got ours twice"):
-        starts.load([f"ours={tmp_path}/b", f"ours={tmp_path}/b"])
     for names in (["lite"], ["photograph"], ["a_1", "a/1"]):
         with pytest.raises(InputError, match=f"`bundle`: expected another name than {names[0]}, got {names[-1]}; pass"):
             evaluation.run(protocol(), dict.fromkeys(names, Start(start)), tmp_path / "none")
     for changes, message in (
-        ({"inception": "x"}, "`inception`: expected --lpips as well"),
+        ({"inception": "x"}, "`inception`: expected --config.lpips as well"),
         ({"inception": "x", "lpips": "y"}, "`size`: expected at least 75 px for ArtFID, got 32"),
     ):
         with pytest.raises(InputError, match=message):
             evaluation.run(protocol(**changes), {}, tmp_path / "none")
     assert not (tmp_path / "none").exists()
-    with pytest.raises(InputError, match="`adam_all`: expected the name of a bundle, ours, got yours"):
-        starts.load([f"ours={tmp_path}/b"], ["yours"])
-    with pytest.raises(InputError, match="`learn_with`: expected the name of a bundle, ours, got yours"):
-        starts.load([f"ours={tmp_path}/b"], learn_with=["yours=random"])
-    with pytest.raises(FileNotFoundError, match="`learn_with`: expected NAME=WEIGHTS, a file, got 'ours=nowhere'"):
-        starts.load([f"ours={tmp_path}/b"], learn_with=["ours=nowhere"])
-    with pytest.raises(InputError, match="`dtype`: expected the name of a bundle, ours, got yours"):
-        starts.load([f"ours={tmp_path}/b"], dtype=["yours=bfloat16"])
-    with pytest.raises(InputError, match="dtype`: expected .*float32.*, got 'half'"):
-        starts.load([f"ours={tmp_path}/b"], dtype=["ours=half"])
-    bundles.save_bundle(tmp_path / "lr=0.1" / "b", start)
-    assert list(starts.load([f"{tmp_path}/lr=0.1/b", f"x={tmp_path}/lr=0.1/b"])) == [f"{tmp_path}/lr=0.1/b", "x"]
     own = dataclasses.replace(start, config=dataclasses.replace(start.config, vgg="gone.safetensors"))
-    with pytest.raises(FileNotFoundError, match="`bundle`: the loss network of ours, gone.safetensors, is gone; pass"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="`bundle`: the loss network of ours, gone.safetensors, is gone; pass --bundle=ours=PATH,learn_with=vgg16",
+    ):
         evaluation.run(protocol(methods=("identity",)), {"ours": Start(own)}, tmp_path / "none")
     for module, package in (("matplotlib.figure", "matplotlib"), ("skimage.metrics", "scikit-image")):
         with monkeypatch.context() as patch, pytest.raises(InputError, match=f"an evaluation needs {package}, which"):

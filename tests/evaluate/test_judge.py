@@ -26,9 +26,9 @@ def test_scores_are_those_of_the_shared_losses():
         parts = perceptual.perceptual(params, output[None], kept, target, loss)
         for name, value in zip(names, (parts.total, parts.content, parts.style), strict=True):
             if name:
-                assert scores[name] == pytest.approx(float(value[0]), rel=1e-5)
-    assert scores["J"] == pytest.approx(scores["C"] + 5 * scores["S"], rel=1e-6)
-    assert scores["grid"] == pytest.approx(grid_artefact(output))
-    assert scores["ssim"] == pytest.approx(ssim(content, output))
+                assert getattr(scores, name) == pytest.approx(float(value[0]), rel=1e-5)
+    assert scores.J == pytest.approx(scores.C + 5 * scores.S, rel=1e-6)
+    assert scores.grid == pytest.approx(grid_artefact(output))
+    assert scores.ssim == pytest.approx(ssim(content, output))
     at = lambda x: vgg.features(params, x[None], ("relu3_3",))["relu3_3"][0]
-    assert scores["cfsd"] == pytest.approx(metrics.cfsd(params, at(content), at(output)), rel=1e-3)
+    assert scores.cfsd == pytest.approx(metrics.cfsd(params, at(content), at(output)), rel=1e-3)

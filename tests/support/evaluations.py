@@ -1,6 +1,7 @@
 """A tiny evaluation protocol, and what its results are compared by."""
 
 from metastyle import config
+from metastyle.evaluate.starts import load_starts
 from tests.support import toy
 
 TIMES = ("adapt_s", "stylize_ms")
@@ -16,9 +17,16 @@ def protocol(**changes):
 
 
 def untimed(found):
-    return [{k: v for k, v in row.items() if k not in TIMES} for row in found["rows"]]
+    """The rows without the seconds that they took."""
+    return [row._replace(**dict.fromkeys(TIMES)) for row in found.rows]
 
 
 def line(found, method, steps):
-    (one,) = [s for s in found["summary"] if (s["method"], s["steps"]) == (method, steps)]
+    """The means of a method after a number of steps."""
+    (one,) = [s for s in found.summary if (s.method, s.steps) == (method, steps)]
     return one
+
+
+def deploy(path, **options):
+    """The starts of one bundle, "ours", deployed with these options."""
+    return load_starts({"ours": config.Deployment(str(path), **options)})

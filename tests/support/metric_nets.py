@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from safetensors.numpy import save_file
 
-from metastyle.weights import metric_nets as metric_weights
+from metastyle.weights import metric_files
 
 
 def pictures(*shape, seed=0):
@@ -138,7 +138,7 @@ def drawn_alexnet():
     """A reference whose weights are drawn, and the params that they make."""
     reference = Reference()
     reference.lpips(*pictures(2, 1, 31, 31))
-    return reference, metric_weights.from_alexnet(reference.state)
+    return reference, metric_files.from_alexnet(reference.state)
 
 
 @functools.cache
@@ -146,4 +146,4 @@ def drawn_inception():
     """The same for Inception."""
     reference = Reference()
     reference.inception(pictures(1, 75, 75))
-    return reference, metric_weights.from_inception(reference.state)
+    return reference, metric_files.from_inception(reference.state)

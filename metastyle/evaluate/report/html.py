@@ -1,34 +1,34 @@
-"""HTML pages that need no other file: templates and embedded pictures."""
-
-from __future__ import annotations
+"""HTML pages that need no other file: templates of metastyle/assets/report, and pictures embedded in them."""
 
 import base64
 import io
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
+from metastyle.evaluate.report.table import format_number
 from metastyle.system import files, paths
+from metastyle.system.optional import need
 
 _TEMPLATES = paths.ASSETS / "report"
 _BUDGET = 13_000_000  # characters of all pictures of a page
 _LADDER = ((512, 90), (256, 85), (256, 75), (192, 75), (160, 70), (128, 60))  # longer side in px, JPEG quality
 
 
-def encode_pictures(out: str | os.PathLike, files: Iterable[str]) -> dict[str, str]:
-    """Each picture file, relative to `out`, as a data URI: JPEG, as large and as good as the budget lets them be."""
-    files, found = list(dict.fromkeys(files)), {}
+def encode_pictures(out: str | os.PathLike, names: Iterable[str]) -> dict[str, str]:
+    """Each picture file, relative to `out`, as a data URI: JPEG, as large and as good as the budget allows."""
+    names, found = list(dict.fromkeys(names)), {}
     for side, quality in _LADDER:
-        found = {file: _jpeg(Path(out) / file, side, quality) for file in files}
+        found = {name: _encode_jpeg(Path(out) / name, side, quality) for name in names}
         if sum(map(len, found.values())) <= _BUDGET:
             break
     return found
 
 
-def _jpeg(path: Path, side: int, quality: int) -> str:
+def _encode_jpeg(path: Path, side: int, quality: int) -> str:
     with Image.open(path) as picture:
         small = picture.convert("RGB")
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -38,14 +38,31 @@ def _jpeg(path: Path, side: int, quality: int) -> str:
 
 
 def to_base64(data: bytes) -> str:
+    """Base64 as text."""
     return base64.b64encode(data).decode()
 
 
-def fill_template(template: str, out: str | os.PathLike, parts: dict[str, str]) -> Path:
-    """Fills the {{names}} of a template, in one go, so that what is filled in stays as it is."""
-    text = (_TEMPLATES / template).read_text(encoding="utf-8")
-    text = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], text)
+def fill_template(template: str, out: str | os.PathLike, values: dict[str, Any]) -> Path:
+    """Writes OUT/`template`, the template filled with `values`, which are escaped; returns the path.
+
+    Raises InputError where Jinja2 is not installed.
+    """
+    jinja2 = need("jinja2", "the report")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"number": format_number, "number_to_sort_by": _number_to_sort_by}
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    text = environment.get_template(template).render(values)
     path = Path(out) / template
     with files.atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="replace")  # a file name may not be valid Unicode
     return path
+
+
+def _number_to_sort_by(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

@@ -1,11 +1,9 @@
 """The table of an evaluation for a terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-INPUTS = ("photograph", "style picture")  # the bounds: judged as if they were outputs, never voted on
+from metastyle.evaluate.results import Results, Row, Summary
 
 
 class Column(NamedTuple):
@@ -40,21 +38,25 @@ _NEED_WEIGHTS = ("lpips", "artfid")  # columns that are there only where they we
 OF_SUMMARY = ("closed_median", "closed_ratio", "artfid", "pairs")  # columns that no single pair has
 
 
-def format_table(results: dict[str, Any]) -> str:
+def format_table(results: Results) -> str:
     """The summary for a terminal: a line per method and number of steps, then notes on what the numbers stand on."""
-    columns = measured_columns(results["summary"])
+    columns = measured_columns(results.summary)
     cells = [["method", "steps", *(c.label for c in columns)]]
-    for entry in results["summary"]:
-        numbers = [format_number(entry.get(c.key), c.digits) for c in columns]
-        cells.append([entry["method"], str(entry["steps"]), *numbers])
+    for entry in results.summary:
+        numbers = [format_number(getattr(entry, c.key), c.digits) for c in columns]
+        cells.append([entry.method, str(entry.steps), *numbers])
     return "\n".join([*align(cells), "", *describe_basis(results)])
 
 
-def measured_columns(entries: Sequence[dict[str, Any]]) -> list[Column]:
-    return [c for c in COLUMNS if c.key not in _NEED_WEIGHTS or any(e.get(c.key) is not None for e in entries)]
+def measured_columns(entries: Sequence[Row | Summary]) -> list[Column]:
+    """The columns of a table of these entries; LPIPS and ArtFID are among them only where they were measured."""
+    return [
+        c for c in COLUMNS if c.key not in _NEED_WEIGHTS or any(getattr(e, c.key, None) is not None for e in entries)
+    ]
 
 
 def format_number(value: float | None, digits: int) -> str:
+    """The number with so many digits behind the point; "-" where it was not measured."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
@@ -67,24 +69,28 @@ def align(cells: list[list[str]], text: int = 1) -> list[str]:
     ]
 
 
-def describe_basis(results: dict[str, Any]) -> list[str]:
+def describe_basis(results: Results) -> list[str]:
     """What the numbers stand on, and what is missing from them."""
-    counts = [entry["closed_pairs"] for entry in results["summary"] if entry["closed"] is not None]
-    if not counts:
-        notes = ["closed: not measured, it needs the photograph and Gatys's optimisation"]
-    else:
-        fewest, most = min(counts), max(counts)
-        on = f"{most}" if fewest == most else f"{fewest} to {most}"
-        notes = [f"closed: 0 is the photograph, 1 is Gatys's optimisation; on {on} of {len(results['pairs'])} pairs"]
-        if results["left_out"]:
-            left_out = ", ".join(map(str, results["left_out"]))
-            notes[0] += f", without {left_out}, where Gatys's hardly improves on the photograph"
-        notes.append("the style picture as output has a high closed with the content gone: read closed with C and S")
-    if skipped := results["skipped"]:
-        some = ", ".join(f"{s['file']!r} ({s['reason']})" for s in skipped[:3])
+    notes = _notes_on_closed(results)
+    if skipped := results.skipped:
+        some = ", ".join(f"{skip.file!r} ({skip.reason})" for skip in skipped[:3])
         more = f" and {len(skipped) - 3} more" if skipped[3:] else ""
         notes.append(f"skipped, since they could not be read: {some}{more}")
-    missing = [c.label for c in COLUMNS if c.key in _NEED_WEIGHTS and c not in measured_columns(results["summary"])]
+    measured = measured_columns(results.summary)
+    missing = [c.label for c in COLUMNS if c.key in _NEED_WEIGHTS and c not in measured]
     if missing:
         notes.append(f"{' and '.join(missing)}: not measured, no weights were passed")
     return notes
+
+
+def _notes_on_closed(results: Results) -> list[str]:
+    counts = [entry.closed_pairs for entry in results.summary if entry.closed is not None]
+    if not counts:
+        return ["closed: not measured, it needs the photograph and Gatys's optimisation"]
+    fewest, most = min(counts), max(counts)
+    on = f"{most}" if fewest == most else f"{fewest} to {most}"
+    note = f"closed: 0 is the photograph, 1 is Gatys's optimisation; on {on} of {len(results.pairs)} pairs"
+    if results.left_out:
+        left_out = ", ".join(map(str, results.left_out))
+        note += f", without {left_out}, where Gatys's hardly improves on the photograph"
+    return [note, "the style picture as output has a high closed with the content gone: read closed with C and S"]

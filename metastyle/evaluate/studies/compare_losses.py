@@ -2,10 +2,9 @@
 
 import dataclasses
 import functools
-import json
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +17,7 @@ from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
 from metastyle.evaluate import pairs
 from metastyle.evaluate.judge import Judge
+from metastyle.evaluate.results import Row, read_rows
 from metastyle.images import codec
 from metastyle.losses import perceptual
 from metastyle.meta import adaptation, inner_loop
@@ -75,29 +75,29 @@ def ranks(slim: vgg.Params, report: str | os.PathLike) -> Ranks:
     Raises FileNotFoundError or InputError for a folder that is no complete report, or has few outputs.
     """
     stats = need("scipy.stats", "the comparison of ranks")
-    results = _results(Path(report))
-    judged = pairs.pairs_of(config.from_dict(results["settings"], config.Evaluation))
+    settings, rows = read_rows(Path(report))
+    judged = pairs.pairs_of(config.from_dict(settings, config.Evaluation))
     judge, by_pair = Judge(slim), {}
-    rows: dict[int, list] = {}
-    for row in results["rows"]:
-        rows.setdefault(row["pair"], []).append(row)
-    for i, found in tqdm(rows.items(), desc="pairs"):
+    rows_of_pair: dict[int, list[Row]] = {}
+    for row in rows:
+        rows_of_pair.setdefault(row.pair, []).append(row)
+    for i, found in tqdm(rows_of_pair.items(), desc="pairs"):
         if len(found) < _LEAST:
             raise InputError(f"`report`: expected at least {_LEAST} outputs of each pair, got {len(found)} of pair {i}")
         pair = judged[i]
-        ours = [judge.parts(codec.load(Path(report, row["picture"]))[0], pair).total for row in found]
-        by_pair[i] = float(stats.spearmanr(np.ravel(ours), [row["J"] for row in found]).statistic)
-    return Ranks(by_pair, min(map(len, rows.values())))
+        ours = [judge.parts(codec.load(Path(report, row.picture))[0], pair).total for row in found]
+        by_pair[i] = float(stats.spearmanr(np.ravel(ours), [row.J for row in found]).statistic)
+    return Ranks(by_pair, min(map(len, rows_of_pair.values())))
 
 
 def gradients(slim: vgg.Params, teacher: vgg.Params, report: str | os.PathLike) -> dict[str, float]:
     """The cosine of dJ / doutput by `slim` with that by `teacher`, at each method's last output; mean over pairs."""
-    results = _results(Path(report))
-    judged = pairs.pairs_of(config.from_dict(results["settings"], config.Evaluation))
-    last = {(row["method"], row["pair"]): row for row in results["rows"]}  # steps ascend
+    settings, rows = read_rows(Path(report))
+    judged = pairs.pairs_of(config.from_dict(settings, config.Evaluation))
+    last = {(row.method, row.pair): row for row in rows}  # steps ascend
     found: dict[str, list[float]] = {}
     for (method, i), row in tqdm(last.items(), desc="gradients"):
-        output, pair = codec.load(Path(report, row["picture"]))[0], judged[i]
+        output, pair = codec.load(Path(report, row.picture))[0], judged[i]
         ours, theirs = (_downhill(params, output, pair.content, pair.style) for params in (slim, teacher))
         found.setdefault(method, []).append(float(perceptual.cosine(ours, theirs)[0]))
     return {method: float(np.mean(cosines)) for method, cosines in found.items()}
@@ -153,18 +153,6 @@ def _downhill(params, output, content, style):
         perceptual.style_target(params, style[None], loss),
     )
     return jax.grad(lambda x: perceptual.perceptual(params, x, kept, target, loss).total.sum())(output[None])
-
-
-def _results(report: Path) -> dict[str, Any]:
-    path = report / "results.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"`report`: expected the folder of a finished evaluation, got {report}")
-    try:
-        found = json.loads(path.read_text())
-        return {part: found[part] for part in ("settings", "rows")}
-    except (ValueError, TypeError, KeyError) as error:
-        what = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise InputError(f"`report`: {path} is not of an evaluation ({what}); run the evaluation again") from None
 
 
 def describe(slim: vgg.Params, teacher: vgg.Params, data: config.Data, report: str | os.PathLike) -> str:

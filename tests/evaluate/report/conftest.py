@@ -1,64 +1,24 @@
-import copy
+"""Results to report, and a browser to look at pages with."""
+
 import json
 import shutil
 import subprocess
 
-import numpy as np
 import pytest
 
-from metastyle.images import codec
-from tests.support.reports import NASTY, PAIRS, STEPS, Reader
+from tests.support.reports import Reader, make_up_results
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def evaluation(tmp_path_factory):
-    """(results, OUT) of an evaluation that never was; J of a method falls with its steps."""
-    out, rng = tmp_path_factory.mktemp("out"), np.random.default_rng(0)
-    rows, summary = [], []
-    for m, (method, steps) in enumerate(STEPS.items()):
-        (out / "pictures" / str(m)).mkdir(parents=True)
-        for k in steps:
-            for pair in range(PAIRS if method != "lite" else PAIRS - 1):
-                picture = f"pictures/{m}/{pair:03d}_{k}.png"
-                codec.save(out / picture, rng.uniform(size=(32, 32, 3)).astype(np.float32))
-                measures = {"J": 9 / (1 + m + k / 10) + pair, "C": 0.5, "S": 0.25, "S_mean_std": 0.125, "ssim": 0.5}
-                measures |= {"cfsd": 0.1, "grid": 1.0, "lpips": None, "closed": None if pair == 3 else k / 100}
-                measures |= {"adapt_s": None if m < 2 else 1.5, "stylize_ms": None if m < 2 else 61.25}
-                rows.append({"method": method, "steps": k, "pair": pair, **measures, "picture": picture})
-            mean = {key: rows[-1][key] for key in measures} | {"J": rows[-1]["J"] - 1, "closed": k / 100}
-            of_closed = {"closed_median": 0.5, "closed_ratio": 0.75, "closed_pairs": 3, "artfid": None}
-            summary.append({"method": method, "steps": k, "pairs": PAIRS, **mean, **of_closed})
-    curves = {
-        name: {"steps": steps, "J": [3.0] * len(steps), "low": [2.0] * len(steps), "high": [4.0] * len(steps)}
-        for name, steps in STEPS.items()
-    }
-    results = {
-        "settings": {"contents": f"photos/{NASTY}", "size": 32, "steps": [0, 1, 9, 20], "lpips": ""},
-        "versions": {"metastyle": "0.1.0"},
-        "machine": "a machine",
-        "skipped": [{"file": NASTY, "reason": "truncated"}],
-        "left_out": [3],
-        "pairs": [{"pair": i, "content": f"{i}{NASTY}", "style": f"style{i}.jpg"} for i in range(PAIRS)],
-        "methods": [
-            {"name": m, "kind": "bundle" if m == "ours" else "other", "pictures_seen": 48000, "note": f"{m} {NASTY}"}
-            for m in STEPS
-        ],
-        "rows": rows,
-        "summary": summary,
-        "curves": curves,
-        "curve_pairs": list(range(PAIRS - 1)),
-        "reach": [
-            {"method": "gatys", "target": 1, "J": 3.2, "steps": 17},
-            {"method": "gatys", "target": 10, "J": 2.5, "steps": None},
-        ],
-    }
-    return results, out
+    """(results, OUT) of an evaluation that never was."""
+    out = tmp_path_factory.mktemp("out")
+    return make_up_results(out), out
 
 
 @pytest.fixture
 def results(evaluation):
-    """A copy to change."""
-    return copy.deepcopy(evaluation[0])
+    return evaluation[0]
 
 
 WATCH = """<script>

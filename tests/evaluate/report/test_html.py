@@ -7,7 +7,7 @@ from metastyle.evaluate.report import html
 
 def test_pictures_of_a_page_keep_to_a_budget(evaluation, monkeypatch):
     results, out = evaluation
-    files = [row["picture"] for row in results["rows"]]
+    files = [row.picture for row in results.rows]
     sizes = []
     for budget in (13_000_000, 60_000, 1):
         monkeypatch.setattr(html, "_BUDGET", budget)

@@ -41,7 +41,7 @@ def test_page_shows_first_tenth_and_last_of_a_bundle_and_the_last_of_others(inde
 
 
 def test_page_has_tables_that_sort_and_the_steps_to_reach(index, evaluation):
-    page, rows = Reader(index), evaluation[0]["rows"]
+    page, rows = Reader(index), evaluation[0].rows
     assert page.all("th", "data-sort").count("text") == 1 + 3
     assert page.all("th", "data-sort").count("number") == 14 + 2 + 10
     numbers = page.all("td", "data-v")
@@ -52,9 +52,9 @@ def test_page_has_tables_that_sort_and_the_steps_to_reach(index, evaluation):
 
 def test_a_missing_picture_is_told(results, evaluation):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    results["rows"][0]["picture"] = "pictures/none.png"
+    rows = [results.rows[0]._replace(picture="pictures/none.png"), *results.rows[1:]]
     with pytest.raises(FileNotFoundError, match="none.png"):
-        page.write_page(results, evaluation[1])
+        page.write_page(results._replace(rows=rows), evaluation[1])
 
 
 def test_page_in_a_browser(browse, index):

@@ -25,13 +25,12 @@ def test_table_says_what_its_numbers_stand_on(results):
     assert f"skipped, since they could not be read: {NASTY!r} (truncated)" in text
     assert "LPIPS and ArtFID: not measured, no weights were passed" in text
 
-    results["summary"][2] |= {"lpips": 0.25, "closed_pairs": 2}
-    results["skipped"] *= 5
-    text = table.format_table(results)
+    changed = results.summary[2]._replace(lpips=0.25, closed_pairs=2)
+    summary = [*results.summary[:2], changed, *results.summary[3:]]
+    text = table.format_table(results._replace(summary=summary, skipped=results.skipped * 5))
     assert "LPIPS" in text.splitlines()[0] and "\nArtFID: not measured" in text
     assert "on 2 to 3 of 4 pairs" in text and text.count("truncated") == 3 and "and 2 more" in text
 
-    for entry in results["summary"]:
-        entry |= {"closed": None}
-    assert "closed: not measured" in table.format_table(results | {"skipped": []})
-    assert "skipped" not in table.format_table(results | {"skipped": []})
+    unmeasured = results._replace(summary=[entry._replace(closed=None) for entry in results.summary], skipped=[])
+    assert "closed: not measured" in table.format_table(unmeasured)
+    assert "skipped" not in table.format_table(unmeasured)

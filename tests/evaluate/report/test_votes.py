@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from metastyle.errors import InputError
-from metastyle.evaluate.report.table import INPUTS
-from metastyle.evaluate.report.votes import preferences, read_votes, write_vote_page
+from metastyle.evaluate.report.votes import count_preferences, read_votes, write_vote_page
+from metastyle.evaluate.results import BOUNDS
 from tests.support.places import ROOT
 from tests.support.reports import NASTY, PAIRS, STEPS, Reader, data_of
 
@@ -24,10 +24,10 @@ def test_vote_page_is_blind_and_needs_nothing_else(ballot):
     page = Reader(ballot)
     assert page.open == [] and not re.search(r"https?://", ballot)
     shown = page.text + " " + " ".join(value or "" for _, attrs in page.tags for value in attrs.values())
-    assert not (set(STEPS) - set(INPUTS)) & set(shown.lower().split())
+    assert not (set(STEPS) - set(BOUNDS)) & set(shown.lower().split())
     data = data_of(ballot)
     names = [base64.b64decode(name).decode() for name in data["names"]]
-    assert sorted(names) == sorted(set(STEPS) - set(INPUTS))
+    assert sorted(names) == sorted(set(STEPS) - set(BOUNDS))
     assert "ours" not in json.dumps(data) and NASTY not in ballot
 
 
@@ -57,7 +57,7 @@ def test_seed_draws_the_choices(evaluation, ballot):
 def test_no_vote_page_without_two_methods_or_inputs(results, tmp_path):
     for kept in ({"photograph", "style picture", "ours"}, {"ours", "gatys", "lite"}):
         (tmp_path / "vote.html").write_text("of an earlier evaluation")
-        few = results | {"rows": [row for row in results["rows"] if row["method"] in kept]}
+        few = results._replace(rows=[row for row in results.rows if row.method in kept])
         assert write_vote_page(few, tmp_path) is None and not (tmp_path / "vote.html").exists()
 
 
@@ -68,12 +68,12 @@ def vote(winner, question="content", left="a", right="b", **more):
 def test_preferences_by_hand():
     votes = [vote("a")] * 5 + [vote("a", left="b", right="a")] * 2 + [vote("b")] + [vote(None)] * 2
     votes += [vote("c", left="c", right="a")] * 10 + [vote("b", question="style")]
-    found = {(p["question"], p["method"], p["against"]): p for p in preferences(votes)}
+    found = {(p.question, p.method, p.against): p for p in count_preferences(votes)}
     assert list(found) == [
         ("content", "c", None), ("content", "a", None), ("content", "b", None), ("content", "c", "a"),
         ("content", "a", "b"), ("style", "b", None), ("style", "a", None), ("style", "b", "a"),
     ]  # fmt: skip
-    numbers = lambda *key: [found[key][name] for name in ("wins", "comparisons", "share", "low", "high")]
+    numbers = lambda *key: [getattr(found[key], name) for name in ("wins", "comparisons", "share", "low", "high")]
     # Wilson's intervals of 8, 0 and 10 in 10, from tables.
     assert numbers("content", "a", "b") == pytest.approx([8, 10, 0.8, 0.4902, 0.9433], abs=1e-4)
     assert numbers("content", "b", None) == pytest.approx([2, 10, 0.2, 0.0567, 0.5098], abs=1e-4)
@@ -84,10 +84,10 @@ def test_preferences_by_hand():
 
 @pytest.mark.parametrize(("wins", "count"), [(0, 1), (1, 3), (20, 40), (39, 40)])
 def test_an_interval_holds_the_shares_that_are_less_than_1_96_deviations_away(wins, count):
-    one = preferences([vote("a")] * wins + [vote("b")] * (count - wins))
-    one = next(p for p in one if p["method"] == "a" and p["against"] is None)
-    for bound in (one["low"], one["high"]):
-        assert (one["share"] - bound) ** 2 == pytest.approx(1.959964**2 * bound * (1 - bound) / count, abs=1e-6)
+    one = count_preferences([vote("a")] * wins + [vote("b")] * (count - wins))
+    one = next(p for p in one if p.method == "a" and p.against is None)
+    for bound in (one.low, one.high):
+        assert (one.share - bound) ** 2 == pytest.approx(1.959964**2 * bound * (1 - bound) / count, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_an_interval_holds_the_shares_that_are_less_than_1_96_deviations_away(wi
 )
 def test_malformed_votes(votes, message):
     with pytest.raises(InputError, match=f"`votes`: {message}"):
-        preferences(votes)
+        count_preferences(votes)
 
 
 def test_a_vote_in_two_files_counts_once(tmp_path):
@@ -161,5 +161,5 @@ def test_votes_in_a_browser(browse, ballot):
         assert vote["winner"] == (None if side is None else sides[side]) and vote["voter"] == "Ann"
         assert vote["seconds"] >= 0
     assert len(told) == 4 and count == f"4 of {len(data['choices'])}"
-    assert preferences(told)
+    assert count_preferences(told)
     assert not set(names) & set(visible.lower().split())

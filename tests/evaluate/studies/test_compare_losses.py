@@ -59,7 +59,7 @@ def report(tmp_path_factory):
             picture = f"{i}_{step}.png"
             codec.save(folder / picture, (1 - share) * pair.content + share * pair.style)
             saved = codec.load(folder / picture)[0]
-            rows.append({"method": "blend", "pair": i, "steps": step, "J": judge(saved, pair)["J"], "picture": picture})
+            rows.append({"method": "blend", "pair": i, "steps": step, "J": judge(saved, pair).J, "picture": picture})
     (folder / "results.json").write_text(json.dumps({"settings": json.loads(config.to_json(settings)), "rows": rows}))
     return folder
 
@@ -77,7 +77,7 @@ def test_ranks_are_those_of_the_other_networks_losses(report):
     rows = json.loads((report / "results.json").read_text())["rows"]
     for i, found in compare_losses.ranks(OTHER, report).by_pair.items():
         mine = [row for row in rows if row["pair"] == i]
-        ours = [judge(codec.load(report / row["picture"])[0], judged[i])["J"] for row in mine]
+        ours = [judge(codec.load(report / row["picture"])[0], judged[i]).J for row in mine]
         a, b = (np.argsort(np.argsort(x)) for x in (ours, [row["J"] for row in mine]))
         np.testing.assert_allclose(found, np.corrcoef(a, b)[0, 1])
 

@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from metastyle.errors import InputError
-from metastyle.weights import metric_nets
+from metastyle.weights import metric_files
 from tests.support.metric_nets import drawn_alexnet, drawn_inception, save
 
 
@@ -22,7 +22,7 @@ def inception():
     return drawn_inception()
 
 
-LOADERS = {metric_nets.LPIPS: metric_nets.load_lpips, metric_nets.INCEPTION: metric_nets.load_inception}
+LOADERS = {metric_files.LPIPS: metric_files.load_lpips, metric_files.INCEPTION: metric_files.load_inception}
 
 
 @pytest.fixture(params=LOADERS)
@@ -94,15 +94,15 @@ def test_a_state_dict_that_lacks_something(alexnet, inception):
     with pytest.raises(
         InputError, match=r"`source`: expected features\.6\.weight of shape \(C, C, C, C\), got none; give"
     ):
-        metric_nets.from_alexnet(lacking(alex, "features.6.weight"))
+        metric_files.from_alexnet(lacking(alex, "features.6.weight"))
     with pytest.raises(
         InputError, match=r"expected lin0\.model\.1\.weight of shape \(1, 5, 1, 1\), got none; .*alex\.pth"
     ):
-        metric_nets.from_alexnet(lacking(alex, "lin0.model.1.weight"))
+        metric_files.from_alexnet(lacking(alex, "lin0.model.1.weight"))
     with pytest.raises(InputError, match=r"expected Mixed_7c\.branch_pool\.bn\.running_var of shape \(\d,\), got none"):
-        metric_nets.from_inception(lacking(art, "Mixed_7c.branch_pool.bn.running_var"))
+        metric_files.from_inception(lacking(art, "Mixed_7c.branch_pool.bn.running_var"))
     with pytest.raises(InputError, match=r"Conv2d_1a_3x3\.bn\.bias of shape \(\d,\), got \(1,\)"):
-        metric_nets.from_inception(art | {"Conv2d_1a_3x3.bn.bias": np.zeros(1)})
+        metric_files.from_inception(art | {"Conv2d_1a_3x3.bn.bias": np.zeros(1)})
 
 
 def test_convert(tmp_path, kind, params, alexnet, inception):
@@ -111,14 +111,14 @@ def test_convert(tmp_path, kind, params, alexnet, inception):
     unused = {"fc1.weight": np.zeros((3, 2)), "Conv2d_1a_3x3.bn.num_batches_tracked": np.array(7)}
     parts = (
         [state | unused]
-        if kind == metric_nets.INCEPTION
+        if kind == metric_files.INCEPTION
         else [{k: v for k, v in state.items() if k.startswith(start)} for start in ("features", "lin")]
     )
     paths = [tmp_path / f"{i}.pth" for i in range(len(parts))]
     for path, part in zip(paths, parts, strict=True):
         torch.save({k: torch.from_numpy(np.array(v)) for k, v in part.items()}, path)
     out = tmp_path / "out.safetensors"
-    metric_nets.convert(paths, out)
+    metric_files.convert(paths, out)
     assert load_file(out).keys() == params.keys()
     for key, x in LOADERS[kind](out).items():
         np.testing.assert_array_equal(x, params[key])
@@ -136,10 +136,10 @@ def test_convert_of_half_the_files(tmp_path, alexnet):
     torch.save(backbone, path)
     out.write_bytes(b"before")
     with pytest.raises(InputError, match=r"`source`: expected lin0\.model\.1\.weight"):
-        metric_nets.convert([path], out)
+        metric_files.convert([path], out)
     path.write_bytes(b"PK\x03\x04")
     with pytest.raises(InputError, match="`source`: expected a PyTorch state dict, .*alexnet.pth; give torchvision's"):
-        metric_nets.convert([path], out)
+        metric_files.convert([path], out)
     assert out.read_bytes() == b"before" and len(list(tmp_path.iterdir())) == 2
 
 
@@ -147,11 +147,11 @@ def test_convert_checks_first(tmp_path, monkeypatch):
     path = tmp_path / "weights.pth"
     path.write_bytes(b"PK\x03\x04")
     with pytest.raises(FileNotFoundError, match="`source`: expected a PyTorch file, got .*absent"):
-        metric_nets.convert([path, tmp_path / "absent"], tmp_path / "out.safetensors")
+        metric_files.convert([path, tmp_path / "absent"], tmp_path / "out.safetensors")
     with pytest.raises(FileNotFoundError, match="`out`: no such folder"):
-        metric_nets.convert([path], tmp_path / "absent" / "out.safetensors")
+        metric_files.convert([path], tmp_path / "absent" / "out.safetensors")
     with pytest.raises(InputError, match=r"`out`: expected a name that ends in \.safetensors"):
-        metric_nets.convert([path], tmp_path / "out.npz")
+        metric_files.convert([path], tmp_path / "out.npz")
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(InputError, match="needs torch, which is not installed; type `pip install torch`"):
-        metric_nets.convert([path], tmp_path / "out.safetensors")
+        metric_files.convert([path], tmp_path / "out.safetensors")

@@ -4,21 +4,16 @@ import numpy as np
 import pytest
 
 from metastyle import config
-from metastyle.evaluate import results
 from metastyle.evaluate.methods import Method
 from metastyle.evaluate.pairs import Pair
-from metastyle.evaluate.results import assemble, interval, reach
+from metastyle.evaluate.results import Reach, Row
+from metastyle.evaluate.summary import assemble, interval, reach
 from tests.support.evaluations import line
 
 
 def rows_of(method, table):
     """Rows with J only; table[steps][pair]."""
-    rest = dict.fromkeys(results.COLUMNS)
-    return [
-        rest | {"method": method, "steps": k, "pair": i, "J": j}
-        for k, by_pair in table.items()
-        for i, j in by_pair.items()
-    ]
+    return [Row(method, k, i, j) for k, by_pair in table.items() for i, j in by_pair.items()]
 
 
 def test_closed_is_averaged_over_the_pairs_on_which_gatys_gains():
@@ -28,11 +23,11 @@ def test_closed_is_averaged_over_the_pairs_on_which_gatys_gains():
     rows += rows_of("gatys", {0: {0: 10.0, 1: 8.0, 2: 5.0}, 150: {0: 2.0, 1: 4.0, 2: 4.6}})
     pairs = [Pair(i, f"c{i}", f"s{i}", None, None, []) for i in range(3)]
     found = assemble(config.from_dict({"contents": "a", "styles": "b"}, config.Evaluation), chosen, rows, pairs, [])
-    assert found["left_out"] == [2], "5 - 4.6 < 0.1 * 5"
-    (ours,) = [s for s in found["summary"] if s["method"] == "ours"]
-    assert (ours["closed"], ours["closed_median"], ours["closed_pairs"]) == ((0.5 + 0.25) / 2, 0.375, 2)
-    assert ours["closed_ratio"] == 5 / 12 and ours["J"] == pytest.approx(14 / 3) and ours["pairs"] == 3
-    assert found["rows"][5]["closed"] is None
+    assert found.left_out == [2], "5 - 4.6 < 0.1 * 5"
+    (ours,) = [s for s in found.summary if s.method == "ours"]
+    assert (ours.closed, ours.closed_median, ours.closed_pairs) == ((0.5 + 0.25) / 2, 0.375, 2)
+    assert ours.closed_ratio == 5 / 12 and ours.J == pytest.approx(14 / 3) and ours.pairs == 3
+    assert found.rows[5].closed is None
 
 
 def test_curves_are_of_the_pairs_that_all_were_run_on():
@@ -42,20 +37,20 @@ def test_curves_are_of_the_pairs_that_all_were_run_on():
     rows += rows_of("johnson", {0: {0: 4.0}, 5: {0: 3.0}})
     pairs = [Pair(i, f"c{i}", f"s{i}", None, None, []) for i in range(2)]
     found = assemble(config.from_dict({"contents": "a", "styles": "b"}, config.Evaluation), chosen, rows, pairs, [])
-    assert found["curve_pairs"] == [0]
-    assert {name: curve["J"] for name, curve in found["curves"].items()} == {
+    assert found.curve_pairs == [0]
+    assert {name: curve.J for name, curve in found.curves.items()} == {
         "photograph": [4.0], "ours": [3.0, 2.0], "johnson": [4.0, 3.0],
     }  # fmt: skip
-    assert line(found, "ours", 5)["J"] == 5.0, "the table is of all pairs"
+    assert line(found, "ours", 5).J == 5.0, "the table is of all pairs"
 
 
 def test_reach_compares_on_common_pairs():
     rows = rows_of("ours", {1: {0: 4.0, 1: 9.0}, 5: {0: 3.0, 1: 9.0}, 10: {0: 2.0, 1: 9.0}})
     rows += rows_of("gatys", {0: {0: 9.0}, 20: {0: 3.5}, 50: {0: 2.5}}) + rows_of("lite", {0: {0: 1.0, 1: 1.0}})
     assert reach(rows, "ours") == [
-        {"method": "gatys", "target": 1, "J": 4.0, "steps": 20},
-        {"method": "gatys", "target": 5, "J": 3.0, "steps": 50},
-        {"method": "gatys", "target": 10, "J": 2.0, "steps": None},
+        Reach("gatys", 1, 4.0, 20),
+        Reach("gatys", 5, 3.0, 50),
+        Reach("gatys", 10, 2.0, None),
     ]
     assert reach(rows, None) == []
 
