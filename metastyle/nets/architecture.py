@@ -1,125 +1,410 @@
-"""Stylisation networks (Flax linen), described in fast-neural-style's architecture language.
+"""The architecture language of the networks, after fast-neural-style's: `parse` reads a string, `walk` runs its layers.
 
-    c9s1-32   9x9 convolution, stride 1, 32 channels     d64   3x3 convolution, stride 2
-    R128x5    5 residual blocks of two 3x3 convolutions  u64   nearest 2x up-sampling, 3x3 convolution
-    s4        space to depth, 4x4                        p4-3  3x3 convolution, then depth to space, 4x4, to 3 channels
-    R64x5a    blocks with adapters    skip   last of all: the instance-normed input is added before the sigmoid
+    c9s1-32   9x9 convolution, stride 1, 32 channels     d64     3x3 convolution, stride 2
+    R128x5    5 residual blocks of two 3x3 convolutions  u64     2x up-sampling (nearest), then a 3x3 convolution
+    s4        space to depth, 4x4                        p4-3    3x3 convolution to the sub-pixels of 3 channels, then
+    R64x5a    residual blocks with adapters                      depth to space, 4x4: learned up-sampling
+    save-a    keeps the features under the name a        add-a   adds the features kept as a; cat-a concatenates them
+    skip      last of all: the instance-normed input     c4s2-8  4x4 convolution, stride 2 or 1: for discriminators,
+              is added before the sigmoid                        since it shifts the features by half a pixel
 
-Every convolution is padded by reflection and followed by instance norm and ReLU, except the last of a block (no ReLU)
-and the last of the net (a bias and a sigmoid). A convolution before an instance norm has no bias: it would cancel.
-An adapter is a 1x1 kernel, zero at first, that is added to the centre of a block's second convolution: more to adapt
-than the norms, in a small file, at no cost in stylising. Modules are named by kind and place
-(`conv1`, `norm1`, `block1/conv1`, ..., `out`): params can be picked by path.
+Every convolution is padded by reflection and followed by an instance norm and a ReLU, except the last of a block (no
+ReLU) and the last of the net. Words behind a token change this: `.leaky` (a leaky ReLU of slope 0.2), `.linear` (no
+activation), `.bare` (a bias instead of the norm); `d64.blur` blurs its input before the stride, against aliasing, and
+`u64.bilinear` interpolates. So "c3s1-16.leaky,save-a,d32.blur.leaky,u16.bilinear.leaky,cat-a,c3s1-3" is a small U-Net.
+
+A generator ends with c...-3 or p...-3 (with a bias and a sigmoid) at its input's size, a discriminator of patches with
+c...-1 (with a bias alone) below its input's size. A convolution before a norm has no bias: the norm would cancel it. An
+adapter is a 1x1 kernel, zero at first, that is added to the centre of a block's second convolution: more to adapt than
+the norms, in a small file, at no cost in stylising. Parameters are named by kind and place (`conv1`, `norm1`,
+`block1/conv1`, ..., `out`), so that they can be picked by path.
+
+How a layer is added: a line of `_TOKENS` with the method of `_Reader` that it names; if its operation is new, too, a
+dataclass here, a case in `run`, and one method in each backend: `generator.FlaxLayers`, `tiled_layers.Tiles`,
+`onnx_export.GraphLayers` and `tiling.Sizes`, which only counts memory.
 """
 
 import functools
 import re
-from typing import Any, NoReturn, TypeVar
-
-import jax.numpy as jnp
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, NoReturn, Protocol, TypeVar
 
 from metastyle.errors import InputError
-from metastyle.nets.layers import common_sum, with_adapter
-from metastyle.nets.params import Flat
 
 ARCHITECTURES = {
     "johnson": "c9s1-32,d64,d128,R128x5,u64,u32,c9s1-3",  # Johnson et al. 2016, as in MetaStyle
     "compact": "s4,c3s1-64,R64x5,p4-3,skip",  # every convolution at a quarter of the resolution, for CPUs
     "compact_half": "s4,c3s1-64,R64x5a,u32,p2-3,skip",  # the last one at half of it, and adapters: the default bundle's
 }
-MIN_SIDE = 16
-MULTIPLE = 4  # pictures are padded to multiples of it
-_TOKEN = re.compile(
-    r"c(?P<kernel>[3579])s1-(?P<conv>N)|d(?P<down>N)|R(?P<res>N)x(?P<blocks>N)(?P<adapter>a?)|u(?P<up>N)"
-    r"|s(?P<pack>[24])|p(?P<unpack>[24])-(?P<out>N)|(?P<skip>skip)".replace("N", "[1-9][0-9]*")
-)
+MIN_SIDE = 16  # px, of the pictures that every generator down to a quarter of its input's size takes
+LEAKY_SLOPE = 0.2
+_LEAST_MULTIPLE, _DEEPEST = 4, 16
+_INPUT = "-"  # the name under which `skip` keeps the picture, which no save- can have
+_ENDS = {
+    "picture": "a net that ends in c9s1-3 or p4-3, at its input's size, and then skip at most",
+    "patch": "a discriminator that ends in c4s1-1, below its input's size, without skip",
+}
 
+Head = Literal["picture", "patch"]
 X = TypeVar("X")
 
 
-def parse(arch: str, name: str = "generator.arch") -> list[dict[str, str | None]]:
-    """The tokens of an architecture name or string. Raises InputError, naming `name`, for what is none."""
-    tokens, scale, channels = [], 1.0, 3
-    refuse = functools.partial(_refuse, name, arch)
-    for text in ARCHITECTURES.get(arch, arch).split(","):
-        match = _TOKEN.fullmatch(text)
-        if not match:
-            refuse(text, f"{', '.join(ARCHITECTURES)} or tokens such as c9s1-32, d64, R128x5, u64, s4, p4-3")
-        token = match.groupdict()
-        if token["res"] and int(token["res"]) != channels:
-            refuse(text, f"as many channels as come in, R{channels}x{token['blocks']}")
-        if token["pack"]:
-            channels *= int(token["pack"]) ** 2
-        elif not (token["res"] or token["skip"]):
-            channels = int(token["conv"] or token["down"] or token["up"] or token["out"])
-        scale *= 2.0 if token["up"] else 0.5 if token["down"] else int(token["unpack"] or 1) / int(token["pack"] or 1)
-        if scale < 1 / MULTIPLE:
-            refuse(text, f"a net that goes down to 1/{MULTIPLE} of its input's size at most")
-        tokens.append(token)
-    *body, last = (tokens[:-1] if tokens[-1]["skip"] else tokens) or tokens
-    misplaced = any(token["unpack"] or token["skip"] for token in body)
-    if scale != 1 or channels != 3 or not (last["conv"] or last["unpack"]) or misplaced:
-        refuse(text, "a net that ends in c9s1-3 or p4-3, its only p, at its input's size, and then skip at most")
-    return tokens
+@dataclass(frozen=True)
+class Conv:
+    """A convolution padded by reflection.
 
-
-def _refuse(name: str, arch: str, token: str, expected: str) -> NoReturn:
-    raise InputError(f'`{name}`: expected {expected}, got "{token}" in "{arch}"')
-
-
-def walk(arch: str, params: Flat, layers: Any, picture: X) -> X:
-    """What `layers` makes of `picture`, one after the other: `Network`, for what isn't computed by Flax.
-
-    layers: has conv(x, kernel, stride=1, bias=None), padded by reflection, norm(x, scale, bias), relu(x), add(x, y),
-    up(x), nearest and by 2, pack(x, factor) and unpack(x, factor), space to depth and back, and sigmoid(x). Adapters
-    and the common sum of sub-pixels are folded into kernels. Of what was added to, only `picture` is used again, and
-    nothing is held longer than it is used.
+    path: of its parameters. blur: a binomial 3x3 filter goes first. subpixels: depth to space by this factor follows,
+    to `features` channels. head: it is the last, so its initial values are small and its output float32 or wider.
     """
 
-    def conv(x, name, stride=1):
-        kernel, adapter = params[f"{name}/kernel"], params.get(f"{name}/adapter")
-        folded = kernel if adapter is None else with_adapter(jnp.asarray(kernel), adapter)
-        return layers.conv(x, folded, stride)
+    path: str
+    features: int
+    kernel: int = 3
+    stride: int = 1
+    subpixels: int = 1
+    blur: bool = False
+    adapter: bool = False
+    bias: bool = False
+    head: bool = False
 
-    def norm(x, name):
-        return layers.norm(x, params[f"{name}/scale"], params[f"{name}/bias"])
 
-    def block(x, name):
-        y = conv(x, f"{name}/conv1")
-        y = layers.relu(norm(y, f"{name}/norm1"))
-        y = conv(y, f"{name}/conv2")
-        return layers.add(x, norm(y, f"{name}/norm2"))
+@dataclass(frozen=True)
+class Norm:
+    """An instance norm with the scale and the bias at `path`."""
 
-    tokens = parse(arch)
-    *body, last = [token for token in tokens if not token["skip"]]
-    x, convs, blocks = picture, 0, 0
-    for token in body:
-        if token["pack"]:
-            x = layers.pack(x, int(token["pack"]))
-        elif token["res"]:
-            for _ in range(int(token["blocks"])):
-                blocks += 1
-                x = block(x, f"block{blocks}")
+    path: str
+
+
+@dataclass(frozen=True)
+class Relu:
+    """x where it is positive, else slope * x."""
+
+    slope: float = 0.0
+
+
+@dataclass(frozen=True)
+class Residual:
+    """x + body(x); all parameters of the body are below `path`. keeps_input: x is used again, after the block."""
+
+    path: str
+    body: "tuple[Op, ...]"
+    keeps_input: bool = False
+
+
+@dataclass(frozen=True)
+class Up:
+    """Doubles the resolution; a convolution follows."""
+
+    bilinear: bool = False
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Space to depth by this factor."""
+
+    factor: int
+
+
+@dataclass(frozen=True)
+class Save:
+    """Keeps the features under a name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Add:
+    """Adds the features kept under a name; norm: their instance norm with the parameters at this path, instead."""
+
+    name: str
+    norm: str | None = None
+
+
+@dataclass(frozen=True)
+class Concat:
+    """Appends the channels kept under a name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """Ends a generator: a picture in [0, 1]."""
+
+
+Op = Conv | Norm | Relu | Residual | Up | Pack | Save | Add | Concat | Sigmoid
+
+
+@dataclass(frozen=True)
+class Net:
+    """A network that was read from a string. multiple: px; both sides of its input must be multiples of it."""
+
+    ops: tuple[Op, ...]
+    multiple: int
+
+    @property
+    def min_side(self) -> int:
+        """The least side of a picture, px: four features at the net's lowest resolution."""
+        return 4 * self.multiple
+
+
+class Layers(Protocol[X]):
+    """What computes a network: one method for each operation, on features of any type X.
+
+    `add` and `concat` take features of one size. Only `residual` may overwrite its argument: see `keeps_input`.
+    """
+
+    def conv(self, x: X, op: Conv, /) -> X: ...
+    def norm(self, x: X, path: str, /) -> X: ...
+    def relu(self, x: X, slope: float, /) -> X: ...
+    def residual(self, x: X, op: Residual, /) -> X: ...
+    def up(self, x: X, bilinear: bool, /) -> X: ...
+    def pack(self, x: X, factor: int, /) -> X: ...
+    def add(self, x: X, y: X, /) -> X: ...
+    def concat(self, x: X, y: X, /) -> X: ...
+    def sigmoid(self, x: X, /) -> X: ...
+
+
+def walk(net: Net, layers: Layers[X], picture: X) -> X:
+    """Runs a network by `layers`, from the picture to its output. Features are held no longer than they are used."""
+    return run(net.ops, layers, picture)
+
+
+def run(ops: tuple[Op, ...], layers: Layers[X], x: X) -> X:
+    """Runs operations one after the other: those of a network, or of a residual block."""
+    last_use = {op.name: place for place, op in enumerate(ops) if isinstance(op, Add | Concat)}
+    saved: dict[str, X] = {}
+    for place, op in enumerate(ops):
+        if isinstance(op, Save):
+            saved[op.name] = x
+        elif isinstance(op, Add | Concat):
+            kept = saved.pop if last_use[op.name] == place else saved.__getitem__
+            x = _join(op, layers, x, kept(op.name))
         else:
-            convs += 1
-            x = layers.up(x) if token["up"] else x
-            x = conv(x, f"conv{convs}", 2 if token["down"] else 1)
-            x = layers.relu(norm(x, f"norm{convs}"))
-    kernel, bias = params["out/kernel"], params["out/bias"]
-    if last["unpack"]:
-        factor = int(last["unpack"])
-        x = layers.conv(x, common_sum(kernel, factor**2), bias=jnp.tile(bias, factor**2))
-        x = layers.unpack(x, factor)
-    else:
-        x = layers.conv(x, kernel, bias=bias)
-    if tokens[-1]["skip"]:
-        x = layers.add(x, norm(picture, "norm_skip"))
-    return layers.sigmoid(x)
+            x = _step(op, layers, x)
+    return x
 
 
-def check_size(height: int, width: int, name: str = "content") -> None:
-    """Raises InputError, naming that argument, unless a photograph is large enough for a network."""
-    if min(height, width) < MIN_SIDE:
+def _join(op: Add | Concat, layers: Layers[X], x: X, kept: X) -> X:
+    if isinstance(op, Concat):
+        return layers.concat(x, kept)
+    return layers.add(x, kept if op.norm is None else layers.norm(kept, op.norm))
+
+
+def _step(op: Op, layers: Layers[X], x: X) -> X:
+    match op:
+        case Conv():
+            return layers.conv(x, op)
+        case Norm(path):
+            return layers.norm(x, path)
+        case Relu(slope):
+            return layers.relu(x, slope)
+        case Residual():
+            return layers.residual(x, op)
+        case Up(bilinear):
+            return layers.up(x, bilinear)
+        case Pack(factor):
+            return layers.pack(x, factor)
+        case Sigmoid():
+            return layers.sigmoid(x)
+    raise TypeError(f"no operation of the language: {op!r}")
+
+
+@functools.cache
+def parse(arch: str, name: str = "generator.arch", head: Head = "picture") -> Net:
+    """Reads an architecture's name or string.
+
+    head: "picture" for a generator, "patch" for a discriminator. Raises InputError, naming `name`, for what is not in
+    the language or does not fit together.
+    """
+    *body, last = ARCHITECTURES.get(arch, arch).split(",")
+    skip = last == "skip" and bool(body)
+    if skip:
+        *body, last = body
+    reader = _Reader(arch, name, head)
+    for text in body:
+        reader.read(text)
+    return reader.finish(last, skip)
+
+
+class _Shape(NamedTuple):
+    """Of features: channels, and the resolution relative to the input's."""
+
+    channels: int
+    scale: float
+
+    def __str__(self) -> str:
+        return f"{self.channels} channels at {self.scale:g} of the input's size"
+
+
+class _Token(NamedTuple):
+    """A token that was recognised: the method of `_Reader` for it, what it is called with, and the words behind it."""
+
+    method: "Callable[..., None]"
+    arguments: tuple[str, ...]
+    words: frozenset[str]
+
+
+class _Reader:
+    """Reads tokens one after the other into operations, and checks that the features' shapes fit."""
+
+    def __init__(self, arch: str, name: str, head: Head):
+        self._arch, self._name, self._head = arch, name, head
+        self._ops: list[Op] = []
+        self._shape, self._lowest = _Shape(3, 1.0), 1.0
+        self._convs = self._blocks = 0
+        self._saved: dict[str, _Shape] = {}
+        self._unused: dict[str, str] = {}  # the names that nothing has used yet, with their tokens
+        self._text, self._words, self._at_head = "", frozenset[str](), False
+
+    def read(self, text: str) -> None:
+        """Appends the operations of one token."""
+        token = self._recognise(text)
+        self._words = token.words
+        token.method(self, *token.arguments)
+
+    def finish(self, text: str, skip: bool) -> Net:
+        """The whole network, whose last convolution is the token `text`."""
+        token, picture = self._recognise(text), self._head == "picture"
+        ends = (_Reader.conv, _Reader.unpack) if picture else (_Reader.conv,)
+        if token.words or token.method not in ends or (skip and not picture):
+            self._refuse(_ENDS[self._head])
+        self._words, self._at_head = token.words, True
+        token.method(self, *token.arguments)
+        if not (self._shape == _Shape(3, 1.0) if picture else self._shape.channels == 1 and self._shape.scale < 1):
+            self._refuse(_ENDS[self._head])
+        for unused in self._unused.values():
+            self._text = unused
+            self._refuse("an add- or a cat- of the same name behind it")
+        before, after = [Save(_INPUT)] if skip else [], [Add(_INPUT, "norm_skip")] if skip else []
+        ops = (*before, *self._ops, *after, *([Sigmoid()] if picture else []))
+        return Net(ops, max(_LEAST_MULTIPLE, round(1 / self._lowest)))
+
+    def conv(self, kernel: str, stride: str, features: str) -> None:
+        if self._head == "picture" and int(kernel) % 2 == 0:
+            self._refuse("an odd kernel in a generator, since a 4x4 one shifts the picture by half a pixel")
+        self._convolve(int(features), kernel=int(kernel), stride=int(stride))
+
+    def down(self, features: str) -> None:
+        self._convolve(int(features), stride=2, blur="blur" in self._words)
+
+    def up(self, features: str) -> None:
+        self._ops.append(Up("bilinear" in self._words))
+        self._rescale(2)
+        self._convolve(int(features))
+
+    def unpack(self, factor: str, features: str) -> None:
+        self._convolve(int(features), subpixels=int(factor))
+
+    def pack(self, factor: str) -> None:
+        self._ops.append(Pack(int(factor)))
+        self._shape = self._shape._replace(channels=self._shape.channels * int(factor) ** 2)
+        self._rescale(1 / int(factor))
+
+    def residual(self, features: str, blocks: str, adapter: str) -> None:
+        channels, bare = self._shape.channels, "bare" in self._words
+        if int(features) != channels:
+            self._refuse(f"as many channels as come in, R{channels}x{blocks}")
+        for _ in range(int(blocks)):
+            self._blocks += 1
+            path = f"block{self._blocks}"
+            first = Conv(f"{path}/conv1", channels, bias=bare)
+            second = Conv(f"{path}/conv2", channels, adapter=bool(adapter), bias=bare)
+            norms = [() if bare else (Norm(f"{path}/norm{i}"),) for i in (1, 2)]
+            body = (first, *norms[0], *self._activation(), second, *norms[1])
+            self._ops.append(Residual(path, body, not self._ops or isinstance(self._ops[-1], Save)))
+
+    def save(self, name: str) -> None:
+        if name in self._saved:
+            self._refuse("a name that no save- before it has")
+        self._saved[name], self._unused[name] = self._shape, self._text
+        self._ops.append(Save(name))
+
+    def add(self, name: str) -> None:
+        if self._kept(name) != self._shape:
+            self._refuse(f"{self._kept(name)}, as save-{name} keeps, not {self._shape}")
+        self._ops.append(Add(name))
+
+    def concat(self, name: str) -> None:
+        kept = self._kept(name)
+        if kept.scale != self._shape.scale:
+            self._refuse(f"the same size as save-{name} keeps, {kept}, not {self._shape}")
+        self._shape = self._shape._replace(channels=self._shape.channels + kept.channels)
+        self._ops.append(Concat(name))
+
+    def misplaced(self) -> None:
+        self._refuse(_ENDS[self._head])
+
+    def _recognise(self, text: str) -> _Token:
+        self._text = text
+        core, *words = text.split(".")
+        for pattern, allowed, method in _TOKENS:
+            match = re.fullmatch(pattern, core)
+            if not match:
+                continue
+            if len(set(words)) < len(words) or not set(words) <= set(allowed) or {"leaky", "linear"} <= set(words):
+                behind = f"at most {', '.join(f'.{word}' for word in allowed)}" if allowed else "no words"
+                self._refuse(f"{behind} behind {core}, each once, and not both .leaky and .linear")
+            return _Token(method, match.groups(), frozenset(words))
+        example = "c9s1-32, d64, R128x5, u64, s4, p4-3, save-a, cat-a, d64.blur.leaky"
+        self._refuse(f"{', '.join(ARCHITECTURES)} or tokens such as {example}")
+
+    def _convolve(
+        self, features: int, *, kernel: int = 3, stride: int = 1, subpixels: int = 1, blur: bool = False
+    ) -> None:
+        """Appends a convolution with its norm and its activation; the head has neither."""
+        self._convs += 1
+        bare = self._at_head or "bare" in self._words
+        path = "out" if self._at_head else f"conv{self._convs}"
+        self._ops.append(Conv(path, features, kernel, stride, subpixels, blur, bias=bare, head=self._at_head))
+        if not bare:
+            self._ops.append(Norm(f"norm{self._convs}"))
+        if not self._at_head:
+            self._ops += self._activation()
+        self._shape = self._shape._replace(channels=features)
+        self._rescale(subpixels / stride)
+
+    def _activation(self) -> tuple[Op, ...]:
+        if "linear" in self._words:
+            return ()
+        return (Relu(LEAKY_SLOPE if "leaky" in self._words else 0.0),)
+
+    def _rescale(self, factor: float) -> None:
+        self._shape = self._shape._replace(scale=self._shape.scale * factor)
+        self._lowest = min(self._lowest, self._shape.scale)
+        if self._lowest < 1 / _DEEPEST:
+            self._refuse(f"a net that goes down to 1/{_DEEPEST} of its input's size at most")
+
+    def _kept(self, name: str) -> _Shape:
+        if name not in self._saved:
+            self._refuse(f"a name that a save- before it has ({', '.join(self._saved) or 'none so far'})")
+        self._unused.pop(name, None)
+        return self._saved[name]
+
+    def _refuse(self, expected: str) -> NoReturn:
+        raise InputError(f'`{self._name}`: expected {expected}, got "{self._text}" in "{self._arch}"')
+
+
+_N, _NAME = "([1-9][0-9]*)", "([a-z][a-z0-9_]*)"
+_BEHIND_CONV = ("leaky", "linear", "bare")
+_TOKENS: tuple[tuple[str, tuple[str, ...], Callable[..., None]], ...] = (  # form, words that may follow, method
+    (f"c(?=[3579]s1-|4s[12]-)([0-9])s([12])-{_N}", _BEHIND_CONV, _Reader.conv),
+    (f"d{_N}", ("blur", *_BEHIND_CONV), _Reader.down),
+    (f"u{_N}", ("bilinear", *_BEHIND_CONV), _Reader.up),
+    (f"p([24])-{_N}", _BEHIND_CONV, _Reader.unpack),
+    ("s([24])", (), _Reader.pack),
+    (f"R{_N}x{_N}(a?)", ("leaky", "bare"), _Reader.residual),
+    (f"save-{_NAME}", (), _Reader.save),
+    (f"add-{_NAME}", (), _Reader.add),
+    (f"cat-{_NAME}", (), _Reader.concat),
+    ("skip", (), _Reader.misplaced),
+)
+
+
+def check_size(height: int, width: int, name: str = "content", least: int = MIN_SIDE) -> None:
+    """Raises InputError, naming that argument, unless both sides of a photograph have at least `least` px."""
+    if min(height, width) < least:
         raise InputError(
-            f"`{name}`: expected sides of at least {MIN_SIDE} px, got {width} x {height}; use a larger picture"
+            f"`{name}`: expected sides of at least {least} px, got {width} x {height}; use a larger picture"
         )

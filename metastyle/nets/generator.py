@@ -1,5 +1,6 @@
 """The stylisation networks in Flax: one `Network` for every string of the architecture language."""
 
+import dataclasses
 import functools
 
 import flax.linen as nn
@@ -7,54 +8,82 @@ import jax
 import jax.numpy as jnp
 
 from metastyle import config
-from metastyle.nets.architecture import MULTIPLE, check_size, parse
-from metastyle.nets.layers import QUIET, Block, Conv, Norm, Unpack, space_to_depth
+from metastyle.nets.architecture import Conv, Head, Residual, check_size, parse, run, walk
+from metastyle.nets.layers import InstanceNorm, ReflectConv, SubpixelConv, space_to_depth, upsample
 from metastyle.nets.params import Flat, flatten, unflatten
+
+_SIDE = 32  # px, of the picture that parameters' shapes are found with: a multiple for every net
 
 
 class Network(nn.Module):
-    """The network of one architecture string: f32[N, H, W, 3] in [0, 1] -> the same; H and W multiples of 4.
+    """The network of one architecture string: f32[N, H, W, 3] in [0, 1] -> the same; H and W multiples of the net's.
 
-    side_by_side: adapters and a last p are products of their own (`reflect_product`), for kernels that differ from
-    task to task: where `jax.vmap` goes over them, convolutions are grouped, which is slow everywhere.
+    head: with "patch" it is a discriminator: f32[N, H / s, W / s, 1], without bounds. side_by_side: adapters and a
+    last p are products of their own (`reflect_product`), for kernels that differ from task to task: where `jax.vmap`
+    goes over them, convolutions are grouped, which is slow everywhere.
     """
 
     arch: str
     dtype: jnp.dtype = jnp.float32
     side_by_side: bool = False
+    head: Head = "picture"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        tokens = parse(self.arch)
-        x = x.astype(self.dtype)
-        convs = blocks = 0
-        picture, (*body, last) = x, [token for token in tokens if not token["skip"]]
-        for token in body:
-            if token["pack"]:
-                x = space_to_depth(x, int(token["pack"]))
-            elif token["res"]:
-                for _ in range(int(token["blocks"])):
-                    blocks += 1
-                    features, adapter = int(token["res"]), bool(token["adapter"])
-                    x = Block(features, self.dtype, adapter, self.side_by_side, name=f"block{blocks}")(x)
-            else:
-                convs += 1
-                features = int(token["conv"] or token["down"] or token["up"])
-                if token["up"]:
-                    x = x.repeat(2, 1).repeat(2, 2)
-                kernel, stride = int(token["kernel"] or 3), 2 if token["down"] else 1
-                x = Conv(features, kernel, self.dtype, stride, name=f"conv{convs}")(x)
-                x = nn.relu(Norm(name=f"norm{convs}")(x))
-        if last["unpack"]:
-            features, factor = int(last["out"]), int(last["unpack"])
-            x = Unpack(features, factor, self.dtype, self.side_by_side, name="out")(x)
-        else:
-            features, kernel = int(last["conv"]), int(last["kernel"])
-            x = Conv(features, kernel, self.dtype, init=QUIET, bias=True, name="out")(x)
-        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        if tokens[-1]["skip"]:
-            x = x + Norm(name="norm_skip")(picture).astype(x.dtype)
+        net = parse(self.arch, head=self.head)
+        return walk(net, FlaxLayers(self.dtype, self.side_by_side), x.astype(self.dtype))
+
+
+class ResidualBlock(nn.Module):
+    """x + body(x), for example x + norm(conv(relu(norm(conv(x)))))."""
+
+    op: Residual
+    layers: "FlaxLayers"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x + run(self.op.body, self.layers, x)
+
+
+@dataclasses.dataclass(frozen=True)
+class FlaxLayers:
+    """The layers of `architecture.walk` as Flax modules, each named by the last part of its path."""
+
+    dtype: jnp.dtype
+    side_by_side: bool
+
+    def conv(self, x: jax.Array, op: Conv) -> jax.Array:
+        module = ReflectConv if op.subpixels == 1 else SubpixelConv
+        y = module(op, self.dtype, self.side_by_side, name=_last(op.path))(x)
+        return y.astype(jnp.promote_types(y.dtype, jnp.float32)) if op.head else y
+
+    def norm(self, x: jax.Array, path: str) -> jax.Array:
+        return InstanceNorm(name=_last(path))(x)
+
+    def relu(self, x: jax.Array, slope: float) -> jax.Array:
+        return nn.leaky_relu(x, slope) if slope else nn.relu(x)
+
+    def residual(self, x: jax.Array, op: Residual) -> jax.Array:
+        return ResidualBlock(op, self, name=op.path)(x)
+
+    def up(self, x: jax.Array, bilinear: bool) -> jax.Array:
+        return upsample(x, bilinear)
+
+    def pack(self, x: jax.Array, factor: int) -> jax.Array:
+        return space_to_depth(x, factor)
+
+    def add(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        return x + y.astype(x.dtype)
+
+    def concat(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        return jnp.concatenate([x, y], -1)
+
+    def sigmoid(self, x: jax.Array) -> jax.Array:
         return nn.sigmoid(x)
+
+
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def network(settings: config.Generator, side_by_side: bool = False) -> Network:
@@ -66,25 +95,26 @@ def network(settings: config.Generator, side_by_side: bool = False) -> Network:
 def initial_params(settings: config.Generator, seed: int) -> Flat:
     """Freshly drawn params, float32, as a flat dict of paths ("block1/conv1/kernel")."""
     module = network(settings)
-    key, image = jax.random.key(seed), jnp.zeros((1, 32, 32, 3))
+    key, image = jax.random.key(seed), jnp.zeros((1, _SIDE, _SIDE, 3))
     return flatten(module.init(key, image)["params"])
 
 
 def shapes(settings: config.Generator) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes and dtypes of the params, without computing them."""
     module = network(settings)
-    tree = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    tree = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, _SIDE, _SIDE, 3)))
     return flatten(tree["params"])
 
 
 def apply(settings: config.Generator, params: Flat, images: jax.Array, side_by_side: bool = False) -> jax.Array:
     """Stylised pictures: f32[N, H, W, 3] in [0, 1] -> the same, any H, W >= 16; `side_by_side`: see `Network`.
 
-    Sides that are not multiples of 4 are padded by reflection and the result is cropped.
+    Sides that are not multiples of the net's (of 4, down to a quarter of the size) are padded by reflection and the
+    result is cropped. Deeper nets take larger pictures: see `Net.min_side`.
     """
-    height, width = images.shape[1:3]
-    check_size(height, width)
-    padding = ((0, 0), (0, -height % MULTIPLE), (0, -width % MULTIPLE), (0, 0))
+    net, (height, width) = parse(settings.arch), images.shape[1:3]
+    check_size(height, width, least=net.min_side)
+    padding = ((0, 0), (0, -height % net.multiple), (0, -width % net.multiple), (0, 0))
     padded = jnp.pad(images, padding, "reflect")
     return network(settings, side_by_side).apply({"params": unflatten(params)}, padded)[:, :height, :width]
 

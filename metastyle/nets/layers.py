@@ -5,13 +5,17 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from metastyle.nets.architecture import Conv
+from metastyle.nets.params import Array, Flat
 
 EPSILON = 1e-5  # of the instance norms
-HE_NORMAL = nn.initializers.he_normal()
-QUIET = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")  # the last: a sigmoid must not start full
+_HE = nn.initializers.he_normal()
+_QUIET = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")  # the last: a sigmoid must not start full
 
 
-class Norm(nn.Module):
+class InstanceNorm(nn.Module):
     """Instance norm (Ulyanov et al. 2016), biased variance, in float32 or wider whatever the input."""
 
     @nn.compact
@@ -24,28 +28,29 @@ class Norm(nn.Module):
         return (centred * (jax.lax.rsqrt(variance + EPSILON) * scale) + bias).astype(x.dtype)
 
 
-class Conv(nn.Module):
-    """Convolution padded by reflection."""
+class ReflectConv(nn.Module):
+    """Convolution padded by reflection. side_by_side: its adapter is a product of its own; see `generator.Network`."""
 
-    features: int
-    kernel: int
+    op: Conv
     dtype: jnp.dtype
-    stride: int = 1
-    init: Callable = HE_NORMAL
-    bias: bool = False
-    adapter: bool = False
     side_by_side: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        shape = (self.kernel, self.kernel, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.init, shape, jnp.float32)  # else other numbers are drawn where x64 is on
-        adapter = self.param("adapter", nn.initializers.zeros, shape[2:], jnp.float32) if self.adapter else None
-        if self.adapter and not self.side_by_side:
+        op = self.op
+        shape = (op.kernel, op.kernel, x.shape[-1], op.features)
+        init = _QUIET if op.head else _HE
+        kernel = self.param("kernel", init, shape, jnp.float32)  # else other numbers are drawn where x64 is on
+        adapter = self.param("adapter", nn.initializers.zeros, shape[2:], jnp.float32) if op.adapter else None
+        if adapter is not None and not self.side_by_side:
             kernel = with_adapter(kernel, adapter)
-        y = reflect_conv(x, kernel.astype(self.dtype), self.stride)
-        y = y + x @ adapter.astype(self.dtype) if self.adapter and self.side_by_side else y
-        return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype) if self.bias else y
+        kernel = blurred(kernel) if op.blur else kernel
+        y = reflect_conv(x, kernel.astype(self.dtype), op.stride)
+        if adapter is not None and self.side_by_side:
+            y = y + x @ adapter.astype(self.dtype)
+        if op.bias:
+            y = y + self.param("bias", nn.initializers.zeros, (op.features,)).astype(self.dtype)
+        return y
 
 
 def with_adapter(kernel: jax.Array, adapter: jax.Array) -> jax.Array:
@@ -55,9 +60,12 @@ def with_adapter(kernel: jax.Array, adapter: jax.Array) -> jax.Array:
 
 
 def reflect_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """[N, H, W, C] padded by reflection, convolved with the odd [k, k, C, D]: [N, H / stride, W / stride, D]."""
-    pad = kernel.shape[0] // 2
-    return valid_conv(jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), "reflect"), kernel, stride)
+    """[N, H, W, C] padded by reflection, convolved with the [k, k, C, D]: [N, H / stride, W / stride, D].
+
+    An even kernel reaches one pixel further down and right than up and left.
+    """
+    pad = (kernel.shape[0] - 1) // 2, kernel.shape[0] // 2
+    return valid_conv(jnp.pad(x, ((0, 0), pad, pad, (0, 0)), "reflect"), kernel, stride)
 
 
 def valid_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
@@ -81,43 +89,41 @@ def reflect_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return jnp.concatenate(shifted, -1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
-class Block(nn.Module):
-    """x + norm(conv(relu(norm(conv(x)))))."""
-
-    features: int
-    dtype: jnp.dtype
-    adapter: bool
-    side_by_side: bool
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        y = Conv(self.features, 3, self.dtype, name="conv1")(x)
-        y = nn.relu(Norm(name="norm1")(y))
-        y = Conv(self.features, 3, self.dtype, adapter=self.adapter, side_by_side=self.side_by_side, name="conv2")(y)
-        return x + Norm(name="norm2")(y)
-
-
-class Unpack(nn.Module):
-    """3x3 convolution, then depth to space: `features` channels at `factor` times the resolution.
+class SubpixelConv(nn.Module):
+    """A 3x3 convolution, then depth to space: `features` channels at `subpixels` times the resolution.
 
     Left free, the sub-pixels learn a tile that repeats all over the picture, for it is the cheapest texture. So their
     kernels are shifted to one common sum: whatever is constant in the input is constant in the output, and structure
     at the period of the grid can only come from structure in the input.
     """
 
-    features: int
-    factor: int
+    op: Conv
     dtype: jnp.dtype
     side_by_side: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        tile = self.factor**2
-        kernel = self.param("kernel", _equal_subpixels(tile), (3, 3, x.shape[-1], tile * self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        op, tile = self.op, self.op.subpixels**2
+        init = _equal_subpixels(_QUIET if op.head else _HE, tile)
+        kernel = self.param("kernel", init, (3, 3, x.shape[-1], tile * op.features))
+        bias = self.param("bias", nn.initializers.zeros, (op.features,)) if op.bias else None
         kernel = common_sum(kernel, tile).astype(self.dtype)
-        y = reflect_product(x, kernel) if self.side_by_side else reflect_conv(x, kernel)
-        return depth_to_space(y, self.factor) + bias.astype(self.dtype)
+        y = reflect_product(x, kernel) if self.side_by_side and op.head else reflect_conv(x, kernel)
+        y = depth_to_space(y, op.subpixels)
+        return y if bias is None else y + bias.astype(self.dtype)
+
+
+def fold_weights(params: Flat, op: Conv) -> tuple[Array, Array | None]:
+    """The kernel and the bias of one plain convolution that computes `op`, up to depth to space."""
+    kernel, bias = params[f"{op.path}/kernel"], params[f"{op.path}/bias"] if op.bias else None
+    if op.adapter:
+        kernel = with_adapter(jnp.asarray(kernel), params[f"{op.path}/adapter"])
+    if op.blur:
+        kernel = blurred(jnp.asarray(kernel))
+    if op.subpixels > 1:
+        kernel = common_sum(kernel, op.subpixels**2)
+        bias = None if bias is None else jnp.tile(bias, op.subpixels**2)
+    return kernel, bias
 
 
 def common_sum(kernel: jax.Array, tile: int) -> jax.Array:
@@ -127,14 +133,39 @@ def common_sum(kernel: jax.Array, tile: int) -> jax.Array:
     return kernel - excess / 9
 
 
-def _equal_subpixels(tile: int) -> Callable:
-    """All sub-pixels of a colour start with the same kernel."""
+def _equal_subpixels(init: Callable, tile: int) -> Callable:
+    """All sub-pixels of a channel start with the same kernel."""
 
-    def init(key, shape, dtype=jnp.float32):
-        base = QUIET(key, (*shape[:3], shape[3] // tile), dtype)
+    def equal(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
+        base = init(key, (*shape[:3], shape[3] // tile), dtype)
         return jnp.tile(base, (1, 1, 1, tile))
 
-    return init
+    return equal
+
+
+def blurred(kernel: jax.Array) -> jax.Array:
+    """[k, k, C, D] -> [k + 2, k + 2, C, D]: convolves as `kernel` does after a binomial 3x3 filter of the features.
+
+    With a stride this is anti-aliasing (Zhang 2019; the filter goes before the convolution, as in Karras et al. 2020).
+    Padding by reflection commutes with the filter, which is symmetric.
+    """
+    for axis in (0, 1):
+        pad = [(2, 2) if i == axis else (0, 0) for i in range(4)]
+        wide = jnp.moveaxis(jnp.pad(kernel, pad), axis, 0)
+        kernel = jnp.moveaxis((wide[:-2] + 2 * wide[1:-1] + wide[2:]) / 4, 0, axis)
+    return kernel
+
+
+def upsample(x: jax.Array, bilinear: bool = False) -> jax.Array:
+    """[N, H, W, C] -> [N, 2 H, 2 W, C]. Bilinear: three quarters of a pixel and one of its neighbour, per axis."""
+    if not bilinear:
+        return x.repeat(2, 1).repeat(2, 2)
+    for axis in (1, 2):
+        size = x.shape[axis]
+        before, after = (jnp.take(x, np.clip(np.arange(size) + i, 0, size - 1), axis) for i in (-1, 1))
+        doubled = jnp.stack([(3 * x + before) / 4, (3 * x + after) / 4], axis + 1)
+        x = doubled.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
+    return x
 
 
 def space_to_depth(x: jax.Array, factor: int) -> jax.Array:

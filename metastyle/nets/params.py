@@ -8,7 +8,8 @@ from flax import traverse_util
 
 from metastyle.errors import InputError
 
-Flat = dict[str, jax.Array | np.ndarray]
+Array = jax.Array | np.ndarray
+Flat = dict[str, Array]
 Leaf = TypeVar("Leaf")
 
 

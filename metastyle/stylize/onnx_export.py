@@ -14,7 +14,8 @@ from metastyle import config
 from metastyle.compress.quantise import quantise
 from metastyle.images import codec
 from metastyle.images.resize import square
-from metastyle.nets import architecture, layers
+from metastyle.nets import layers
+from metastyle.nets.architecture import Conv, Residual, parse, run, walk
 from metastyle.nets.params import Flat
 from metastyle.system import paths
 from metastyle.system.optional import need
@@ -44,38 +45,46 @@ class _Graph:
         return self.constant(values, np.int64)
 
 
-class _Layers:
-    """Layers of `architecture.walk`: nodes, f32[N, C, H, W], by their names."""
+class GraphLayers:
+    """Layers of `architecture.walk`: nodes, f32[N, C, H, W], by the names of their outputs."""
 
-    def __init__(self, graph: _Graph):
-        self._graph = graph
+    def __init__(self, graph: _Graph, params: Flat):
+        self._graph, self._params = graph, params
 
-    def conv(self, x: str, kernel: np.ndarray, stride: int = 1, bias: np.ndarray | None = None) -> str:
-        graph, pad = self._graph, kernel.shape[0] // 2
+    def conv(self, x: str, op: Conv) -> str:
+        graph = self._graph
+        kernel, bias = layers.fold_weights(self._params, op)
+        pad = kernel.shape[0] // 2
         x = graph.add("Pad", x, graph.ints(0, 0, pad, pad, 0, 0, pad, pad), mode="reflect")
         inputs = [np.transpose(kernel, (3, 2, 0, 1))] + ([] if bias is None else [bias])
-        return graph.add("Conv", x, *map(graph.constant, inputs), strides=[stride, stride])
+        y = graph.add("Conv", x, *map(graph.constant, inputs), strides=[op.stride, op.stride])
+        return graph.add("DepthToSpace", y, blocksize=op.subpixels, mode="DCR") if op.subpixels > 1 else y
 
-    def norm(self, x: str, scale: np.ndarray, bias: np.ndarray) -> str:
-        inputs = map(self._graph.constant, (scale, bias))
+    def norm(self, x: str, path: str) -> str:
+        inputs = (self._graph.constant(self._params[f"{path}/{name}"]) for name in ("scale", "bias"))
         return self._graph.add("InstanceNormalization", x, *inputs, epsilon=layers.EPSILON)
 
-    def relu(self, x: str) -> str:
-        return self._graph.add("Relu", x)
+    def relu(self, x: str, slope: float) -> str:
+        return self._graph.add("LeakyRelu", x, alpha=slope) if slope else self._graph.add("Relu", x)
 
-    def add(self, x: str, y: str) -> str:
-        return self._graph.add("Add", x, y)
+    def residual(self, x: str, op: Residual) -> str:
+        return self.add(x, run(op.body, self, x))
 
-    def up(self, x: str) -> str:
+    def up(self, x: str, bilinear: bool) -> str:
         scales = self._graph.constant([1, 1, 2, 2])
+        if bilinear:
+            return self._graph.add("Resize", x, "", scales, mode="linear", coordinate_transformation_mode="half_pixel")
         nearest = {"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
         return self._graph.add("Resize", x, "", scales, mode="nearest", **nearest)
 
     def pack(self, x: str, factor: int) -> str:
         return self._graph.add("SpaceToDepth", x, blocksize=factor)
 
-    def unpack(self, x: str, factor: int) -> str:
-        return self._graph.add("DepthToSpace", x, blocksize=factor, mode="DCR")
+    def add(self, x: str, y: str) -> str:
+        return self._graph.add("Add", x, y)
+
+    def concat(self, x: str, y: str) -> str:
+        return self._graph.add("Concat", x, y, axis=1)
 
     def sigmoid(self, x: str) -> str:
         return self._graph.add("Sigmoid", x)
@@ -103,10 +112,11 @@ def build(settings: config.Generator, params: Flat, *, floats: bool = False) -> 
         x = graph.add("Mul", graph.add("Cast", x, to=kinds.FLOAT), graph.constant(1 / 255))
     x = graph.add("Transpose", x, perm=[0, 3, 1, 2])
     size = graph.add("Shape", x, start=2, end=4)
-    multiple = graph.ints(architecture.MULTIPLE, architecture.MULTIPLE)
+    net = parse(settings.arch)
+    multiple = graph.ints(net.multiple, net.multiple)
     missing = graph.add("Mod", graph.add("Neg", size), multiple)
     pads = graph.add("Concat", graph.ints(0, 0, 0, 0, 0, 0), missing, axis=0)
-    y = architecture.walk(settings.arch, params, _Layers(graph), graph.add("Pad", x, pads, mode="reflect"))
+    y = walk(net, GraphLayers(graph, params), graph.add("Pad", x, pads, mode="reflect"))
     y = graph.add("Slice", y, graph.ints(0, 0), size, graph.ints(2, 3))
     if not floats:  # as images.to_uint8
         y = graph.add("Add", graph.add("Mul", y, graph.constant(255)), graph.constant(0.5))

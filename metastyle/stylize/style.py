@@ -265,7 +265,8 @@ def stylized(
         _check_scaled(size, knobs)
         scaled = lambda x: None if x is None else resize_short(x, knobs.content_size)
         content, alpha, regions = scaled(content), scaled(alpha), [scaled(mask) for mask in regions]
-    architecture.check_size(*content.shape[:2])
+    least = max(architecture.parse(style.config.generator.arch).min_side for style, _ in parts)
+    architecture.check_size(*content.shape[:2], least=least)
     shares = _shares(content.shape[:2], regions, knobs.feather)
     outputs = (transfer(knobs.color, style.apply(content, knobs), content) for style, _ in parts)
     if shares is None:
@@ -314,7 +315,8 @@ def stylize_batch(photographs: Sequence[Picture], styles: Sequence[Style]) -> li
     sizes = {f"{x.shape[1]} x {x.shape[0]}" for x in contents}
     if len(sizes) > 1:
         raise InputError(f"`photographs`: expected one size, got {' and '.join(sorted(sizes))}; resize them")
-    architecture.check_size(*contents[0].shape[:2])
+    least = architecture.parse(styles[0].config.generator.arch).min_side
+    architecture.check_size(*contents[0].shape[:2], least=least)
     fast = jax.tree.map(lambda *x: jnp.stack(x), *(style.file.fast for style in styles))
     stacked = np.stack(contents)
     outputs = generator.stylize_each(styles[0].config.generator, fast, styles[0].slow, stacked)

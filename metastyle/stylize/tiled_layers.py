@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from metastyle import config
 from metastyle.nets import layers
-from metastyle.nets.architecture import MULTIPLE
+from metastyle.nets.architecture import Conv, Residual, run
+from metastyle.nets.params import Flat
 from metastyle.system.memory import Arrays
 
 _TOUCH = 50  # multiplications that take as long as reading or writing a number
@@ -41,32 +41,32 @@ class Moments(NamedTuple):
         return Moments(count, mean, self.m2 + other.m2 + difference**2 * (self.count * other.count / count))
 
 
-class _Form(NamedTuple):
-    """What is made of a tile that is read of a plane, beside an instance norm: `_features`.
+class _Transform(NamedTuple):
+    """How a tile is transformed when it is read, after its instance norm, in this order (`_features`).
 
-    steps: space to depth by these factors, one after the other; depth to space by those that are negative.
+    dtype: it is cast first, before the norm. slope: of a ReLU, 0 for a plain one. packs: factors of space to depth, one
+    after the other. up: doubles the resolution, "nearest" or "bilinear"; only a convolution reads such a plane.
     """
 
     dtype: np.dtype
-    relu: bool = False
-    steps: tuple[int, ...] = ()
-    up: bool = False
+    slope: float | None = None
+    packs: tuple[int, ...] = ()
+    up: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plane:
-    """A layer's features of the whole picture, f[height, width, C]: a buffer [h, w, c], and what is made of it.
+    """A layer's features of the whole picture, f[height, width, C]: a buffer [h, w, c], transformed as it is read.
 
-    norm: f32[3, c], mean, factor and bias of an instance norm, the first to be done. moments: those of the buffer.
+    norm: f32[3, c], mean, factor and bias of an instance norm, which comes first. moments: those of the buffer.
     """
 
     buffer: np.ndarray
     height: int
     width: int
-    form: _Form
+    transform: _Transform
     norm: np.ndarray | None = None
     moments: Moments | None = None
-    writable: bool = True
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -74,14 +74,13 @@ class Plane:
 
     @property
     def channels(self) -> int:
-        packed = math.prod(float(abs(step)) ** (2 if step > 0 else -2) for step in self.form.steps)
-        return round(self.buffer.shape[2] * packed)
+        return self.buffer.shape[2] * math.prod(self.transform.packs) ** 2
 
     def read(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """What of the buffer these rows and columns are made of."""
-        for step in reversed(self.form.steps):
-            rows, columns = (_before(index, step) for index in (rows, columns))
-        height, width = self.buffer.shape[:2]  # the picture's own are not multiples of 4
+        """The part of the buffer from which these rows and columns are computed."""
+        for factor in reversed(self.transform.packs):
+            rows, columns = (_before_packing(index, factor) for index in (rows, columns))
+        height, width = self.buffer.shape[:2]  # those of the picture need not be multiples of the net's
         return _window(self.buffer, _reflect(rows, height), _reflect(columns, width))
 
 
@@ -92,49 +91,64 @@ class _Span(NamedTuple):
     size: int
     skip: int = 0
 
-    def at(self, plane: Plane, height: int) -> "_Span":
-        """The same in a plane of a picture of this height."""
-        return _Span(*(x * plane.height // height for x in self))
+    def at(self, height: int, whole: int) -> "_Span":
+        """The same span in features of this height, of a picture of the height `whole`."""
+        return _Span(*(x * height // whole for x in self))
+
+
+class Grid:
+    """How a picture is cut: into square tiles for convolutions, and into strips of whole rows for all else.
+
+    height, width: of the picture, px. tile: about the side of a tile, px. multiple: both sides are padded to multiples
+    of it, and so are tiles.
+    """
+
+    def __init__(self, height: int, width: int, tile: int, multiple: int):
+        self.size = height, width
+        self.height, self.width = (math.ceil(x / multiple) * multiple for x in (height, width))
+        self.tiles = [
+            (y, x) for y in cut_side(self.height, tile, multiple) for x in cut_side(self.width, tile, multiple)
+        ]
+        strip = max(tile**2 // self.width // multiple, 1) * multiple  # as large as a tile
+        self.strips = [_Span(y, min(strip, self.height - y)) for y in range(0, self.height, strip)]
 
 
 class Tiles:
-    """Layers of `architecture.walk`, tile by tile; planes are those of the picture padded to multiples of 4.
+    """Layers of `architecture.walk`, tile by tile; planes are those of the padded picture.
 
-    tile: px of the picture. bar: is moved on by `work`; without one nothing is computed, which tells how much that is,
-    and what is asked of `arrays`.
+    arrays: where planes are kept. bar: is moved on by `work`; without one nothing is computed, which tells how much
+    work there is, and what is asked of `arrays`.
     """
 
-    def __init__(
-        self, settings: config.Generator, height: int, width: int, tile: int, arrays: Arrays, bar: tqdm | None
-    ):
+    def __init__(self, params: Flat, dtype: np.dtype, grid: Grid, arrays: Arrays, bar: tqdm | None):
         self.arrays, self.work = arrays, 0.0
-        self._dtype, self._bar = jnp.dtype(settings.dtype), bar
-        self._size = height, width
-        self._height, self._width = (math.ceil(x / MULTIPLE) * MULTIPLE for x in (height, width))
-        self._tiles = [(y, x) for y in _spans(self._height, tile) for x in _spans(self._width, tile)]
-        strip = max(tile**2 // self._width // MULTIPLE, 1) * MULTIPLE  # as large as a tile
-        self._strips = [_Span(y, min(strip, self._height - y)) for y in range(0, self._height, strip)]
+        self._params, self._dtype, self._grid, self._bar = params, dtype, grid, bar
 
     def picture(self, picture: np.ndarray) -> Plane:
-        return Plane(picture, self._height, self._width, _Form(self._dtype), writable=False)
+        return Plane(picture, self._grid.height, self._grid.width, _Transform(self._dtype))
 
-    def conv(self, x: Plane, kernel: Any, stride: int = 1, bias: Any = None) -> Plane:
-        side, _, fan_in, channels = kernel.shape
+    def conv(self, x: Plane, op: Conv) -> Plane:
+        kernel, bias = layers.fold_weights(self._params, op)
         kernel = jnp.asarray(kernel, self._dtype)
-        dtype = self._dtype if bias is None else jnp.promote_types(self._dtype, jnp.float32)  # of the last: wide
-        out = self._new(x.height // stride, x.width // stride, channels, dtype)
-        places = [tuple(span.at(out, self._height) for span in tile) for tile in self._tiles]
-        moments = Moments(0, np.zeros(channels), np.zeros(channels))
+        side, _, fan_in, channels = kernel.shape
+        height, width = (length // op.stride for length in x.sides)
+        dtype = jnp.promote_types(self._dtype, jnp.float32) if op.head else self._dtype
+        out = self._new(height * op.subpixels, width * op.subpixels, op.features, dtype)
+        places = [tuple(span.at(height, self._grid.height) for span in tile) for tile in self._grid.tiles]
+        moments = Moments(0, np.zeros(op.features), np.zeros(op.features))
 
         def begin(place):
-            reached = (_reach(*pair, side // 2, stride, x.form.up) for pair in zip(place, x.sides, strict=True))
-            skip = np.array([span.skip for span in place])
-            return _convolve(x.read(*reached), x.norm, kernel, bias, skip, form=x.form, stride=stride)
+            up = bool(x.transform.up)
+            reaches = [_Reach.of(*pair, side, op.stride, up) for pair in zip(place, x.sides, strict=True)]
+            window = x.read(*(reach.sources for reach in reaches))
+            given = _Given(window, x.norm, kernel, bias, *(reach.wanted for reach in reaches))
+            skip = np.array([span.skip * op.subpixels for span in place])
+            return _convolve(given, skip, transform=x.transform, stride=op.stride, subpixels=op.subpixels)
 
         def finish(place, results):
             nonlocal moments
             features, statistics = results
-            rows, columns = place
+            rows, columns = (_Span(*(x * op.subpixels for x in span)) for span in place)
             out.buffer[rows.start :, columns.start :][: rows.size, : columns.size] = features
             count = (rows.size - rows.skip) * (columns.size - columns.skip)
             moments = moments.merge(Moments(count, *(np.asarray(x, np.float64) for x in statistics)))
@@ -143,71 +157,79 @@ class Tiles:
         self._run(places, multiplications + _TOUCH * (x.buffer.size + out.buffer.size), begin, finish)
         return dataclasses.replace(out, moments=moments)
 
-    def norm(self, x: Plane, scale: Any, bias: Any) -> Plane:
+    def norm(self, x: Plane, path: str) -> Plane:
         count, mean, m2 = self._measured(x) if x.moments is None else x.moments
+        scale, bias = self._params[f"{path}/scale"], self._params[f"{path}/bias"]
         factor = np.asarray(scale) / np.sqrt(m2 / max(count, 1) + layers.EPSILON)
-        return dataclasses.replace(x, norm=np.stack([mean, factor, bias]).astype(np.float32))
+        return dataclasses.replace(x, norm=np.stack([mean, factor, np.asarray(bias)]).astype(np.float32))
 
-    def relu(self, x: Plane) -> Plane:
-        return _formed(x, relu=True)
+    def relu(self, x: Plane, slope: float) -> Plane:
+        return _transformed(x, slope=slope)
 
-    def add(self, x: Plane, y: Plane) -> Plane:
-        """Into the buffer of `x`, where it may be written and has the shape of the sum."""
-        out = x
-        if not x.writable or x.form.steps:
-            out = self._new(x.height, x.width, x.channels, x.form.dtype)
+    def residual(self, x: Plane, op: Residual) -> Plane:
+        y = run(op.body, self, x)
+        kept = op.keeps_input or x.transform.packs
+        return self._join(x, y, _add, y.buffer if kept else x.buffer)  # one that nothing reads again
 
-        def begin(strip):
-            return _add(self._read(x, strip), x.norm, self._read(y, strip), y.norm, forms=(x.form, y.form))
-
-        def finish(strip, features):
-            span = strip.at(out, self._height)
-            out.buffer[span.start :][: span.size] = features
-
-        self._run(self._strips, _TOUCH * 3 * out.buffer.size, begin, finish)
-        return Plane(out.buffer, out.height, out.width, _Form(out.form.dtype))
-
-    def up(self, x: Plane) -> Plane:
-        return _formed(x, 2, up=True)
+    def up(self, x: Plane, bilinear: bool) -> Plane:
+        return _transformed(x, 2, up="bilinear" if bilinear else "nearest")
 
     def pack(self, x: Plane, factor: int) -> Plane:
-        return _formed(x, 1 / factor, steps=(*x.form.steps, factor))
+        return _transformed(x, 1 / factor, packs=(*x.transform.packs, factor))
 
-    def unpack(self, x: Plane, factor: int) -> Plane:
-        return _formed(x, factor, steps=(*x.form.steps, -factor))
+    def add(self, x: Plane, y: Plane) -> Plane:
+        return self._join(x, y, _add, self.arrays.new((*x.sides, x.channels), x.transform.dtype))
+
+    def concat(self, x: Plane, y: Plane) -> Plane:
+        return self._join(x, y, _concat, self.arrays.new((*x.sides, x.channels + y.channels), x.transform.dtype))
 
     def sigmoid(self, x: Plane) -> Plane:
         """Without what the picture was padded by."""
-        height, width = self._size
+        height, width = self._grid.size
         out = np.empty((height, width, x.channels), np.float32)
 
         def begin(strip):
-            return _sigmoid(self._read(x, strip), x.norm, form=x.form)
+            return _sigmoid(self._read(x, strip), x.norm, transform=x.transform)
 
         def finish(strip, values):
             rows = out[strip.start :][: strip.size]
             rows[...] = values[: len(rows), :width]
 
-        self._run(self._strips, _TOUCH * 2 * out.size, begin, finish)
-        return Plane(out, height, width, _Form(out.dtype))
+        self._run(self._grid.strips, _TOUCH * 2 * out.size, begin, finish)
+        return Plane(out, height, width, _Transform(out.dtype))
+
+    def _join(self, x: Plane, y: Plane, join: Callable, buffer: np.ndarray) -> Plane:
+        """Joins two planes of one size in a buffer, which may be that of one of them."""
+        out = Plane(buffer, *x.sides, _Transform(buffer.dtype))
+
+        def begin(strip):
+            transforms = x.transform, y.transform
+            return join(self._read(x, strip), x.norm, self._read(y, strip), y.norm, transforms=transforms)
+
+        def finish(strip, features):
+            span = strip.at(out.height, self._grid.height)
+            out.buffer[span.start :][: span.size] = features
+
+        self._run(self._grid.strips, _TOUCH * 3 * out.buffer.size, begin, finish)
+        return out
 
     def _measured(self, x: Plane) -> Moments:
         moments = Moments(0, np.zeros(x.channels), np.zeros(x.channels))
 
         def finish(strip, results):
             nonlocal moments
-            count = strip.at(x, self._height).size * x.width
+            count = strip.at(x.height, self._grid.height).size * x.width
             moments = moments.merge(Moments(count, *(np.asarray(x, np.float64) for x in results)))
 
-        begin = lambda strip: _measure(self._read(x, strip), form=x.form)
-        self._run(self._strips, _TOUCH * x.buffer.size, begin, finish)
+        begin = lambda strip: _measure(self._read(x, strip), transform=x.transform)
+        self._run(self._grid.strips, _TOUCH * x.buffer.size, begin, finish)
         return moments
 
     def _new(self, height: int, width: int, channels: int, dtype: np.dtype) -> Plane:
-        return Plane(self.arrays.new((height, width, channels), dtype), height, width, _Form(dtype))
+        return Plane(self.arrays.new((height, width, channels), dtype), height, width, _Transform(dtype))
 
     def _read(self, x: Plane, strip: _Span) -> np.ndarray:
-        span = strip.at(x, self._height)
+        span = strip.at(x.height, self._grid.height)
         return x.read(np.arange(span.start, span.start + span.size), np.arange(x.width))
 
     def _run(self, parts: Sequence[Any], work: float, begin: Callable, finish: Callable) -> None:
@@ -226,24 +248,37 @@ class Tiles:
         finish(*behind.pop())
 
 
-def _spans(length: int, tile: int) -> list[_Span]:
-    """Spans of one size, a multiple of 4 and about `tile` at most, that cover `length`; the last is moved back."""
-    size = math.ceil(length / math.ceil(length / tile) / MULTIPLE) * MULTIPLE
+def cut_side(length: int, tile: int, multiple: int) -> list[_Span]:
+    """Spans of one size, a multiple and about `tile` at most, that cover `length`; the last one is moved back."""
+    size = math.ceil(length / math.ceil(length / tile) / multiple) * multiple
     starts = [(first, min(first, length - size)) for first in range(0, length, size)]
     return [_Span(start, size, first - start) for first, start in starts]
 
 
-def _formed(x: Plane, scale: float = 1, **form: Any) -> Plane:
+def _transformed(x: Plane, scale: float = 1, **changes: Any) -> Plane:
     height, width = round(x.height * scale), round(x.width * scale)
-    return dataclasses.replace(x, height=height, width=width, form=x.form._replace(**form))
+    return dataclasses.replace(x, height=height, width=width, transform=x.transform._replace(**changes))
 
 
-def _reach(span: _Span, length: int, margin: int, stride: int, up: bool) -> np.ndarray:
-    """Indices, in a side of `length`, of what a span of the convolution's result depends on, and `_convolve` takes."""
-    first, count = span.start * stride - margin, span.size * stride + 2 * margin
-    if up:  # where pixels are doubled, a reflection by one is a repetition
-        return np.clip(np.arange(first // 2, first // 2 + count // 2 + 1), 0, length // 2 - 1)
-    return _reflect(np.arange(first, first + count), length)
+class _Reach(NamedTuple):
+    """The indices, in a side of a plane, that a span of a convolution's result depends on.
+
+    sources: those that are read, before up-sampling. wanted: where, among the features computed from these, each pixel
+    is that the kernel reaches, the reflected ones included; only bilinear up-sampling needs it.
+    """
+
+    sources: np.ndarray
+    wanted: np.ndarray
+
+    @classmethod
+    def of(cls, span: _Span, length: int, kernel: int, stride: int, up: bool) -> "_Reach":
+        """For an odd kernel; a plane of this length, where it is up-sampled, is read by a 3x3 one."""
+        first, count = span.start * stride - kernel // 2, span.size * stride + 2 * (kernel // 2)
+        pixels = _reflect(np.arange(first, first + count), length)
+        if up:  # where pixels are doubled, a reflection by one is a repetition
+            sources = np.clip(np.arange(first // 2, first // 2 + count // 2 + 1), 0, length // 2 - 1)
+            return cls(sources, pixels - first)
+        return cls(pixels, pixels)
 
 
 def _reflect(index: np.ndarray, length: int) -> np.ndarray:
@@ -251,9 +286,9 @@ def _reflect(index: np.ndarray, length: int) -> np.ndarray:
     return np.minimum(index % period, -index % period)
 
 
-def _before(index: np.ndarray, step: int) -> np.ndarray:
-    """The indices that space to depth, or depth to space of whole blocks, makes `index` of."""
-    return (index[:, None] * step + np.arange(step)).ravel() if step > 0 else index[::-step] // -step
+def _before_packing(index: np.ndarray, factor: int) -> np.ndarray:
+    """Source indices for `index` before one packing step."""
+    return (index[:, None] * factor + np.arange(factor)).ravel()
 
 
 def _window(buffer: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -273,26 +308,43 @@ def _runs(index: np.ndarray) -> list[tuple[int, slice]]:
     return [(cut, slice(index[cut], index[end - 1] + 1)) for cut, end in itertools.pairwise(cuts)]
 
 
-def _features(x: jax.Array, norm: jax.Array | None, form: _Form) -> jax.Array:
-    """[h, w, c] of a buffer -> [1, H, W, C], what the plane is there; the norm is that of generator.py."""
-    x = x[None].astype(form.dtype)
+def _features(x: jax.Array, norm: jax.Array | None, transform: _Transform) -> jax.Array:
+    """[h, w, c] of a buffer -> [1, H, W, C], the plane's features there; the norm is `layers.InstanceNorm`."""
+    x = x[None].astype(transform.dtype)
     if norm is not None:
         mean, factor, bias = norm
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         x = ((wide - mean) * factor + bias).astype(x.dtype)
-    x = jax.nn.relu(x) if form.relu else x
-    for step in form.steps:
-        x = layers.space_to_depth(x, step) if step > 0 else layers.depth_to_space(x, -step)
-    return x.repeat(2, 1).repeat(2, 2)[:, 1:-1, 1:-1] if form.up else x  # a margin of one: half of a doubled pixel
+    if transform.slope is not None:
+        x = jax.nn.leaky_relu(x, transform.slope) if transform.slope else jax.nn.relu(x)
+    for factor in transform.packs:
+        x = layers.space_to_depth(x, factor)
+    if transform.up:
+        x = layers.upsample(x, transform.up == "bilinear")[:, 1:-1, 1:-1]  # a margin of one: half of a doubled pixel
+    return x
 
 
-@functools.partial(jax.jit, static_argnames=("form", "stride"))
-def _convolve(x, norm, kernel, bias, skip, *, form, stride):
+class _Given(NamedTuple):
+    """What a tile of a convolution is computed from: part of a buffer, its norm, weights, and `_Reach.wanted`."""
+
+    window: Any
+    norm: Any
+    kernel: Any
+    bias: Any
+    rows: Any
+    columns: Any
+
+
+@functools.partial(jax.jit, static_argnames=("transform", "stride", "subpixels"))
+def _convolve(given: _Given, skip, *, transform, stride, subpixels):
     """A tile with its margin -> features [h, w, D], and the statistics of those that no tile before it has."""
-    x = _features(x, norm, form)
-    y = layers.valid_conv(x, kernel, stride)[0]
-    if bias is not None:
-        y = y + bias.astype(y.dtype)
+    x = _features(given.window, given.norm, transform)
+    if transform.up == "bilinear":  # at the picture's border, the margin is a reflection
+        x = x[:, given.rows][:, :, given.columns]
+    y = layers.valid_conv(x, given.kernel, stride)[0]
+    if given.bias is not None:
+        y = y + given.bias.astype(y.dtype)
+    y = layers.depth_to_space(y[None], subpixels)[0] if subpixels > 1 else y
     height, width = y.shape[:2]
     seen = (jnp.arange(height) < skip[0])[:, None, None] | (jnp.arange(width) < skip[1])[:, None]
     return y, _statistics(y, (height - skip[0]) * (width - skip[1]), seen)
@@ -305,18 +357,23 @@ def _statistics(x, count, seen=False):
     return mean, jnp.where(seen, 0, jnp.square(x - mean)).sum((0, 1))
 
 
-@functools.partial(jax.jit, static_argnames="form")
-def _measure(x, *, form):
-    x = _features(x, None, form)[0]
+@functools.partial(jax.jit, static_argnames="transform")
+def _measure(x, *, transform):
+    x = _features(x, None, transform)[0]
     return _statistics(x, x.shape[0] * x.shape[1])
 
 
-@functools.partial(jax.jit, static_argnames="forms")
-def _add(x, x_norm, y, y_norm, *, forms):
-    return (_features(x, x_norm, forms[0]) + _features(y, y_norm, forms[1]))[0]
+@functools.partial(jax.jit, static_argnames="transforms")
+def _add(x, x_norm, y, y_norm, *, transforms):
+    return (_features(x, x_norm, transforms[0]) + _features(y, y_norm, transforms[1]))[0]
 
 
-@functools.partial(jax.jit, static_argnames="form")
-def _sigmoid(x, norm, *, form):
-    x = _features(x, norm, form)[0]
+@functools.partial(jax.jit, static_argnames="transforms")
+def _concat(x, x_norm, y, y_norm, *, transforms):
+    return jnp.concatenate([_features(x, x_norm, transforms[0]), _features(y, y_norm, transforms[1])], -1)[0]
+
+
+@functools.partial(jax.jit, static_argnames="transform")
+def _sigmoid(x, norm, *, transform):
+    x = _features(x, norm, transform)[0]
     return jax.nn.sigmoid(x.astype(jnp.promote_types(x.dtype, jnp.float32)))

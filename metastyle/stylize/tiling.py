@@ -6,18 +6,19 @@ import math
 import shutil
 import sys
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
 from metastyle import config
 from metastyle.errors import InputError
 from metastyle.nets import architecture, generator
-from metastyle.nets.architecture import MIN_SIDE, MULTIPLE
+from metastyle.nets.architecture import MIN_SIDE, Conv, Residual, run
 from metastyle.nets.params import Flat
-from metastyle.stylize.tiled_layers import Plane, Tiles
+from metastyle.stylize.tiled_layers import Grid, Plane, Tiles
 from metastyle.system.memory import Arrays, folder, free, free_on_device
 
 _LEAST, _TILE, _DEVICE_TILE = 64, 512, 2048  # px: the smallest that is chosen, the largest on CPUs, and elsewhere
@@ -69,7 +70,7 @@ def plan(
     settings: config.Generator, height: int, width: int, tile: int | None = None, memory: int | None = None
 ) -> Plan:
     """That of `stylize` with these arguments, of a picture of this size. Raises InputError as it does."""
-    architecture.check_size(height, width)
+    architecture.check_size(height, width, least=architecture.parse(settings.arch).min_side)
     check_tile(tile)
     most = free() if memory is None else memory
     usual = most // 2 if memory is None else memory
@@ -107,8 +108,10 @@ def check_tile(tile: int | None) -> None:
 def _walk(
     settings: config.Generator, params: Flat, picture: np.ndarray, tile: int, arrays: Arrays, bar: tqdm | None
 ) -> tuple[Tiles, Plane]:
-    tiles = Tiles(settings, *picture.shape[:2], tile, arrays, bar)
-    return tiles, architecture.walk(settings.arch, params, tiles, tiles.picture(picture))
+    net = architecture.parse(settings.arch)
+    grid = Grid(*picture.shape[:2], tile, net.multiple)
+    tiles = Tiles(params, jnp.dtype(settings.dtype), grid, arrays, bar)
+    return tiles, architecture.walk(net, tiles, tiles.picture(picture))
 
 
 def _choice(settings: config.Generator, height: int, width: int, memory: int) -> int:
@@ -128,23 +131,20 @@ def untiled_bytes(settings: config.Generator, height: int, width: int) -> int:
 
     Counted from the architecture: no less than XLA asks for, and no more than three times that.
     """
-    return math.ceil(height / MULTIPLE) * math.ceil(width / MULTIPLE) * _untiled_bytes(settings)
+    net = architecture.parse(settings.arch)
+    return math.ceil(height / net.multiple) * math.ceil(width / net.multiple) * _bytes_per_square(net)
 
 
 @functools.cache
-def _untiled_bytes(settings: config.Generator) -> int:
-    """For every MULTIPLE x MULTIPLE pixels."""
-    side, sizes = 4 * MULTIPLE, _Sizes()
-
-    def count(params):
-        architecture.walk(settings.arch, params, sizes, sizes.new(side, side, 3))
-
-    jax.eval_shape(count, generator.shapes(settings))
-    return math.ceil(_SPARE * sizes.arrays.most["memory"] / (side // MULTIPLE) ** 2)
+def _bytes_per_square(net: architecture.Net) -> int:
+    """Bytes for every square of `net.multiple` pixels by as many."""
+    side, sizes = 4 * net.multiple, Sizes()
+    architecture.walk(net, sizes, sizes.new(side, side, 3))
+    return math.ceil(_SPARE * sizes.arrays.most["memory"] / (side // net.multiple) ** 2)
 
 
-class _Sizes:
-    """Layers of `architecture.walk` that compute nothing: what they take if each result is held beside its inputs."""
+class Sizes:
+    """Layers of `architecture.walk` that compute nothing: the memory that results take, each beside its inputs."""
 
     def __init__(self):
         self.arrays = Arrays(imagined=True)
@@ -152,26 +152,34 @@ class _Sizes:
     def new(self, *shape: int) -> np.ndarray:
         return self.arrays.new(shape)
 
-    def conv(self, x: np.ndarray, kernel: Any, stride: int = 1, bias: Any = None) -> np.ndarray:
-        return self.new(x.shape[0] // stride, x.shape[1] // stride, kernel.shape[-1])
+    def conv(self, x: np.ndarray, op: Conv) -> np.ndarray:
+        height, width = (length * op.subpixels // op.stride for length in x.shape[:2])
+        size = height * width * op.features
+        if op.subpixels > 1:  # either `x` is held beside the convolution's result, or that beside its depth to space
+            self.new(size + max(size - x.size, 0))
+        return self.new(height, width, op.features)
 
-    def norm(self, x: np.ndarray, scale: Any, bias: Any) -> np.ndarray:
+    def norm(self, x: np.ndarray, path: str) -> np.ndarray:
         return self.new(*x.shape)
 
-    def relu(self, x: np.ndarray) -> np.ndarray:
+    def relu(self, x: np.ndarray, slope: float) -> np.ndarray:
         return x
 
-    def add(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return self.new(*x.shape)
+    def residual(self, x: np.ndarray, op: Residual) -> np.ndarray:
+        y = run(op.body[:-1], self, x)  # held to the end of the block, beside its norm
+        return self.add(x, run(op.body[-1:], self, y))
 
-    def up(self, x: np.ndarray) -> np.ndarray:
+    def up(self, x: np.ndarray, bilinear: bool) -> np.ndarray:
         return self.new(2 * x.shape[0], 2 * x.shape[1], x.shape[2])
 
     def pack(self, x: np.ndarray, factor: int) -> np.ndarray:
         return self.new(x.shape[0] // factor, x.shape[1] // factor, x.shape[2] * factor**2)
 
-    def unpack(self, x: np.ndarray, factor: int) -> np.ndarray:
-        return self.new(x.shape[0] * factor, x.shape[1] * factor, x.shape[2] // factor**2)
+    def add(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return self.new(*x.shape)
+
+    def concat(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return self.new(*x.shape[:2], x.shape[2] + y.shape[2])
 
     def sigmoid(self, x: np.ndarray) -> np.ndarray:
         return self.new(*x.shape)

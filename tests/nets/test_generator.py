@@ -18,7 +18,7 @@ from metastyle.nets import architecture, generator, layers
 from metastyle.nets.params import count_parameters, split_by_scope, unflatten
 from metastyle.stylize import tiling
 from metastyle.system import paths
-from tests.support.numpy_nets import SMALL, numpy_network, random_params, uniform
+from tests.support.numpy_nets import SMALL, U_NETS, numpy_network, random_params, uniform
 from tests.support.toy import relative_error
 
 JOHNSON, COMPACT = Generator("johnson"), Generator("compact")
@@ -52,9 +52,9 @@ def test_johnson_is_the_published_network():
     assert {x.dtype for x in shapes.values()} == {jnp.dtype("float32")}
 
 
-@pytest.mark.parametrize("arch", SMALL)
+@pytest.mark.parametrize("arch", [*SMALL, *U_NETS])
 def test_a_network_is_what_its_string_says(arch):
-    params, picture = random_params(Generator(arch)), uniform(16, 20, 3)
+    params, picture = random_params(Generator(arch)), uniform(64, 80, 3) if arch in U_NETS else uniform(16, 20, 3)
     ours = forward(Generator(arch), params, picture[None])[0]
     np.testing.assert_allclose(ours, numpy_network(arch, params, picture.astype(np.float64)), atol=2e-5)
 
@@ -110,6 +110,16 @@ def test_other_sizes_are_padded_by_reflection_and_cropped(height, width):
     np.testing.assert_allclose(ours, expected[:, :height, :width], atol=1e-6)
 
 
+def test_deeper_nets_pad_to_larger_multiples_and_take_larger_pictures():
+    settings = Generator("s4,d6.blur,save-a,d8,u6.bilinear,add-a,u6,p4-3")
+    params, pictures = random_params(settings), uniform(1, 131, 150, 3)
+    padded = np.pad(pictures, ((0, 0), (0, 13), (0, 10), (0, 0)), "reflect")
+    expected = jax.jit(generator.network(settings).apply)({"params": unflatten(params)}, padded)
+    np.testing.assert_allclose(forward(settings, params, pictures), expected[:, :131, :150], atol=1e-5)
+    with pytest.raises(InputError, match="`content`: expected sides of at least 64 px, got 150 x 63"):
+        generator.apply(settings, params, pictures[:, :63])
+
+
 @pytest.mark.parametrize("height, width", [(15, 64), (64, 15)])
 def test_too_small(height, width):
     with pytest.raises(InputError, match=f"`content`: expected sides of at least 16 px, got {width} x {height}"):
@@ -139,7 +149,7 @@ def test_initial_params():
             assert (x == path.endswith("scale")).all(), path
 
 
-@pytest.mark.parametrize("arch", ["c3s1-4,c3s1-3", "s2,R12x1a,p2-3"])  # every initialiser
+@pytest.mark.parametrize("arch", ["c3s1-4,c3s1-3", "s4,R48x1a,p2-4,p2-3"])  # every initialiser
 def test_initial_kernels_are_the_same_where_float64_is_on(arch):
     settings = Generator(arch)
     initial = lambda: generator.initial_params(settings, 0)
@@ -147,6 +157,41 @@ def test_initial_kernels_are_the_same_where_float64_is_on(arch):
         wide = jax.jit(initial)()
     for path, x in jax.jit(initial)().items():
         np.testing.assert_allclose(wide[path], x, rtol=1e-6)  # scalars are wider: the last bits may differ
+
+
+# Discriminators of patches
+
+
+@pytest.mark.parametrize(
+    "arch, scale, field",
+    [
+        ("c4s2-8.bare.leaky,c4s2-8.bare.leaky,c4s1-8.bare.leaky,c4s1-1", 4, 34),
+        ("c4s2-8.bare.leaky,c4s2-8.bare.leaky,c4s2-8.bare.leaky,c4s1-8.bare.leaky,c4s1-1", 8, 70),
+        ("d4.bare.blur.leaky,c3s1-1", 2, 9),
+    ],
+)
+def test_a_discriminator_judges_patches_of_its_size(arch, scale, field):
+    """Without norms, which see the whole picture: the pixels that change one value, in float64."""
+    network = generator.Network(arch, jnp.float64, head="patch")
+    with jax.enable_x64(True):
+        picture = jnp.asarray(np.random.default_rng(0).uniform(size=(1, 128, 96, 3)))
+        params = network.init(jax.random.key(0), picture)
+        value = lambda x: network.apply(params, x)[0, 64 // scale, 48 // scale, 0]
+        seen = np.abs(jax.jit(jax.grad(value))(picture)[0])
+    rows, columns = (np.flatnonzero(seen.sum(axes)) for axes in ((1, 2), (0, 2)))
+    assert np.ptp(rows) + 1 == np.ptp(columns) + 1 == field
+
+
+def test_a_discriminator_gives_a_value_for_each_patch_without_bounds():
+    arch = "c4s2-8.bare.leaky,c4s2-8.leaky,c4s1-8.leaky,c4s1-1"
+    network = generator.Network(arch, jnp.bfloat16, head="patch")
+    pictures = uniform(2, 64, 48, 3)
+    params = network.init(jax.random.key(0), pictures)
+    out = jax.jit(network.apply)(params, pictures)
+    assert out.shape == (2, 16, 12, 1) and out.dtype == jnp.float32
+    assert out.min() < 0 < out.max()
+    with pytest.raises(InputError, match="^`generator.arch`: expected an odd kernel in a generator"):
+        generator.Network(arch).init(jax.random.key(0), pictures)
 
 
 # No grid
@@ -157,18 +202,18 @@ def photographs():
     return np.stack([square(codec.load(path)[0], 128) for path in paths.demo_pictures("photos")])
 
 
-class PlainUnpack(nn.Module):
+class PlainSubpixelConv(nn.Module):
     """A convolution whose sub-pixels share nothing, then depth to space."""
 
-    features: int
-    factor: int
+    op: architecture.Conv
     dtype: jnp.dtype
     side_by_side: bool
 
     @nn.compact
     def __call__(self, x):
-        y = layers.Conv(self.features * self.factor**2, 3, self.dtype, name="conv")(x)
-        return layers.depth_to_space(y, self.factor)
+        plain = architecture.Conv("conv", self.op.features * self.op.subpixels**2)
+        y = layers.ReflectConv(plain, self.dtype, name="conv")(x)
+        return layers.depth_to_space(y, self.op.subpixels)
 
 
 def grids(settings, photographs, equal_subpixels=False):
@@ -192,7 +237,7 @@ def test_compact_leaves_no_grid_and_a_plain_twin_does(photographs, monkeypatch):
     np.testing.assert_array_equal(start, np.tile(start[..., :3], 16))
     assert grids(COMPACT, photographs, equal_subpixels=True).max() <= 2
     apart = grids(COMPACT, photographs)  # as training may leave them
-    monkeypatch.setattr(generator, "Unpack", PlainUnpack)
+    monkeypatch.setattr(generator, "SubpixelConv", PlainSubpixelConv)
     plain = grids(COMPACT, photographs)
     assert plain.min() > 2
     assert np.median(apart) <= 2 and np.median(plain / apart) > 3

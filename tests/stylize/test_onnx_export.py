@@ -10,10 +10,10 @@ from metastyle.config import Generator
 from metastyle.errors import InputError
 from metastyle.images import codec
 from metastyle.images.resize import square
-from metastyle.nets import generator
+from metastyle.nets import architecture, generator
 from metastyle.stylize import onnx_export, stylizer
 from metastyle.system import paths
-from tests.support.numpy_nets import SMALL, random_params
+from tests.support.numpy_nets import SMALL, U_NETS, random_params
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -27,13 +27,14 @@ def by_jax(settings, params, pictures):
     return codec.to_uint8(np.asarray(generator.stylize(settings, params, pictures.astype(np.float32) / 255)))
 
 
-@pytest.mark.parametrize("arch", SMALL)
+@pytest.mark.parametrize("arch", [*SMALL, *U_NETS])
 def test_it_stylises_as_jax_does_at_any_size(arch):
     settings = Generator(arch)
     params = random_params(settings)
     session = onnx_export.session(onnx_export.build(settings, params))
-    for shape in [(1, 16, 16), (2, 20, 32), (1, 17, 23), (1, 30, 19)]:
-        pictures = photographs(*shape)
+    wider = architecture.parse(arch).min_side - 16
+    for n, height, width in [(1, 16, 16), (2, 20, 32), (1, 17, 23), (1, 30, 19)]:
+        pictures = photographs(n, height + wider, width + wider)
         ours, theirs = by_jax(settings, params, pictures).astype(int), session(pictures).astype(int)
         assert ours.shape == theirs.shape and np.abs(ours - theirs).max() <= 1
         assert ours.std() > 10

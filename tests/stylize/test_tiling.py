@@ -14,7 +14,7 @@ from metastyle.errors import InputError
 from metastyle.nets import architecture, generator
 from metastyle.stylize import tiled_layers, tiling
 from metastyle.system import memory
-from tests.support.numpy_nets import SMALL, random_params, uniform
+from tests.support.numpy_nets import SMALL, U_NETS, random_params, uniform
 
 forward = jax.jit(generator.apply, static_argnums=0)
 
@@ -42,6 +42,12 @@ def check(settings, height, width, *tiles):
 @pytest.mark.parametrize("arch", NETS)
 @pytest.mark.parametrize("height, width, tiles", [(16, 16, [16]), (39, 70, [16, 40]), (80, 18, [31])])
 def test_tiles_change_nothing(arch, height, width, tiles):
+    check(Generator(arch), height, width, *tiles)
+
+
+@pytest.mark.parametrize("arch", U_NETS)
+@pytest.mark.parametrize("height, width, tiles", [(64, 64, [16]), (71, 90, [16, 40]), (88, 64, [31])])
+def test_tiles_change_nothing_of_u_nets(arch, height, width, tiles):
     check(Generator(arch), height, width, *tiles)
 
 
@@ -91,7 +97,7 @@ def test_moments_merge_to_those_of_the_whole(mean, std):
 @pytest.mark.parametrize("length", [16, 20, 44, 100, 8192])
 @pytest.mark.parametrize("tile", [16, 17, 63, 512])
 def test_spans_are_alike_and_cover_a_side_once(length, tile):
-    spans = tiled_layers._spans(length, tile)
+    spans = tiled_layers.cut_side(length, tile, 4)
     (size,) = {span.size for span in spans}
     assert size % 4 == 0 and size < tile + 4 and all(span.start % 4 == 0 for span in spans)
     new = [pixel for span in spans for pixel in range(span.start + span.skip, span.start + span.size)]
@@ -105,13 +111,14 @@ def run(settings, height, width, tile, budget=np.inf, imagined=False):
     """What the layers ask for, and tell of it."""
     arrays = memory.Arrays(budget, imagined)
     bar = None if imagined else SimpleNamespace(update=lambda work: None)
-    layers = tiled_layers.Tiles(settings, height, width, tile, arrays, bar)
-    params = random_params(settings)
-    out = architecture.walk(settings.arch, params, layers, layers.picture(photograph(height, width)))
+    net, params = architecture.parse(settings.arch), random_params(settings)
+    grid = tiled_layers.Grid(height, width, tile, net.multiple)
+    layers = tiled_layers.Tiles(params, np.dtype(settings.dtype), grid, arrays, bar)
+    out = architecture.walk(net, layers, layers.picture(photograph(height, width)))
     return layers, out.buffer
 
 
-@pytest.mark.parametrize("arch", SMALL)
+@pytest.mark.parametrize("arch", [*SMALL, *U_NETS])
 @pytest.mark.parametrize("budget", [0, 30_000, np.inf])
 def test_the_plan_knows_what_is_to_come(arch, budget):
     plan, _ = run(Generator(arch), 40, 60, 24, budget, imagined=True)
@@ -141,7 +148,7 @@ def test_what_memory_has_no_room_for_is_on_disk(tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arch", [*SMALL, "c9s1-8,d16,R16x2,u8,c9s1-3", "compact_half"])
+@pytest.mark.parametrize("arch", [*SMALL, *U_NETS, "c9s1-8,d16,R16x2,u8,c9s1-3", "compact_half"])
 def test_untiled_memory_is_estimated_from_above(arch):
     settings, side = Generator(arch), 128
     picture = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)

@@ -5,6 +5,12 @@ import numpy as np
 from metastyle.nets import generator
 
 SMALL = ["c9s1-4,d6,R6x2,u5,c3s1-3", "s4,c5s1-6,R6x1a,p4-3,skip", "u4,s2,c3s1-3,skip"]
+U_NETS = [  # every token and every word of the language
+    "c3s1-4.leaky,save-a,d6.blur.leaky,save-b,d8.blur.leaky,R8x1,u6.bilinear.leaky,cat-b,c3s1-6.bare,u4.bilinear.leaky,"
+    "cat-a,c3s1-3",
+    "save-in,R3x1.bare,d4.linear.bare,save-a,R4x1.leaky,add-a,p2-3.leaky,add-in,c5s1-5.bare.leaky,p2-8.bare,s2,c3s1-3,skip",
+    "s2,save-a,d8,save-b,add-b,cat-b,d8.bare.blur,d10,R10x1a.bare.leaky,p2-6,u12.bilinear.linear,R12x1,p2-12,add-a,p2-3",
+]
 
 
 def uniform(*shape, seed=0):
@@ -25,7 +31,8 @@ def random_params(settings, seed=0):
 def numpy_conv(x, kernel, stride=1):
     """Padded by reflection: f64[H, W, C] -> f64[H / stride, W / stride, D]."""
     side = len(kernel)
-    padded = np.pad(x, ((side // 2, side // 2), (side // 2, side // 2), (0, 0)), "reflect")
+    pad = (side - 1) // 2, side // 2
+    padded = np.pad(x, (pad, pad, (0, 0)), "reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), (0, 1))[::stride, ::stride]
     return np.einsum("hwcij,ijcd->hwd", windows, kernel)
 
@@ -34,39 +41,86 @@ def numpy_norm(x, scale, bias):
     return (x - x.mean((0, 1))) / np.sqrt(x.var((0, 1)) + 1e-5) * scale + bias
 
 
-def numpy_network(arch, params, x):
-    """The architecture language read a second time: f64[H, W, 3] -> f64[H, W, 3]."""
-    p = {path: np.array(value, np.float64) for path, value in params.items()}
-    norm = lambda x, name: numpy_norm(x, p[f"{name}/scale"], p[f"{name}/bias"])
-    *tokens, last = arch.removesuffix(",skip").split(",")
-    skipped = norm(x, "norm_skip") if arch.endswith(",skip") else 0
-    convs = blocks = 0
-    for token in tokens:
+def numpy_blur(x):
+    """A binomial 3x3 filter of each channel."""
+    binomial = np.outer([1, 2, 1], [1, 2, 1]) / 16
+    return np.concatenate([numpy_conv(x[..., i : i + 1], binomial[:, :, None, None]) for i in range(x.shape[2])], 2)
+
+
+def numpy_subpixels(x, kernel, factor):
+    """A convolution whose sub-pixels have a common sum, each written to its own place."""
+    (h, w, _), channels = x.shape, kernel.shape[3] // factor**2
+    subpixels = [kernel[..., channels * i :][..., :channels] for i in range(factor**2)]
+    mean = np.mean([subpixel.sum((0, 1)) for subpixel in subpixels], 0) / 9
+    out = np.zeros((h * factor, w * factor, channels))
+    for i, subpixel in enumerate(subpixels):
+        out[i // factor :: factor, i % factor :: factor] = numpy_conv(x, subpixel - subpixel.mean((0, 1)) + mean)
+    return out
+
+
+class NumpyNetwork:
+    """The architecture language read a second time, in float64."""
+
+    def __init__(self, params):
+        self.params = {path: np.array(value, np.float64) for path, value in params.items()}
+        self.saved, self.convs, self.blocks = {}, 0, 0
+
+    def __call__(self, arch, x):
+        *tokens, last = arch.removesuffix(",skip").split(",")
+        skipped = self.normed(x, "norm_skip") if arch.endswith(",skip") else 0
+        for token in tokens:
+            core, *words = token.split(".")
+            x = self.token(core, words, x)
+        kernel = self.params["out/kernel"]
+        out = numpy_subpixels(x, kernel, int(last[1])) if last[0] == "p" else numpy_conv(x, kernel)
+        return 1 / (1 + np.exp(-out - self.params["out/bias"] - skipped))
+
+    def token(self, core, words, x):
         h, w, c = x.shape
-        if token[0] == "s":
-            f = int(token[1])
-            x = np.stack([x[i::f, j::f] for i in range(f) for j in range(f)], 2).reshape(h // f, w // f, f * f * c)
-        elif token[0] == "R":
-            for _ in range(int(token.split("x")[1].removesuffix("a"))):
-                blocks += 1
-                second = p[f"block{blocks}/conv2/kernel"]
-                if token.endswith("a"):
-                    second[1, 1] += p[f"block{blocks}/conv2/adapter"]
-                y = np.maximum(norm(numpy_conv(x, p[f"block{blocks}/conv1/kernel"]), f"block{blocks}/norm1"), 0)
-                x = x + norm(numpy_conv(y, second), f"block{blocks}/norm2")
-        else:
-            convs += 1
-            x = np.kron(x, np.ones((2, 2, 1))) if token[0] == "u" else x
-            y = numpy_conv(x, p[f"conv{convs}/kernel"], 2 if token[0] == "d" else 1)
-            x = np.maximum(norm(y, f"norm{convs}"), 0)
-    kernel = p["out/kernel"]
-    if last[0] == "p":
-        f, (h, w, _) = int(last[1]), x.shape
-        out = np.zeros((h * f, w * f, 3))
-        mean = np.mean([kernel[..., 3 * i :][..., :3].sum((0, 1)) for i in range(f * f)], 0) / 9
-        for i in range(f * f):
-            subpixel = kernel[..., 3 * i :][..., :3]
-            out[i // f :: f, i % f :: f] = numpy_conv(x, subpixel - subpixel.mean((0, 1)) + mean)
-    else:
-        out = numpy_conv(x, kernel)
-    return 1 / (1 + np.exp(-out - p["out/bias"] - skipped))
+        kind, _, name = core.partition("-")
+        if kind == "save":
+            self.saved[name] = x
+            return x
+        if kind == "add":
+            return x + self.saved[name]
+        if kind == "cat":
+            return np.concatenate([x, self.saved[name]], 2)
+        if core[0] == "s":
+            f = int(core[1])
+            return np.stack([x[i::f, j::f] for i in range(f) for j in range(f)], 2).reshape(h // f, w // f, f * f * c)
+        if core[0] == "R":
+            for _ in range(int(core.split("x")[1].removesuffix("a"))):
+                x = x + self.block(x, words, core.endswith("a"))
+            return x
+        self.convs += 1
+        kernel, names = self.params[f"conv{self.convs}/kernel"], (f"conv{self.convs}", f"norm{self.convs}")
+        if core[0] == "p":
+            return self.behind(numpy_subpixels(x, kernel, int(core[1])), *names, words)
+        if core[0] == "u":
+            x = np.kron(x, np.ones((2, 2, 1)))
+        if "blur" in words or "bilinear" in words:  # bilinear is nearest, then blurred
+            x = numpy_blur(x)
+        return self.behind(numpy_conv(x, kernel, 2 if core[0] == "d" else 1), *names, words)
+
+    def block(self, x, words, adapted):
+        self.blocks += 1
+        name = f"block{self.blocks}"
+        second = self.params[f"{name}/conv2/kernel"].copy()
+        if adapted:
+            second[1, 1] += self.params[f"{name}/conv2/adapter"]
+        y = numpy_conv(x, self.params[f"{name}/conv1/kernel"])
+        y = self.behind(y, f"{name}/conv1", f"{name}/norm1", words)
+        return self.behind(numpy_conv(y, second), f"{name}/conv2", f"{name}/norm2", [*words, "linear"])
+
+    def behind(self, x, conv, norm, words):
+        x = x + self.params[f"{conv}/bias"] if "bare" in words else self.normed(x, norm)
+        slope = 1 if "linear" in words else 0.2 if "leaky" in words else 0
+        return np.where(x > 0, x, slope * x)
+
+    def normed(self, x, name):
+        return numpy_norm(x, self.params[f"{name}/scale"], self.params[f"{name}/bias"])
+
+
+def numpy_network(arch, params, x):
+    """f64[H, W, 3] -> f64[H, W, 3]."""
+    return NumpyNetwork(params)(arch, x)
