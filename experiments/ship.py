@@ -15,7 +15,7 @@ _BUNDLE = flags.DEFINE_string("bundle", None, "the bundle", required=True)
 def main(_: list[str]) -> None:
     from metastyle.weights import ship
 
-    for path in ship.ship(_BUNDLE.value):
+    for path in ship.ship_bundle(_BUNDLE.value):
         print(f"{path} ({path.stat().st_size / 2**20:.2f} MiB)")
 
 

@@ -70,7 +70,7 @@ def _bundles(settings: Evaluation, starts: Mapping[str, Start], params: vgg.Para
     found = []
     for name, start in starts.items():
         recorded, learn_with = start.bundle.config.vgg, start.deployment.learn_with
-        own = vgg_files.recorded(recorded)
+        own = vgg_files.resolve_recorded(recorded)
         if own != recorded and not learn_with:
             raise FileNotFoundError(
                 f"`bundle`: the loss network of {name}, {recorded}, is gone; pass --bundle={name}=PATH,learn_with=vgg16"

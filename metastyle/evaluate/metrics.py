@@ -40,7 +40,7 @@ def cfsd(params: vgg.Params, content: np.ndarray, output: np.ndarray) -> float:
             f"`output`: expected [h, w, C] features of the shape of `content`, got {output.shape} and {content.shape}; "
             "resize the pictures to one size"
         )
-    scale = params["input"]["std"].mean() / np.mean(vgg.TORCHVISION["std"]) / content.shape[-1]
+    scale = params["input"]["std"].mean() / np.mean(vgg.TORCHVISION.std) / content.shape[-1]
     content, output = (jnp.asarray(x, jnp.float32).reshape(-1, x.shape[-1]) * scale for x in (content, output))
     return float(np.asarray(_divergences(content, output), np.float64).sum())
 

@@ -56,7 +56,7 @@ def _load_start(name: str, deployment: Deployment) -> Start:
     if deployment.adam_all:
         bundle = _adapting_all(bundle)
     weights = deployment.learn_with
-    if weights and vgg_files.recorded(weights) != weights:
+    if weights and vgg_files.resolve_recorded(weights) != weights:
         raise FileNotFoundError(f"`bundles.{name}.learn_with`: expected the weights of a loss network, got {weights!r}")
     if deployment.dtype:
         network = dataclasses.replace(bundle.config.generator, dtype=deployment.dtype)

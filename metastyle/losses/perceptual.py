@@ -119,7 +119,7 @@ def _features(params, pictures, taps, loss, dtype):
     if loss.kind == "relative":
         return features
     # The paper's weights hold for torchvision's units; Caffe's network sees pixels about 57 times as large.
-    scale = params["input"]["std"].mean() / (sum(vgg.TORCHVISION["std"]) / 3)
+    scale = params["input"]["std"].mean() / (sum(vgg.TORCHVISION.std) / 3)
     return jax.tree.map(lambda x: x * scale, features)
 
 

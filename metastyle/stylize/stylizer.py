@@ -113,7 +113,7 @@ class Stylizer:
         settings, learned = self.bundle.config, self.bundle.meta
         if not steps and learned.encoder is None:
             return adaptation.Begun(learned, None, None), None
-        own = vgg_files.recorded(settings.vgg)
+        own = vgg_files.resolve_recorded(settings.vgg)
         params = vgg_files.load(weights or own)
         elsewhere = weights and learned.encoder is not None and own == settings.vgg
         reads = vgg_files.load(own) if elsewhere else params

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, the files that names and patterns stand for, and checks before the work."""
+"""Writes files whole or not at all, finds the files that names and patterns stand for, and checks output files."""
 
 from __future__ import annotations
 
@@ -14,36 +14,37 @@ from metastyle.errors import InputError, reason
 
 
 def stat_mode(path: str, name: str) -> int | None:
-    """`st_mode` of what is at `path`, None where nothing is."""
+    """The `st_mode` of the file or folder at `path`; None if nothing is there."""
     try:
         return os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:  # a folder one may not enter, too long a name, a null byte
+    except (OSError, ValueError) as error:  # a folder without permission, a name that is too long, a null byte
         raise InputError(f"`{name}`: cannot use {path!r}: {reason(error)}") from None
 
 
 def expand(spec: str | os.PathLike | Sequence[str | os.PathLike], suffixes: Collection[str], name: str) -> list[str]:
-    """The files that names stand for, in their order, each once.
+    """Lists the files that names stand for, in the order of the names, each file once.
 
-    A file stands for itself, whatever characters its name has. A folder stands for the files in it, and a pattern, as
-    `photos/*.jpg` or `photos/**`, for the files that it matches, at any depth with `**`; of these, the ones that end in
-    one of `suffixes` (in either case) and are not hidden, sorted. What a pattern begins with and exists is no pattern:
-    `a[1]/*` looks into the folder `a[1]` where there is one. "-", the standard input, stays.
+    The name of an existing file stands for that file, whatever characters it has. A folder stands for the files in it,
+    and a pattern, such as `photos/*.jpg` or `photos/**`, for the files that it matches, at any depth with `**`; both
+    are sorted, and only files that end in one of `suffixes` (in either case) and are not hidden count. The part of a
+    pattern that exists is taken literally: `a[1]/*` looks into the folder `a[1]` if there is one. "-", the standard
+    input, stays as it is.
 
     Raises:
-      FileNotFoundError: no such file or folder, of a name that is no pattern.
-      InputError: a folder or a pattern that stands for no file.
+      FileNotFoundError: a name that is no pattern stands for no file or folder.
+      InputError: a folder or a pattern stands for no file.
     """
     found: dict[str, str] = {}  # by absolute path
     for item in [spec] if isinstance(spec, (str, os.PathLike)) else spec:
         item = os.fspath(item)
-        for file in [item] if item == "-" else _stands_for(item, suffixes, name):
+        for file in [item] if item == "-" else _matches(item, suffixes, name):
             found.setdefault("-" if file == "-" else os.path.abspath(file), file)
     return list(found.values())
 
 
-def _stands_for(item: str, suffixes: Collection[str], name: str) -> list[str]:
+def _matches(item: str, suffixes: Collection[str], name: str) -> list[str]:
     mode = stat_mode(item, name)
     if mode is not None and not stat.S_ISDIR(mode):
         return [item]
@@ -70,12 +71,16 @@ def check_output(
     name: str = "output",
     inputs: Collection[object] = (),
 ) -> None:
-    """Raises now, before the work, if a file couldn't be written to `path` after it, or would replace one of `inputs`.
+    """Checks before the work that a file can be written to `path` after it, and replaces none of `inputs`.
+
+    Args:
+      suffixes: those that the file may have, in either case.
+      name: the argument that errors name.
+      inputs: what the work reads; only those that are paths count.
 
     Raises:
-      FileNotFoundError: the folder that `path` is in doesn't exist.
-      InputError: `path` is a folder, one of `inputs`, its suffix is not one of `suffixes` (in either case), or its
-        folder is read-only.
+      FileNotFoundError: the folder of `path` does not exist.
+      InputError: `path` is a folder or one of `inputs`, has another suffix, or its folder is read-only.
     """
     path = os.fspath(path)
     if any(isinstance(x, (str, os.PathLike)) and same_file(x, path) for x in inputs):
@@ -93,12 +98,12 @@ def check_output(
 
 
 def same_file(a: str | os.PathLike, b: str | os.PathLike) -> bool:
-    """Whether both names, of files that may not be there, are of one file."""
+    """Whether two names stand for one file. The file need not exist."""
     return os.path.realpath(a) == os.path.realpath(b)
 
 
 def write(path: str | os.PathLike, data: bytes, *, name: str = "out") -> None:
-    """Writes the file that the argument `name` asks for, whole or not at all; InputError where it can't be written."""
+    """Writes a file whole or not at all; InputError, which names the argument `name`, if it can't be written."""
     try:
         with atomic(path) as temporary:
             temporary.write_bytes(data)
@@ -109,10 +114,13 @@ def write(path: str | os.PathLike, data: bytes, *, name: str = "out") -> None:
 
 @contextlib.contextmanager
 def atomic(path: str | os.PathLike) -> Iterator[Path]:
-    """`with atomic(path) as temporary:` moves what the block wrote to `temporary` onto `path`, all at once.
+    """Lets the block of a `with` write a file that replaces `path` at once, at the end of the block.
 
-    `temporary` is in the same folder and has the same suffix; a symbolic link is followed, not replaced. If the block
-    raises, `path` stays as it was and `temporary` is removed.
+        with atomic(path) as temporary:
+            temporary.write_bytes(data)
+
+    `temporary` is in the same folder and has the same suffix. If `path` is a symbolic link, the file that it leads to
+    is replaced. If the block raises, `path` stays as it was and `temporary` is removed.
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{secrets.token_hex(8)}{Path(path).suffix}")

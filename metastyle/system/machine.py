@@ -1,4 +1,4 @@
-"""What numbers were measured with: the processor, the versions of packages, fresh processes. Imports no JAX."""
+"""Facts that belong to measured numbers: the processor and the versions of packages. Imports no JAX."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def processor() -> str:
-    """The model of the processor."""
+    """Names the model of the processor."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -20,7 +20,7 @@ def processor() -> str:
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Of Python and of those of `packages` that are installed."""
+    """The versions of Python and of those of `packages` that are installed."""
     out = {"python": platform.python_version()}
     for name in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):

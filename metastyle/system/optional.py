@@ -1,4 +1,4 @@
-"""Packages that only some of the work needs: where one is missing, one line tells what to install."""
+"""Imports packages that only some of the work needs; if one is missing, an error says what to install."""
 
 import importlib
 from types import ModuleType
@@ -19,7 +19,7 @@ _INSTALL = {
 
 
 def need(module: str, what: str) -> ModuleType:
-    """The module, imported; InputError, which begins with what needs it, where its package is not installed."""
+    """Imports a module; InputError, which begins with `what` needs it, if its package is not installed."""
     try:
         return importlib.import_module(module)
     except ImportError:

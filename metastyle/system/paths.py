@@ -1,17 +1,17 @@
-"""Where things are on disk: the cache, the sample data, what comes with the package."""
+"""The folders of the cache, of the sample data and of the files that come with the package."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"  # in the package
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 
 def cache_dir() -> Path:
-    """Folder for downloaded or derived files; not created here.
+    """The folder for downloaded or derived files, which need not exist.
 
-    `METASTYLE_CACHE` if set, else `XDG_CACHE_HOME/metastyle`, else `~/.cache/metastyle`.
+    It is `METASTYLE_CACHE` if that is set, else `XDG_CACHE_HOME/metastyle`, else `~/.cache/metastyle`.
     """
     if cache := os.environ.get("METASTYLE_CACHE"):
         return Path(cache).expanduser()
@@ -19,7 +19,7 @@ def cache_dir() -> Path:
 
 
 def sample_data() -> Path | None:
-    """The sample data: `METASTYLE_SAMPLE_DATA`, else the folder `shared` beside the checkout; None where absent."""
+    """The folder of the sample data: `METASTYLE_SAMPLE_DATA`, else `shared` beside the checkout; None if absent."""
     folder = os.environ.get("METASTYLE_SAMPLE_DATA")
     path = Path(folder).expanduser() if folder else Path(__file__).resolve().parents[3] / "shared"
     return path if path.is_dir() else None
@@ -29,7 +29,7 @@ def demo_pictures(kind: str) -> list[Path]:
     """The packaged demo pictures of `kind`, "photos" or "styles", sorted by name.
 
     Raises:
-      ValueError: `kind` is neither.
+      ValueError: `kind` is something else.
     """
     if kind not in ("photos", "styles"):
         raise ValueError(f'`kind`: expected "photos" or "styles", got {kind!r}')

@@ -179,5 +179,5 @@ class _Shown:
 def save_network(slim: vgg.Params, path: str | os.PathLike) -> None:
     """Writes the slim network as vgg_files.load reads it, in float16."""
     tensors = {key: x.astype(np.float16) for key, x in vgg_files.tensors(slim).items()}
-    convention = {k: np.asarray(x).tolist() for k, x in slim["input"].items()}
-    vgg_files.save(path, tensors, convention | {"channels": "rgb"}, name="workdir")
+    mean, std = (tuple(np.asarray(slim["input"][key]).tolist()) for key in ("mean", "std"))
+    vgg_files.save(path, tensors, vgg.Convention("rgb", mean, std), name="workdir")

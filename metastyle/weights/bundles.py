@@ -1,9 +1,9 @@
-"""Bundles on disk: a meta-trained start is what a run leaves.
+"""Bundles on disk. A bundle is a meta-trained start: what a run of meta-training produces.
 
 A bundle is a folder {config.json, params.safetensors} with tensors `fast/PATH`, `slow/PATH`, `log_lr/PATH`, and
-`encoder/PATH` and `plain/PATH` (plain_parameters.py) where there are such. Tensors may be stored as float16; in memory
-they are float32, and hashes are of float32. config.json records the hash of all tensors: damage, or two files from two
-runs, is found out.
+perhaps `encoder/PATH` and `plain/PATH` (plain_parameters.py). Tensors may be stored as float16; in memory they are
+float32, and hashes are of float32. config.json records the hash of all tensors, which reveals damage and files of
+different runs.
 """
 
 import dataclasses
@@ -28,42 +28,37 @@ from metastyle.weights.format import FORMAT_VERSION, check_shapes, check_version
 
 @dataclass(frozen=True)
 class Bundle:
-    """A meta-trained start: `meta` are numpy arrays; `adam_lr` is for steps beyond `inner.steps`.
-
-    seen_before: photographs in the tasks of the runs whose bundle its own run started from. plain: the fast parameters
-    that give the photograph back (plain_parameters.py), where they were made. network: `loss_network.digest` of the
-    loss network that its encoder reads styles by, "" where nobody knows.
-    """
+    """A meta-trained start, as numpy arrays with its settings."""
 
     config: Config
     meta: Meta
-    adam_lr: float
-    seen_before: int = 0
+    adam_lr: float  # of steps beyond `inner.steps`
+    seen_before: int = 0  # photographs in the tasks of the runs whose bundle its own run started from
     path: Path | None = None
-    plain: Flat | None = None
-    network: str = ""
+    plain: Flat | None = None  # the fast parameters that give the photograph back (plain_parameters.py), if it has them
+    network: str = ""  # `loss_network.digest` of the network that its encoder reads styles by, "" if unknown
 
     @property
     def pictures_seen(self) -> int:
-        """Photographs in the tasks of all of its meta-training."""
+        """The number of photographs in the tasks of all its meta-training."""
         run, inner, outer = self.config.run, self.config.inner, self.config.outer
         return self.seen_before + run.steps * outer.tasks * (inner.steps * inner.support + outer.query)
 
     @property
     def name(self) -> str:
-        """What `load_bundle` finds it by; "" where it has no folder."""
+        """The name under which `load_bundle` finds it; "" if it has no folder."""
         return DEFAULT_BUNDLE if self.path == locate(DEFAULT_BUNDLE) else str(self.path or "")
 
     @functools.cached_property
     def slow_sha256(self) -> str:
-        """Identifies the slow tensors that a style file needs."""
+        """The hash of the slow tensors, which a style file of this bundle needs."""
         return sha256(self.meta.slow)
 
 
 def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32") -> None:
     """Writes a bundle; each of its two files appears whole or not at all.
 
-    dtype: "float16" rounds; "float32" keeps all tensors as they are, in float16 where nothing is lost by it.
+    dtype: "float16" rounds all tensors; "float32" stores only those as float16 that lose nothing by it.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,27 +74,27 @@ def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32
         "slow_sha256": sha256(stored["slow"]),
         "config": dataclasses.asdict(bundle.config),
     }
-    # Both are written before either is moved, and config.json is moved last: only a crash between the moves, over an
-    # older bundle, leaves two files that don't belong together, and then the hash tells.
+    # Both files are written before either is moved, and config.json is moved last. Only a crash between the moves, over
+    # an older bundle, leaves two files that don't belong together, and then the hash reveals it.
     with atomic(folder / "config.json") as config, atomic(folder / "params.safetensors") as params:
         config.write_text(json.dumps(text, indent=2) + "\n")
         params.write_bytes(save({n: compact(x) for n, x in tensors.items()}, {"format_version": str(FORMAT_VERSION)}))
 
 
 def locate(folder: str | os.PathLike) -> Path:
-    """The folder of a bundle: itself, or for "default" that of the bundle in the package."""
+    """Returns the folder of a bundle; "default" names the bundle in the package."""
     return ASSETS / "bundle" if folder == DEFAULT_BUNDLE else Path(folder)
 
 
 def exists(folder: str | os.PathLike) -> bool:
-    """Whether a bundle is where `load_bundle` looks for it."""
+    """Whether `load_bundle` would find a bundle in this folder."""
     return (locate(folder) / "config.json").is_file()
 
 
 def load_bundle(folder: str | os.PathLike, name: str = "bundle") -> Bundle:
     """Reads and checks a bundle: a folder, or "default" for the one in the package.
 
-    name: the argument that errors name. Raises FileNotFoundError or InputError, in one line, for what is not one.
+    name: the argument that errors name. Raises FileNotFoundError or InputError if the folder holds no sound bundle.
     """
     folder = locate(folder)
     path = folder / "config.json"
@@ -127,9 +122,10 @@ def load_bundle(folder: str | os.PathLike, name: str = "bundle") -> Bundle:
 
 
 def load_start(workdir: str | os.PathLike, settings: Config) -> Bundle | None:
-    """The bundle that a run starts from: the copy `start` in its folder, else `settings.start`; None for none.
+    """Loads the bundle that a run starts from, if its settings name one; else returns None.
 
-    So a run that has begun goes on when that bundle is moved or made anew. Raises as `load_bundle`.
+    The copy `start` in the folder of the run is preferred to `settings.start`: a run that has begun can then continue
+    after that bundle was moved or replaced. Raises as `load_bundle`.
     """
     copy = Path(workdir) / "start"
     return load_bundle(copy if exists(copy) else settings.start, "start") if settings.start else None

@@ -1,9 +1,10 @@
-"""Public VGG-16 weights in other containers, converted to the one on-disk form (see vgg.py)."""
+"""Converts public VGG-16 weights in other containers to our on-disk form (vgg_files.py)."""
 
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,22 +14,25 @@ from metastyle.system.files import check_output
 from metastyle.system.optional import need
 from metastyle.weights import vgg_files
 
-READING = "reading these weights"  # what needs a package
+READING = "reading these weights"  # the subject of errors about a missing package
 
 _HDF5 = b"\x89HDF"
 _TORCH = (b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF")  # zip since torch 1.6; before, a pickled magic number
-# Positions of conv1_1 ... conv4_3 in torchvision's `features`, which counts ReLUs and poolings too.
+# Positions of conv1_1 ... conv4_3 in torchvision's `features`, which counts ReLUs and poolings as well.
 _TORCHVISION_INDEXES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)
 
 
 def convert(source: str | os.PathLike, out: str | os.PathLike) -> None:
-    """Writes `out`, float32 safetensors in the on-disk form, from `source`, told apart by what it holds.
+    """Converts the weights in `source` to `out`, float32 safetensors in our on-disk form.
 
-    source: a Keras `.h5` of VGG-16, a torchvision state dict `.pth`, or safetensors with keys `convB_I/kernel` and
-    `convB_I/bias` (without metadata they are taken for the Caffe numbers).
+    Args:
+      source: a Keras `.h5` of VGG-16, a torchvision state dict `.pth`, or safetensors with the keys `convB_I/kernel`
+        and `convB_I/bias` (without metadata they are assumed to be the Caffe numbers). The contents of the file, not
+        its suffix, say which.
 
-    Raises FileNotFoundError when there is no `source` or no folder for `out`; InputError when `source` is none of these
-    or not a VGG-16, or when the package that reads it is not installed.
+    Raises:
+      FileNotFoundError: `source`, or the folder of `out`, does not exist.
+      InputError: `source` is none of these or no VGG-16, or the package that reads it is not installed.
     """
     if not Path(source).is_file():
         raise FileNotFoundError(f"`source`: expected a file of VGG-16 weights, got {source}, which is not a file")
@@ -51,15 +55,15 @@ def convert(source: str | os.PathLike, out: str | os.PathLike) -> None:
 
 
 def read_keras(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The convolutions of a VGG-16 saved by Keras as HDF5, in our names; the Caffe numbers, HWIO.
+    """Reads the convolutions of a VGG-16 that Keras saved as HDF5: the Caffe numbers, HWIO, under our names.
 
-    Keras' names changed over the years (`block1_conv1/block1_conv1_W_1:0`, `block1_conv1/block1_conv1/kernel:0`), so
-    a dataset is known by the layer it lies under and its rank.
+    Keras' names changed over the years (`block1_conv1/block1_conv1_W_1:0`, `block1_conv1/block1_conv1/kernel:0`), so a
+    dataset is recognised by the layer that it belongs to and its rank.
     """
     h5py = need("h5py", READING)
     tensors = {}
 
-    def visit(name: str, item: object) -> None:
+    def visit(name: str, item: Any) -> None:
         layer = re.search(r"(?:^|/)block(\d_)conv(\d)/", name)
         if layer and isinstance(item, h5py.Dataset) and item.ndim in (1, 4):
             part = "kernel" if item.ndim == 4 else "bias"
@@ -67,9 +71,10 @@ def read_keras(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     try:
         with h5py.File(path) as file:
-            # A whole saved model keeps them here, beside an optimiser's moments of the same names and shapes.
+            # A whole saved model keeps its weights in this group; the moments of an optimiser, elsewhere in the file,
+            # have the same names and shapes.
             file.get("model_weights", file).visititems(visit)
-    except Exception as error:  # a damaged file raises half a dozen kinds, none documented
+    except Exception as error:  # a damaged file raises half a dozen kinds of errors, none of them documented
         raise InputError(f"`source`: {path} is not a readable HDF5 file ({reason(error)}); download it again") from None
     if "conv3_4/kernel" in tensors:
         raise InputError(f"`source`: expected VGG-16, got {path}, which is VGG-19; download the weights of VGG-16")
@@ -77,19 +82,19 @@ def read_keras(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """A state dict saved by PyTorch, as numpy arrays. Nothing but tensors is unpickled."""
+    """Reads a state dict saved by PyTorch, as numpy arrays; unpickles nothing but tensors."""
     torch = need("torch", READING)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return {key: tensor.detach().float().numpy() for key, tensor in state.items()}
-    except Exception:  # as above; its text is left out: it advises to load without `weights_only`
+    except Exception:  # of many kinds; PyTorch's text is left out, as it advises to load without `weights_only`
         raise InputError(
             f"`source`: expected a PyTorch state dict, only tensors, got {path}; download torchvision's vgg16 again"
         ) from None
 
 
 def from_torchvision(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Our names and HWIO for torchvision's `features.N.weight`, OIHW, and `features.N.bias`; the rest is left out."""
+    """Renames torchvision's `features.N.weight` (OIHW, made HWIO) and `features.N.bias`; drops all other tensors."""
     tensors = {}
     for layer, index in zip(vgg.LAYERS, _TORCHVISION_INDEXES, strict=True):
         kernel, bias = state.get(f"features.{index}.weight"), state.get(f"features.{index}.bias")

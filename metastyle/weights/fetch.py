@@ -1,4 +1,4 @@
-"""Downloads public VGG-16 weights, checks them, and keeps them converted in the user's cache."""
+"""Downloads public VGG-16 weights, checks them, and keeps them, converted, in the user's cache."""
 
 import hashlib
 import os
@@ -26,12 +26,12 @@ from metastyle.weights.convert import READING, convert
 
 
 class Source(NamedTuple):
-    """A public file, its checksum, the package that reads it, and what pictures its numbers expect."""
+    """A public file of weights."""
 
     url: str
-    checksum: str
-    reader: str
-    convention: dict
+    checksum: str  # its md5, or the first digits of its sha256
+    reader: str  # the package that reads it
+    convention: vgg.Convention
 
 
 SOURCES = {
@@ -64,19 +64,24 @@ def fetch(
     progress: bool = True,
     force: bool = False,
 ) -> Path:
-    """The path of VGG-16 weights that `vgg_files.load` reads, downloaded and converted unless they are there already.
+    """Downloads VGG-16 weights and converts them, unless they are there already; returns their path.
 
     Args:
-      source: "keras", the authors' Caffe numbers (59 MB), or "torchvision", trained again (553 MB).
-      url, checksum: a mirror of the source's file, and the md5, or the sha256 or its first digits (8 or more), in
-        hexadecimal, that it must have; by default the source's own.
-      out: the file to write; by default where `vgg.locate` looks, in the cache.
+      name: what to fetch, a key of SOURCES.
+      source: "keras" for the authors' Caffe numbers (59 MB), or "torchvision" for weights trained again (553 MB).
+      url, checksum: a mirror of the source's file, and the md5 that it must have, or the sha256 or its first digits (8
+        or more), in hexadecimal; by default those of the source.
+      out: the file to write; by default the one in the cache, where `vgg_files.locate` looks.
       timeout: seconds without an answer or a byte before giving up.
       progress: shows a bar, and says where the weights are.
-      force: downloads even when `out` holds such weights.
+      force: downloads even if `out` holds such weights.
 
-    Raises InputError when the weights can't be had: the package that reads them is missing (nothing is downloaded),
-    the server fails, or the file is not the expected one. Then nothing is kept and `out` is as it was.
+    Returns:
+      The path of the weights, which `vgg_files.load` reads.
+
+    Raises:
+      InputError: the package that reads the file is missing (then nothing is downloaded), the server fails, or the file
+        is not the expected one. Nothing is kept, and `out` is as it was.
     """
     if name not in SOURCES:
         raise InputError(f"`name`: expected one of {', '.join(SOURCES)}, got {name!r}")
@@ -110,18 +115,18 @@ def fetch(
     return target
 
 
-def _holds(path: Path, convention: dict) -> bool:
-    """Whether `path` loads as weights for such input."""
+def _holds(path: Path, convention: vgg.Convention) -> bool:
+    """Whether `path` holds weights with this input convention."""
     if not path.is_file():
         return False
     try:
-        return np.allclose(vgg_files.load(path)["input"]["std"], convention["std"])
+        return np.allclose(vgg_files.load(path)["input"]["std"], convention.std)
     except InputError:
         return False
 
 
 def _download(url: str, checksum: str, path: Path, timeout: float, progress: bool) -> None:
-    """Writes what `url` holds to `path`; InputError unless all of it came and it has the checksum."""
+    """Downloads `url` to `path`; InputError unless it arrives whole and has the checksum."""
     digest = hashlib.new("md5" if len(checksum) == 32 else "sha256", usedforsecurity=False)
     with open(path, "wb") as file:
         for chunk in _chunks(url, timeout, progress):
@@ -140,7 +145,7 @@ def _chunks(url: str, timeout: float, progress: bool) -> Iterator[bytes]:
         with urllib.request.urlopen(url, timeout=timeout) as response:
             length = int(response.headers.get("Content-Length", 0))
             with tqdm(total=length or None, unit="B", unit_scale=True, desc="download", disable=not progress) as bar:
-                # read1 returns what one wait on the socket gave: the timeout bounds every wait, not the whole file.
+                # read1 returns after one wait on the socket: the timeout bounds each wait, not the whole download.
                 while chunk := response.read1(1 << 20):
                     received += len(chunk)
                     bar.update(len(chunk))
@@ -154,7 +159,7 @@ def _chunks(url: str, timeout: float, progress: bool) -> Iterator[bytes]:
 
 def _failure(error: BaseException, timeout: float) -> str:
     if not isinstance(error, HTTPError):
-        error = getattr(error, "reason", error)  # URLError wraps what happened
+        error = getattr(error, "reason", error)  # a URLError wraps the error that happened
     return f"nothing came for {timeout:g} s" if isinstance(error, TimeoutError) else reason(error)
 
 

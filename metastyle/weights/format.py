@@ -1,4 +1,4 @@
-"""What bundles and style files have in common on disk: the version, the checks, the parts of their tensors."""
+"""What bundles and style files have in common on disk: the format version, the checks and the names of tensors."""
 
 import contextlib
 from collections.abc import Collection, Iterator
@@ -18,15 +18,16 @@ FORMAT_VERSION = 1
 
 @contextlib.contextmanager
 def parsing(name: str, path: Any) -> Iterator[None]:
-    """What a damaged text makes Python raise, as one line that names the file."""
+    """Turns the errors that a damaged text makes Python raise into an InputError that names the file."""
     try:
         yield
     except (ValueError, TypeError, KeyError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else one_line(error)
-        raise InputError(f"`{name}`: {path} is damaged or not metastyle's ({reason}); copy or make it again") from None
+        why = f"no {error}" if isinstance(error, KeyError) else one_line(error)
+        raise InputError(f"`{name}`: {path} is damaged or not metastyle's ({why}); copy or make it again") from None
 
 
 def check_version(name: str, path: Any, version: Any) -> None:
+    """Raises InputError unless `version` is FORMAT_VERSION."""
     if str(version) != str(FORMAT_VERSION):
         raise InputError(
             f"`{name}`: {path} has format_version {version}, expected {FORMAT_VERSION}; "
@@ -35,7 +36,7 @@ def check_version(name: str, path: Any, version: Any) -> None:
 
 
 def check_shapes(name: str, path: Any, settings: Config, tensors: Flat, parts: Collection[str] = ()) -> None:
-    """InputError unless `tensors` are those of `settings`, or of these parts of them."""
+    """Raises InputError unless `tensors` have the names and shapes that `settings` ask for, in all or in some parts."""
     try:
         meta = jax.eval_shape(lambda: initial_meta(settings))
     except InputError as error:
@@ -59,6 +60,7 @@ def _shape(name: str, shapes: dict[str, tuple[int, ...]]) -> str:
 
 
 def split(tensors: Flat) -> dict[str, Flat]:
+    """Groups tensors by part, the inverse of `tensor_file.join`; the parts fast, slow and log_lr are always there."""
     parts: dict[str, Flat] = {"fast": {}, "slow": {}, "log_lr": {}}
     for name, x in sorted(tensors.items()):
         part, _, path = name.partition("/")
@@ -67,6 +69,11 @@ def split(tensors: Flat) -> dict[str, Flat]:
 
 
 def read_tensors(name: str, path: Path) -> tuple[Flat, dict[str, str]]:
+    """Reads the tensors and the metadata of a safetensors file.
+
+    name: the argument that errors name. Raises FileNotFoundError or InputError if it can't be read.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"`{name}`: expected a safetensors file, got {path}, which is not a file")
-    return read(path, f"`{name}`: {path} is no readable safetensors file", "make it again")
+    tensors, metadata = read(path, f"`{name}`: {path} is no readable safetensors file", "make it again")
+    return {**tensors}, metadata

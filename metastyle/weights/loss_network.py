@@ -1,4 +1,4 @@
-"""The loss network that belongs to a bundle: the one its encoder reads styles by."""
+"""The loss network that a bundle was trained with, by which its encoder reads styles."""
 
 from metastyle.errors import InputError
 from metastyle.nets import style_encoder, vgg
@@ -8,7 +8,7 @@ from metastyle.weights.bundles import Bundle
 
 
 def check_reads(bundle: Bundle, params: vgg.Params, name: str = "vgg") -> None:
-    """Raises InputError, naming that argument, when the encoder of a bundle doesn't read this loss network."""
+    """Raises InputError, which names the argument `name`, unless the encoder of a bundle reads this loss network."""
     style_encoder.check(bundle.config, params, name)
     if bundle.meta.encoder is None or not bundle.network:
         return
@@ -21,15 +21,15 @@ def check_reads(bundle: Bundle, params: vgg.Params, name: str = "vgg") -> None:
 
 
 def load_own(bundle: Bundle) -> vgg.Params:
-    """The loss network that a bundle was trained with, VGG-16 where its file is gone.
+    """Loads the bundle's own loss network, or VGG-16 if its file is gone, and checks its hash.
 
-    Raises InputError or FileNotFoundError where that is not there, or the bundle's encoder does not read it.
+    Raises InputError or FileNotFoundError if it can't be loaded, or the bundle's encoder does not read it.
     """
-    params = vgg_files.load(vgg_files.recorded(bundle.config.vgg), "bundle")
+    params = vgg_files.load(vgg_files.resolve_recorded(bundle.config.vgg), "bundle")
     check_reads(bundle, params, "bundle")
     return params
 
 
 def digest(params: vgg.Params) -> str:
-    """Identifies a loss network by its numbers."""
+    """The hash of a loss network's parameters."""
     return sha256(join(params))

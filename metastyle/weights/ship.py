@@ -1,4 +1,4 @@
-"""A bundle becomes the one in the package."""
+"""Makes a bundle the one in the package."""
 
 import dataclasses
 import os
@@ -12,13 +12,14 @@ from metastyle.weights.bundles import load_bundle, locate, save_bundle
 from metastyle.weights.loss_network import check_reads, digest
 
 
-def ship(folder: str | os.PathLike) -> list[Path]:
-    """Makes a bundle the one in the package, in float16, and its loss network `slim`; returns the files.
+def ship_bundle(folder: str | os.PathLike) -> list[Path]:
+    """Makes a bundle the one in the package, in float16, and its loss network the one named `slim`.
 
-    Whatever it was trained in, it computes in float32 there: CPUs gain nothing by less.
+    There it computes in float32, whatever it was trained in: CPUs gain nothing by fewer bits. Returns the files
+    written.
 
-    Raises InputError or FileNotFoundError, before anything is written, for what is no bundle, or one whose encoder does
-    not read its loss network.
+    Raises InputError or FileNotFoundError, before anything is written, if `folder` is no sound bundle, or its encoder
+    does not read its loss network.
     """
     out, bundle = locate(DEFAULT_BUNDLE), load_bundle(folder)
     network = bundle.config.vgg
@@ -28,7 +29,7 @@ def ship(folder: str | os.PathLike) -> list[Path]:
     settings = dataclasses.replace(bundle.config, generator=computing)
     bundle = dataclasses.replace(bundle, config=settings, network=digest(params))
     if network not in vgg_files.NAMES:
-        with atomic(vgg_files.SLIM) as temporary:  # not straight: it may be that very file
+        with atomic(vgg_files.SLIM) as temporary:  # `network` may be this very file
             shutil.copyfile(network, temporary)
         bundle = dataclasses.replace(bundle, config=dataclasses.replace(bundle.config, vgg="slim"))
     save_bundle(out, bundle, "float16")

@@ -13,7 +13,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors.numpy import save
 
@@ -29,35 +29,40 @@ _KIND = "metastyle style"
 
 @dataclass(frozen=True)
 class StyleFile:
-    """The contents of a style file; `slow`, `config` and perhaps `plain` are there when it is self-contained."""
+    """The contents of a style file."""
 
     fast: Flat
-    slow_sha256: str
+    slow_sha256: str  # identifies the slow tensors that `fast` belongs to
     arch: str
-    bundle: str
+    bundle: str  # the name of the bundle, "" if it is unknown
     scope: str
     steps: int
-    style_size: int
-    history: tuple[float, ...]
+    style_size: int  # px
+    history: tuple[float, ...]  # the loss before each step
+    # A self-contained file holds `slow` and `config` as well, and `plain` if the bundle has it.
     slow: Flat | None = None
     config: Config | None = None
     plain: Flat | None = None
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Identifies the style: of its fast parameters and of the slow tensors that they belong to."""
+        """The hash of the style: of its fast parameters and of the slow tensors that they belong to."""
         return hashlib.sha256(f"{self.slow_sha256}{sha256(self.fast)}".encode()).hexdigest()
 
 
-_FACTS = {  # a style file's metadata, each as JSON
-    "slow_sha256": str, "arch": str, "bundle": str, "scope": str, "steps": int, "style_size": int, "history": list,
-}  # fmt: skip
-
-
 def save_style(path: str | os.PathLike, style: StyleFile) -> None:
-    """Writes a style file, atomically. Raises InputError where it can't be written."""
+    """Writes a style file whole or not at all; InputError if it can't be written."""
     tensors = join({"fast": style.fast, "slow": style.slow or {}, "plain": style.plain or {}})
-    facts = {name: getattr(style, name) for name in _FACTS} | {"sha256": sha256(tensors)}
+    facts: dict[str, Any] = {
+        "slow_sha256": style.slow_sha256,
+        "arch": style.arch,
+        "bundle": style.bundle,
+        "scope": style.scope,
+        "steps": style.steps,
+        "style_size": style.style_size,
+        "history": style.history,
+        "sha256": sha256(tensors),
+    }
     if style.config:
         facts["config"] = dataclasses.asdict(style.config)
     metadata = {"format_version": str(FORMAT_VERSION), "kind": _KIND}
@@ -66,14 +71,22 @@ def save_style(path: str | os.PathLike, style: StyleFile) -> None:
 
 
 def load_style(path: str | os.PathLike) -> StyleFile:
-    """Reads and checks a style file. Raises FileNotFoundError or InputError, in one line, for what is not one."""
+    """Reads and checks a style file. Raises FileNotFoundError or InputError if it is no sound style file."""
     tensors, metadata = read_tensors("style_file", Path(path))
     if metadata.get("kind") != _KIND:
         raise InputError(f"`style_file`: {path} is a safetensors file but no style; make one with `metastyle adapt`")
     check_version("style_file", path, metadata.get("format_version"))
     with parsing("style_file", path):
-        facts = {name: _fact(name, metadata[name], kind) for name, kind in _FACTS.items()}
-        facts["history"] = tuple(map(float, facts["history"]))
+        style = StyleFile(
+            fast={},
+            slow_sha256=_fact(metadata, "slow_sha256", str),
+            arch=_fact(metadata, "arch", str),
+            bundle=_fact(metadata, "bundle", str),
+            scope=_fact(metadata, "scope", str),
+            steps=_fact(metadata, "steps", int),
+            style_size=_fact(metadata, "style_size", int),
+            history=tuple(map(float, _fact(metadata, "history", list))),
+        )
         digest = json.loads(metadata["sha256"])
         settings = from_dict(json.loads(metadata["config"])) if "config" in metadata else None
     if settings:
@@ -81,12 +94,17 @@ def load_style(path: str | os.PathLike) -> StyleFile:
     if sha256(tensors) != digest:
         raise InputError(f"`style_file`: the tensors in {path} are not those it was written with; copy it again")
     parts = split(tensors)
-    kept = {"slow": parts["slow"], "plain": parts.get("plain"), "config": settings} if settings else {}
-    return StyleFile(parts["fast"], **kept, **facts)
+    style = dataclasses.replace(style, fast=parts["fast"])
+    if not settings:
+        return style
+    return dataclasses.replace(style, slow=parts["slow"], config=settings, plain=parts.get("plain"))
 
 
-def _fact(name: str, text: str, kind: type) -> Any:
-    value = json.loads(text)
+Fact = TypeVar("Fact")
+
+
+def _fact(metadata: dict[str, str], name: str, kind: type[Fact]) -> Fact:
+    value = json.loads(metadata[name])
     if not isinstance(value, kind):
-        raise TypeError(f"{name} is {text}")
+        raise TypeError(f"{name} is {metadata[name]}")
     return value

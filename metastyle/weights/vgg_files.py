@@ -1,8 +1,8 @@
-"""Loss networks on disk: where they are found, how they are read, checked and written.
+"""Finds, reads, checks and writes loss networks on disk.
 
-The one form is safetensors with keys `convB_I/kernel`, `convB_I/bias` and, where there is one, `convB_I/mix` in the
-channel order in which the weights were trained, and the metadata `format_version`, `mean` and `std` (per stored
-channel, for pictures in [0, 1]) and `channels` ("rgb" or "bgr").
+A loss network is a safetensors file with the keys `convB_I/kernel`, `convB_I/bias` and, if the kernel has a low rank,
+`convB_I/mix`, in the channel order in which the weights were trained. Its metadata are `format_version`, `mean` and
+`std` (per stored channel, for pictures in [0, 1]) and `channels` ("rgb" or "bgr").
 """
 
 import json
@@ -14,22 +14,25 @@ import numpy as np
 import safetensors.numpy
 
 from metastyle.errors import InputError
-from metastyle.nets.vgg import CAFFE, LAYERS, Params, random_params
+from metastyle.nets.vgg import CAFFE, LAYERS, Convention, Params, random_params
 from metastyle.system.files import write
 from metastyle.system.paths import ASSETS, cache_dir, sample_data
 from metastyle.system.tensor_file import read as read_tensors
 
 FORMAT_VERSION = 1
-NAMES = ("slim", "vgg16", "random")  # slim: ours, in the package, distilled from VGG-16 (distill.py)
+NAMES = ("slim", "vgg16", "random")  # slim comes with the package; it was distilled from VGG-16
 SLIM = ASSETS / "slim_vgg.safetensors"
 FILE_NAME = "vgg16.safetensors"
+Shape = tuple[int, ...]
+
 _SAMPLE_FILE = "weights/vgg16_imagenet_conv1-conv4.safetensors"
 
 
 def load(weights: str | os.PathLike = "slim", name: str = "vgg") -> Params:
-    """The params tree of `weights`: one of NAMES, or the path of a file. `name` is the argument that errors name.
+    """Loads the params tree of `weights`, one of NAMES or the path of a file.
 
-    Raises FileNotFoundError when they are not there, InputError when the file is not one of ours.
+    name: the argument that errors name. Raises FileNotFoundError if the weights are not there, InputError if the file
+    is no loss network.
     """
     if weights == "random":
         return random_params()
@@ -38,7 +41,7 @@ def load(weights: str | os.PathLike = "slim", name: str = "vgg") -> Params:
 
 
 def locate(weights: str | os.PathLike, name: str = "vgg") -> Path:
-    """Where weights are. VGG-16's are looked for in METASTYLE_VGG16, the user's cache, and the sample data."""
+    """Finds the file of weights. Those of VGG-16 may be in METASTYLE_VGG16, the user's cache or the sample data."""
     if weights == "slim":
         return SLIM
     if weights != "vgg16":
@@ -58,25 +61,25 @@ def _existing(path: str | os.PathLike, name: str) -> Path:
     return Path(path)
 
 
-def recorded(weights: str) -> str:
-    """What `load` is to be given for the weights that a run recorded: for a file that is gone, VGG-16."""
+def resolve_recorded(weights: str) -> str:
+    """Replaces weights that a run recorded by "vgg16" if they are a file that is gone."""
     return weights if weights in NAMES or Path(weights).is_file() else "vgg16"
 
 
-def read(path: str | os.PathLike, name: str = "vgg") -> tuple[dict[str, np.ndarray], dict]:
-    """The tensors of a safetensors file, in float32, and their input convention, a dict like `CAFFE`.
+def read(path: str | os.PathLike, name: str = "vgg") -> tuple[dict[str, np.ndarray], Convention]:
+    """Reads the tensors of a safetensors file, as float32, and their input convention.
 
-    A file without our metadata is taken for the Caffe numbers. `name` is the argument that errors name. Raises
-    InputError when the file or its metadata can't be read.
+    A file without our metadata is assumed to hold the Caffe numbers. name: the argument that errors name. Raises
+    InputError if the file or its metadata can't be read.
     """
     what = f"`{name}`: {path} is not a readable safetensors file"
     tensors, metadata = read_tensors(path, what, "fetch or convert the weights again")
     return tensors, _convention(metadata, path, name)
 
 
-def _convention(metadata: dict[str, str], path: str | os.PathLike, name: str) -> dict:
+def _convention(metadata: dict[str, str], path: str | os.PathLike, name: str) -> Convention:
     if not metadata.keys() & {"format_version", "channels", "mean", "std"}:
-        return CAFFE  # as the sample data's file, which has no metadata
+        return CAFFE  # the file of the sample data has no metadata
     mean, std = (_three_numbers(metadata.get(key, "")) for key in ("mean", "std"))
     rules = (
         ("format_version", str(FORMAT_VERSION), metadata.get("format_version") == str(FORMAT_VERSION)),
@@ -90,41 +93,42 @@ def _convention(metadata: dict[str, str], path: str | os.PathLike, name: str) ->
                 f"`{name}`: expected {expected} as {key} in the metadata of {path}, got {metadata.get(key)!r}; "
                 "fetch or convert the weights again"
             )
-    return {"channels": metadata["channels"], "mean": mean, "std": std}
+    return Convention(metadata["channels"], mean, std)
 
 
-def _three_numbers(text: str) -> list[float] | None:
+def _three_numbers(text: str) -> tuple[float, ...]:
     try:
         values = np.asarray(json.loads(text), np.float64)
     except (ValueError, TypeError, OverflowError):
-        return None
-    return values.tolist() if values.shape == (3,) and np.isfinite(values).all() else None
+        return ()
+    return tuple(values.tolist()) if values.shape == (3,) and np.isfinite(values).all() else ()
 
 
 def from_tensors(
-    tensors: dict[str, np.ndarray], convention: dict, source: object = "tensors", name: str = "vgg"
+    tensors: dict[str, np.ndarray], convention: Convention, source: object = "tensors", name: str = "vgg"
 ) -> Params:
-    """A params tree from on-disk tensors and their input convention; checks names and shapes.
+    """Makes a params tree from on-disk tensors and their input convention; checks names and shapes.
 
-    In errors, `source` says where the tensors are from, `name` by which argument.
+    In errors, `source` says where the tensors are from, and `name` is the argument that gave them.
     """
     check_tensors(tensors, source, name)
-    flip = slice(None, None, -1) if convention["channels"] == "bgr" else slice(None)
-    params = {"input": {k: np.float32(convention[k])[flip] for k in ("mean", "std")}}
+    flip = slice(None, None, -1) if convention.channels == "bgr" else slice(None)
+    mean, std = (np.asarray(values, np.float32)[flip] for values in (convention.mean, convention.std))
+    params = {"input": {"mean": mean, "std": std}}
     for key in keys(tensors):
         layer, part = key.split("/")
-        params.setdefault(layer, {})[part] = np.float32(tensors[key])
+        params.setdefault(layer, {})[part] = np.asarray(tensors[key], np.float32)
     params[LAYERS[0]]["kernel"] = params[LAYERS[0]]["kernel"][:, :, flip]
     return jax.device_put(params)
 
 
 def tensors(params: Params) -> dict[str, np.ndarray]:
-    """What `save` takes of a params tree, but for its input, in the tree's own dtypes."""
+    """Converts a params tree, without its `input`, to the tensors that `save` takes, in the tree's own dtypes."""
     return {f"{layer}/{part}": np.asarray(x) for layer in LAYERS for part, x in params[layer].items()}
 
 
 def keys(tensors: dict[str, np.ndarray]) -> list[str]:
-    """Of these tensors those of the network, in order."""
+    """The keys of the network, in order; of the optional `mix` keys, those that are in `tensors`."""
     every = [f"{layer}/{part}" for layer in LAYERS for part in ("kernel", "mix", "bias")]
     return [key for key in every if key in tensors or not key.endswith("/mix")]
 
@@ -134,24 +138,39 @@ def check_tensors(tensors: dict[str, np.ndarray], source: object, name: str = "v
     fan_in = 3
     for layer in LAYERS:
         parts = (tensors.get(f"{layer}/{part}") for part in ("kernel", "mix", "bias"))
-        kernel, mix, bias = (getattr(x, "shape", None) for x in parts)
-        width = mix[1:] if mix else kernel and kernel[3:]
-        if (
-            kernel is None or len(kernel) != 4 or kernel[:3] != (3, 3, fan_in) or bias != width
-            or (mix and (len(mix) != 2 or mix[0] != kernel[3]))
-        ):  # fmt: skip
+        kernel, mix, bias = (None if x is None else x.shape for x in parts)
+        width = _output_width(kernel, mix, bias, fan_in)
+        if width is None:
             raise InputError(
                 f"`{name}`: expected {layer}/kernel of shape (3, 3, {fan_in}, C), {layer}/mix, if any, of shape (C, D) "
                 f"and {layer}/bias of shape (C,), or then (D,), got {kernel}, {mix} and {bias} in {source}; use "
                 "weights of VGG-16"
             )
-        fan_in = bias[0]
+        fan_in = width
 
 
-def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], convention: dict, *, name: str = "out") -> None:
-    """Writes the on-disk form, as `files.write` does. `convention`: `CAFFE`, `TORCHVISION` or a dict like them."""
+def _output_width(kernel: Shape | None, mix: Shape | None, bias: Shape | None, fan_in: int) -> int | None:
+    """The output channels of a layer whose tensors have these shapes; None if they don't fit `fan_in` channels."""
+    if kernel is None or len(kernel) != 4 or kernel[:3] != (3, 3, fan_in):
+        return None
+    if mix and (len(mix) != 2 or mix[0] != kernel[3]):
+        return None
+    width = mix[1] if mix else kernel[3]
+    return width if bias == (width,) else None
+
+
+def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], convention: Convention, *, name: str = "out") -> None:
+    """Writes a loss network, whole or not at all; errors name the argument `name`.
+
+    convention: such as `vgg.CAFFE`. Raises InputError as `check_tensors`, or if the file
+    can't be written.
+    """
     check_tensors(tensors, path)
-    metadata = {k: json.dumps(convention[k]) for k in ("mean", "std")}
-    metadata |= {"channels": convention["channels"], "format_version": str(FORMAT_VERSION)}
+    metadata = {
+        "mean": json.dumps(convention.mean),
+        "std": json.dumps(convention.std),
+        "channels": convention.channels,
+        "format_version": str(FORMAT_VERSION),
+    }
     contents = safetensors.numpy.save({key: np.ascontiguousarray(tensors[key]) for key in keys(tensors)}, metadata)
-    write(path, contents, name=name)  # save_file would leave it readable to nobody else
+    write(path, contents, name=name)  # safetensors' save_file would make the file unreadable for other users

@@ -13,7 +13,7 @@ from metastyle.system import paths
 
 # CFSD, of features in torchvision's units unless said otherwise
 
-PARAMS = {"input": {"std": np.float32(vgg.TORCHVISION["std"])}}
+PARAMS = {"input": {"std": np.float32(vgg.TORCHVISION.std)}}
 
 
 def some_features(*shape, seed=0):
@@ -68,7 +68,7 @@ def test_cfsd_sees_where_what_is_alike_not_what_it_is():
 def test_cfsd_of_any_units_of_the_network():
     content, output = some_features(9, 12, 6), some_features(9, 12, 6, seed=1)
     caffe = {"input": {"std": np.ones(3, np.float32) / 255}}
-    factor = np.mean(vgg.TORCHVISION["std"]) * 255
+    factor = np.mean(vgg.TORCHVISION.std) * 255
     expected = metrics.cfsd(PARAMS, content, output)
     assert metrics.cfsd(caffe, content * factor, output * factor) == pytest.approx(expected, rel=1e-4)
 

@@ -189,7 +189,7 @@ def numpy_loss(out, photo, style, kind, unit):
 @pytest.mark.parametrize("network", ["torchvision", "caffe"])
 def test_the_loss_is_numpy_s(loss, network):
     loss = dataclasses.replace(loss, content=2.0, tv=0.3, grid=0.2)
-    unit, std = {"torchvision": (1.0, vgg.TORCHVISION["std"]), "caffe": (57.63, vgg.CAFFE["std"])}[network]
+    unit, std = {"torchvision": (1.0, vgg.TORCHVISION.std), "caffe": (57.63, vgg.CAFFE.std)}[network]
     params = PARAMS | {"input": PARAMS["input"] | {"std": jnp.asarray(std)}}
     triple = [pictures(1, seed) for seed in range(3)]
     features = [{tap: np.asarray(x, np.float64) for tap, x in vgg.features(params, y).items()} for y in triple]

@@ -33,7 +33,7 @@ def test_a_bundle_is_shipped_in_half_precision_with_the_loss_network_it_learns_w
     bundles.save_bundle(tmp_path / "by_path", by_path)
 
     for source in (tmp_path / "bundle", tmp_path / "by_path", assets / "bundle"):  # the last two: as it is already
-        files = ship.ship(source)
+        files = ship.ship_bundle(source)
         shipped = bundles.load_bundle("default")
         assert (shipped.config.vgg, shipped.config.generator.dtype) == ("slim", "float32")
         halves = jax.tree.map(lambda x: np.float32(np.float16(x)), trained.meta)
@@ -48,5 +48,5 @@ def test_shipping_what_does_not_read_its_loss_network_changes_nothing(tmp_path, 
     start = jax.tree.map(np.asarray, outer_loop.initial_meta(settings))
     bundles.save_bundle(tmp_path / "bundle", bundles.Bundle(settings, start, 0.003))
     with pytest.raises(InputError, match="`vgg`: expected the loss network"):
-        ship.ship(tmp_path / "bundle")
+        ship.ship_bundle(tmp_path / "bundle")
     assert not (tmp_path / "assets").exists()

@@ -48,7 +48,7 @@ def test_low_rank_survives_the_file(tmp_path):
 def test_the_same_network_in_either_channel_order(tmp_path):
     kernel = tensors()["conv1_1/kernel"]
     vgg_files.save(tmp_path / "rgb.safetensors", tensors(), vgg.TORCHVISION)
-    reverse = {"channels": "bgr"} | {k: vgg.TORCHVISION[k][::-1] for k in ("mean", "std")}
+    reverse = vgg.Convention("bgr", vgg.TORCHVISION.mean[::-1], vgg.TORCHVISION.std[::-1])
     vgg_files.save(tmp_path / "bgr.safetensors", tensors() | {"conv1_1/kernel": kernel[:, :, ::-1]}, reverse)
     loaded = [vgg_files.load(tmp_path / f"{name}.safetensors") for name in ("rgb", "bgr")]
     jax.tree.map(np.testing.assert_array_equal, *loaded)
