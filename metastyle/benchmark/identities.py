@@ -76,7 +76,7 @@ def _moved_at_random(params: Any, rng: np.random.Generator) -> Any:
 def _query_loss(problem: Problem, settings: config.Config, weights: vgg.Params) -> Callable[[Any], jax.Array]:
     """Returns the function from meta-parameters to the loss of one random task after its inner loop."""
     task = jax.tree.map(lambda x: x[0], random_tasks(1, _STEPS, _SIZE, np.float64))
-    return jax.jit(lambda meta: outer_loop.task_loss(problem, settings, meta, task, weights, 0, False)[0])
+    return jax.jit(lambda meta: outer_loop.task_loss(problem, settings, meta, task, weights, jnp.asarray(0), False)[0])
 
 
 def _check_scope(problem: Problem, weights: vgg.Params, scope: str) -> Numbers:

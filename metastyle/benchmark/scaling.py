@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import math
 import os
 import re
@@ -30,8 +31,6 @@ _RUN = {  # small enough for a step to take seconds; every process compiles it
     "config.run.checkpoint_every": 1000,
     "config.run.picture_every": 1000,
 }
-_RATE = re.compile(r"steps after step \d+: (\S+) steps/s")  # as runlog tells it
-_SENT = re.compile(r"([\d,]+) bytes in \d+ \S+")  # as train tells it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,24 +152,35 @@ def time_grid(root: Path, grid: Sequence[tuple[int, int]], steps: int, tasks: in
     rows = [_run(root, *counts, steps, tasks) for counts in tqdm(grid, unit="run", leave=False)]
     lines = [
         "",
-        "| processes x devices | tasks a device | steps/s | to the first | sent a step |",
-        "|---|---|---|---|---|",
+        "| processes x devices | tasks a device | steps/s | to the first | bytes sent a step | in messages |",
+        "|---|---|---|---|---|---|",
     ]
-    for (n, d), (rate, sent) in zip(grid, rows, strict=True):
-        lines.append(f"| {n} x {d} | {tasks // (n * d)} | {rate:.3g} | {rate / rows[0][0]:.0%} | {sent} |")
+    for (n, d), run in zip(grid, rows, strict=True):
+        share = run.rate / rows[0].rate
+        lines.append(
+            f"| {n} x {d} | {tasks // (n * d)} | {run.rate:.3g} | {share:.0%} | {run.sent:,} | {run.messages} |"
+        )
     return "\n".join(lines)
 
 
-def _run(root, processes, devices, steps, tasks):
-    """Steps/s, and the bytes that a device sends in a step."""
+class _Run(NamedTuple):
+    """What a run wrote to speed.json: steps/s, and the bytes and messages that a device sends in a step."""
+
+    rate: float
+    sent: int
+    messages: int
+
+
+def _run(root: Path, processes: int, devices: int, steps: int, tasks: int) -> _Run:
+    """Runs a small meta-training on this machine."""
     with tempfile.TemporaryDirectory() as folder:
         given = {"workdir": f"{folder}/run", "config.run.steps": steps, "config.outer.tasks": tasks}
         flags = [f"--{name}={value}" for name, value in (_RUN | given).items()]
         line = ["bash", "launch/simulate_hosts.sh", str(processes), str(devices), *flags]
         environment = os.environ | {"PYTHON": sys.executable}
         done = subprocess.run(line, cwd=root, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        sys.stderr.write(done.stderr)
-        raise InputError(f"`grid`: the run of {processes} x {devices} failed; see above")
-    rate, sent = (pattern.search(done.stdout + done.stderr) for pattern in (_RATE, _SENT))
-    return float(rate[1]), sent[0] if sent else "nothing"
+        if done.returncode:
+            sys.stderr.write(done.stderr)
+            raise InputError(f"`grid`: the run of {processes} x {devices} failed; see above")
+        speed = json.loads(Path(folder, "run", "speed.json").read_text())
+    return _Run(speed["steps_per_second"], speed.get("sent_bytes", 0), speed.get("collectives", 0))

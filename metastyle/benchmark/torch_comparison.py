@@ -4,6 +4,7 @@ import functools
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from metastyle import config
@@ -69,7 +70,7 @@ def build_twins(settings: config.Config, weights: vgg.Params, device: str = "cpu
     batch = random_tasks(1, settings.inner.steps, settings.data.size)
 
     def ours(learned, batch, networks):
-        metrics, gradient = outer_loop.meta_gradient(problem, settings, learned, batch, networks, 0, True)
+        metrics, gradient = outer_loop.meta_gradient(problem, settings, learned, batch, networks, jnp.asarray(0), True)
         return metrics["query"], gradient.fast | gradient.slow
 
     trees = learned.fast, learned.slow, jax.tree.map(np.exp, learned.log_lr)

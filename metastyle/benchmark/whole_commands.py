@@ -101,10 +101,11 @@ def judge_tiny() -> Numbers:
         settings = config.from_dict(protocol, config.Evaluation)
         found = evaluation.run(settings, load_starts(settings.bundles), f"{folder}/report")
     assert found is not None, "one process fills all cells"
-    tiny_j = {line.steps: line.J for line in found.summary if line.method == "tiny"}
-    random_j = [line.J for line in found.summary if line.method.startswith("random") and line.steps == 10]
+    by_line = {(line.method, line.steps): line.J for line in found.summary if line.J is not None}
+    tiny_j = {steps: j for (method, steps), j in by_line.items() if method == "tiny"}
+    random_j = [j for (method, steps), j in by_line.items() if method.startswith("random") and steps == 10]
     return {f"J after {k} steps": j for k, j in tiny_j.items()} | {
-        "J of the photograph": next(line.J for line in found.summary if line.method == "photograph"),
+        "J of the photograph": next(j for (method, _), j in by_line.items() if method == "photograph"),
         "J of a random start after 10 Adam steps, best rate": min(random_j),
         "J after 10 steps over J after 0": tiny_j[10] / tiny_j[0],
         "training, s": seconds,

@@ -143,7 +143,7 @@ def _renewed(
 
 
 def _compile(settings: Distillation, teacher: vgg.Params, shown: "_Shown", state: distill_vgg.State, batch: Task):
-    """The compiled step, which adds its pictures to `shown`, and a line about it."""
+    """Compiles the step, which adds its pictures to `shown`."""
     began = time.monotonic()
     step = jax.jit(functools.partial(distill_vgg.step, settings), donate_argnums=0)
     compiled = step.lower(state, batch, teacher).compile()
@@ -153,7 +153,7 @@ def _compile(settings: Distillation, teacher: vgg.Params, shown: "_Shown", state
         shown.add(pictures)
         return state, metrics
 
-    return take, f"compiled the step in {time.monotonic() - began:.0f} s"
+    return loop.Program(take, f"compiled the step in {time.monotonic() - began:.0f} s")
 
 
 class _Shown:

@@ -5,7 +5,7 @@ A run describes itself as a `Training`; where its state is kept is a `checkpoint
 """
 
 import dataclasses
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,14 @@ Metrics = dict[str, Any]  # scalars by name
 Step = Callable[[State, Any], tuple[State, Metrics]]
 
 
+class Program(NamedTuple):
+    """A compiled step, a line for the log, and numbers about it for speed.json."""
+
+    step: Step
+    line: str = ""
+    facts: Mapping[str, float] = {}
+
+
 def _unchanged(step: int, state: State, batch: Batch) -> tuple[State, Any]:
     return state, batch
 
@@ -36,9 +44,9 @@ class Training:
     task: task `index` of a step, as numpy arrays. It depends on nothing else, since threads compute it ahead.
     indices: the tasks of each step that this process computes.
     columns: the metrics that are logged. shown: the one that stands beside the progress bar.
-    compile: given a program's key, a state and a batch, the step of that program and a line for the log. The step takes
-      `(state, batch)`, may donate the state, and returns the new state and the metrics. Where several processes train,
-      the metrics hold the mean of the batch's STOP_FLAGS over all of them.
+    compile: given a program's key, a state and a batch, that program. Its step takes `(state, batch)`, may donate the
+      state, and returns the new state and the metrics. Where several processes train, the metrics hold the mean of the
+      batch's STOP_FLAGS over all of them.
     program: the key of the program that takes a step; where it changes, the next program is compiled.
     prepare: given the step, the state and the stacked tasks, the state and the batch as the program takes them.
     describe: given the step that the run starts at, a text for the first line of the log.
@@ -51,7 +59,7 @@ class Training:
     indices: Sequence[int]
     columns: Sequence[str]
     shown: str
-    compile: Callable[[Hashable, State, Any], tuple[Step, str]]
+    compile: Callable[[Hashable, State, Any], Program]
     program: Callable[[int], Hashable] = lambda step: None
     prepare: Callable[[int, State, Batch], tuple[State, Any]] = _unchanged
     describe: Callable[[int], str] = lambda start: ""
@@ -156,8 +164,9 @@ class _Programs:
         key = self._training.program(k)
         if self._step is None or key != self._key:
             with self._lockstep.busy():
-                self._step, told = self._training.compile(key, state, batch)
+                self._step, line, facts = self._training.compile(key, state, batch)
             self._key = key
-            self._log.say("; ".join(filter(None, (self._first_line, told))))
+            self._log.say("; ".join(filter(None, (self._first_line, line))))
+            self._log.note(facts)
             self._first_line = ""
         return self._step

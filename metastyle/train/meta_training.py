@@ -43,9 +43,9 @@ def train(
 ) -> None:
     """Runs a meta-training in `workdir`, or continues it there, until it is complete.
 
-    Writes config.json, checkpoints/, metrics.csv, TensorBoard events/, pictures/ and at the end bundle/. `problem` and
-    `params` replace style transfer on VGG features, for tests. Several processes (multihost.join) run it together, and
-    each ends when another does not answer for `timeout` seconds.
+    Writes config.json, checkpoints/, metrics.csv, speed.json, TensorBoard events/, pictures/ and at the end bundle/.
+    `problem` and `params` replace style transfer on VGG features, for tests. Several processes (multihost.join) run it
+    together, and each ends when another does not answer for `timeout` seconds.
 
     Raises InputError or FileNotFoundError for bad settings or data before anything is written, InputError for a workdir
     that doesn't fit, FloatingPointError when a loss is not finite, and Stopped when the run was asked to stop.
@@ -253,7 +253,7 @@ def _step(problem, settings, first_order, state, batch, params, axis):
 
 
 def _compile(problem, settings, first_order, parallel, arguments):
-    """The compiled outer step, with the loss networks filled in, and a line about it."""
+    """Compiles the outer step, with the loss networks filled in."""
     began = time.monotonic()
     step = parallel.compile(functools.partial(_step, problem, settings, first_order))
     compiled = step.lower(*arguments).compile()
@@ -261,9 +261,11 @@ def _compile(problem, settings, first_order, parallel, arguments):
     temporary = f"{memory.temp_size_in_bytes / 2**20:.0f} MiB" if memory else "unknown"
     order = "first-order" if first_order else "second-order"
     kind = "Reptile" if settings.outer.update == "reptile" else order
-    told = f"compiled the {kind} step in {time.monotonic() - began:.0f} s, temporary memory {temporary}"
+    line = f"compiled the {kind} step in {time.monotonic() - began:.0f} s, temporary memory {temporary}"
+    facts = {}
     if len(parallel.devices) > 1:
         sent = mesh.traffic(compiled.as_text())
-        told += f", {sum(size for _, size in sent):,} bytes in {len(sent)} {' and '.join({kind for kind, _ in sent})}"
+        facts = {"sent_bytes": sum(size for _, size in sent), "collectives": len(sent)}
+        line += f", {facts['sent_bytes']:,} bytes in {len(sent)} {' and '.join({kind for kind, _ in sent})}"
     *_, constants = arguments
-    return lambda state, batch: compiled(state, batch, constants), told
+    return loop.Program(lambda state, batch: compiled(state, batch, constants), line, facts)

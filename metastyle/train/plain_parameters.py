@@ -68,7 +68,7 @@ def fit(bundle: Bundle, contents: str, steps: int = STEPS) -> dict[str, np.ndarr
         columns=["loss"],
         shown="loss",
         prepare=lambda k, state, batch: (state, batch["photographs"][0]),
-        compile=lambda *_: (lambda state, photographs: step(state, slow, photographs), ""),
+        compile=lambda *_: loop.Program(lambda state, photographs: step(state, slow, photographs)),
         threads=data.threads,
     )
     times = config.Run(steps=steps, log_every=_LOG_EVERY)

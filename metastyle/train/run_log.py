@@ -1,10 +1,11 @@
-"""What a run tells while it runs: metrics.csv, TensorBoard events, pictures, and progress with the time left."""
+"""What a run tells while it runs: metrics.csv, speed.json, TensorBoard events, pictures, and progress."""
 
 import contextlib
 import csv
+import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -45,6 +46,7 @@ class RunLog:
             )
         self._bar = tqdm(total=steps, initial=start, unit="step", mininterval=1.0, disable=not main)
         self._waited, self._since, self._first = 0.0, time.monotonic(), None
+        self._facts: dict[str, float] = {}
 
     def __enter__(self) -> "RunLog":
         return self
@@ -53,12 +55,21 @@ class RunLog:
         self._bar.close()
         if kind is None and self._first is not None and self._bar.n > self._first[0]:
             (step, began), done = self._first, self._bar.n
-            self.say(f"{done - step} steps after step {step}: {(done - step) / (self._since - began):.3g} steps/s")
+            rate = (done - step) / (self._since - began)
+            self.say(f"{done - step} steps after step {step}: {rate:.3g} steps/s")
+            self.note({"steps_per_second": rate})
         if self._outputs:
             told = (OSError,) if kind else ()  # where writing failed, the error is reported already
             with contextlib.suppress(*told):
                 self._outputs.csv.close()
                 self._outputs.events.close()
+
+    def note(self, facts: Mapping[str, float]) -> None:
+        """Adds numbers about the run itself to speed.json."""
+        self._facts |= facts
+        if self._workdir and self._outputs:
+            with files.atomic(self._workdir / "speed.json") as temporary:
+                temporary.write_text(json.dumps(self._facts) + "\n")
 
     def say(self, text: str) -> None:
         """Prints a line above the progress bar."""

@@ -56,3 +56,23 @@ def test_a_grid_that_does_not_divide_the_tasks_is_refused(text):
     assert scaling.parse_grid(["1x1", "2x2", ""], 4) == [(1, 1), (2, 2)]
     with pytest.raises(InputError, match=f"`grid`: expected .* divides the 4 tasks.*got '{text}'"):
         scaling.parse_grid(["1x1", text], 4)
+
+
+def test_the_numbers_of_a_run_are_read_from_the_file_that_it_writes(tmp_path):
+    """The script that starts the runs is replaced by one that writes what such a run would write."""
+    (tmp_path / "launch").mkdir()
+    (tmp_path / "launch" / "simulate_hosts.sh").write_text(
+        'for flag in "$@"; do case $flag in --workdir=*) workdir=${flag#*=};; esac; done; mkdir "$workdir"\n'
+        'sent=""; [ "$1$2" = 11 ] || sent=\', "sent_bytes": 1234567, "collectives": 1\'\n'
+        'echo "{\\"steps_per_second\\": $((8 / $1))$sent}" > "$workdir/speed.json"\n'
+    )
+    table = scaling.time_grid(tmp_path, [(1, 1), (2, 2)], steps=2, tasks=4).splitlines()
+    assert table[-2:] == ["| 1 x 1 | 4 | 8 | 100% | 0 | 0 |", "| 2 x 2 | 1 | 4 | 50% | 1,234,567 | 1 |"]
+
+
+def test_a_run_that_fails_is_an_error(tmp_path, capfd):
+    (tmp_path / "launch").mkdir()
+    (tmp_path / "launch" / "simulate_hosts.sh").write_text("echo no such config >&2; exit 1\n")
+    with pytest.raises(InputError, match="`grid`: the run of 1 x 2 failed; see above"):
+        scaling.time_grid(tmp_path, [(1, 2)], steps=2, tasks=4)
+    assert "no such config" in capfd.readouterr().err

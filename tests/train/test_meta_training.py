@@ -129,6 +129,8 @@ def test_a_run_writes_what_it_promises(finished):
     assert header == ["step", *meta_training.LOGGED]
     assert [row[0] for row in rows] == ["2", "4", "6"]
     assert np.isfinite(np.array(rows, float)).all()
+    speed = json.loads((workdir / "speed.json").read_text())
+    assert speed["steps_per_second"] > 0 and speed["collectives"] > 0 and speed["sent_bytes"] % 4 == 0
     events = list(events_of(workdir))
     assert [step for step, tag in events if tag == "query"] == [2, 4, 6]
     assert [step for step, tag in events if tag == "data_wait_share"] == [2, 4, 6]
@@ -167,7 +169,7 @@ def test_compiled_once_and_once_more_at_the_switch(monkeypatch, tmp_path, quick)
         compiled.append((int(arguments[0].step), first_order))
         metrics = dict.fromkeys((*meta_training.LOGGED, multihost.STOP_FLAGS), 1.0)
         step = lambda state, batch: (state._replace(step=state.step + 1), dict(metrics))
-        return step, "compiled"
+        return loop.Program(step, "compiled")
 
     monkeypatch.setattr(meta_training, "_compile", compile_)
     short = {"steps": SWITCH + 2}

@@ -101,10 +101,10 @@ def _training(settings: config.Config, style: np.ndarray, params: vgg.Params) ->
     def prepare(k: int, state: Timed, batch: Task) -> tuple[Timed, Task]:
         return state, {name: x for name, x in batch.items() if name != STOP_FLAGS}
 
-    def compile_(_: Hashable, state: Timed, batch: Task) -> tuple[loop.Step, str]:
+    def compile_(_: Hashable, state: Timed, batch: Task) -> loop.Program:
         if not compiled:
             compiled.append(step.lower(state.learner, batch, networks).compile())
-        return take, ""
+        return loop.Program(take)
 
     def take(state: Timed, batch: Task) -> tuple[Timed, loop.Metrics]:
         began = time.perf_counter()
