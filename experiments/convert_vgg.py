@@ -1,4 +1,4 @@
-"""Public VGG-16 weights to the form this project reads (metastyle/weights/convert.py).
+"""Converts public VGG-16 weights to the form that this project reads (metastyle/weights/convert.py).
 
 python -m experiments.convert_vgg --source=vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 --out=vgg16.safetensors
 """

@@ -1,4 +1,4 @@
-"""Adapts a bundle to a van Gogh and to a synthetic style, and draws what came of it.
+"""Adapts a bundle to a van Gogh and to a synthetic style, and draws the results.
 
 python -m experiments.demo --out=runs/demo
 """

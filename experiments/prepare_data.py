@@ -1,4 +1,4 @@
-"""A folder of pictures to a dataset that reads as `tfds:PATH` (metastyle/data/prepare.py).
+"""Converts a folder of pictures to a dataset, for sources of the form `tfds:PATH` (metastyle/data/prepare.py).
 
 python -m experiments.prepare_data --folder=coco/train2017 --out=datasets/coco --max_side=512
 """

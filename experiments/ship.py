@@ -1,8 +1,8 @@
-"""Makes a bundle the one in the package, in half precision, and the loss network that it learns with its `slim`.
+"""Makes a bundle the one in the package, in half precision, and its loss network the one named `slim`.
 
 python -m experiments.ship --bundle=runs/few_shot/bundle
 
-The model card, and all that the docs print of the bundle in the package, are then to be brought up to date.
+Update the model card afterwards, and the numbers in the docs that are about the bundle in the package.
 """
 
 from absl import flags

@@ -9,8 +9,22 @@ The package is imported lazily: `import metastyle` loads neither JAX nor any dat
 
 import importlib
 
+TYPE_CHECKING = False  # type checkers take it for true; the `typing` module would double the time of the import
+if TYPE_CHECKING:
+    from metastyle.errors import Adjusted as Adjusted
+    from metastyle.errors import InputError as InputError
+    from metastyle.stylize.style import Knobs as Knobs
+    from metastyle.stylize.style import Style as Style
+    from metastyle.stylize.style import blend as blend
+    from metastyle.stylize.style import compose as compose
+    from metastyle.stylize.style import stylize_batch as stylize_batch
+    from metastyle.stylize.stylizer import Stylizer as Stylizer
+    from metastyle.stylize.stylizer import load as load
+    from metastyle.stylize.stylizer import load_style as load_style
+
 __version__ = "0.1.0"
 
+# The modules of the public names, which `__getattr__` imports when a name is first used.
 _HOMES = {
     "load": "stylize.stylizer",
     "load_style": "stylize.stylizer",

@@ -9,28 +9,34 @@ from metastyle.errors import InputError
 
 @dataclass(frozen=True)
 class Distillation:
-    """What distill.py makes a slim VGG of, and how. `data`: of the photographs and styles, `vgg`: the teacher."""
+    """A run that distils a slim VGG from `vgg`, the teacher (compress/distill_vgg.py).
+
+    A painter (a generator) and a canvas (pixels) are optimised for the losses of the slim network, and sometimes of the
+    teacher. Their works are the pictures on which the slim network learns to agree with the teacher.
+    """
 
     run: Run = Run(steps=6000, checkpoint_every=200, picture_every=500)
     data: Data = Data(size=96)
     loss: Loss = Loss()
-    painter: Generator = Generator()  # whose outputs the slim network is to judge
+    painter: Generator = Generator()  # the network whose outputs the slim one learns to judge
     widths: tuple = (16, 16, 32, 32, 96, 160, 192, 384, 384, 512)
-    ranks: tuple = (0, 0, 0, 0, 0, 40, 40, 64, 72, 72)  # of the kernels; 0: full
-    batch: int = field(default=3, metadata=at_least(1))  # works per step, each with its photograph and style
-    gallery: int = field(default=512, metadata=at_least(2))  # works that are kept to be drawn from
-    # Of so many steps only the last one's works are kept.
+    ranks: tuple = (0, 0, 0, 0, 0, 40, 40, 64, 72, 72)  # of the kernels; 0 is the full rank
+    batch: int = field(default=3, metadata=at_least(1))  # works in a step, each with its photograph and style
+    gallery: int = field(default=512, metadata=at_least(2))  # works that are kept, of which later steps draw some
+    # The works of one in this many steps are kept.
     gallery_every: int = field(default=5, metadata=at_least(1) | formerly("apart"))
     lr: float = field(default=5e-5, metadata=at_least(0))
     warmup: int = field(default=100, metadata=at_least(0))
     painter_lr: float = field(default=2e-3, metadata=at_least(0))
     canvas_lr: float = field(default=0.03, metadata=at_least(0))  # of pixels in [0, 1]
     steps_per_style: int = field(default=25, metadata=at_least(1) | formerly("hold"))
-    styles_per_painter: int = field(default=8, metadata=at_least(1) | formerly("renew"))  # then it starts afresh
-    bundle: str = ""  # whose guess for the style the painter starts from, for the second half of its styles
-    guess_lr: float = field(default=3e-4, metadata=at_least(0))  # the painter's, from such a guess
+    styles_per_painter: int = field(
+        default=8, metadata=at_least(1) | formerly("renew")
+    )  # after which the painter starts again
+    bundle: str = ""  # the painter starts from its guess for the second half of its styles
+    guess_lr: float = field(default=3e-4, metadata=at_least(0))  # the painter's rate after such a guess
     vgg: str = "vgg16"
-    start: str = ""  # a slim network of these widths and ranks to go on from; "": the teacher, pruned
+    start: str = ""  # a slim network of these widths and ranks; "" is the pruned teacher
 
     def __post_init__(self) -> None:
         check_fields(self)

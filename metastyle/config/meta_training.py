@@ -10,7 +10,7 @@ STYLE_SHARES = ("procedural_styles", "photograph_styles", "recolor", "collage", 
 
 @dataclass(frozen=True)
 class Run:
-    """How long and where a run runs, and what it writes on the way (all counts in outer steps)."""
+    """How long a run lasts, how it is parallelised, and what it writes on the way (all counts in outer steps)."""
 
     steps: int = field(default=20_000, metadata=at_least(0))
     seed: int = field(default=0, metadata=at_least(0))
@@ -23,37 +23,37 @@ class Run:
 
 @dataclass(frozen=True)
 class Data:
-    """Sources are `folder:PATH`, `tfds:NAME[:SPLIT]` or `procedural`; PATH may contain $VARIABLES."""
+    """Where pictures come from (data.sources.open_source), and how crops are augmented."""
 
     content: str = "folder:$METASTYLE_SAMPLE_DATA/data/content/train"
     style: str = "folder:$METASTYLE_SAMPLE_DATA/data/style/train"
     val_content: str = "folder:$METASTYLE_SAMPLE_DATA/data/content/val"
     val_style: str = "folder:$METASTYLE_SAMPLE_DATA/data/style/val"
     size: int = field(default=256, metadata=at_least(16))  # px, of every crop
-    shots: int = field(default=1, metadata=at_least(1))  # crops of the style picture in one target
-    procedural_styles: float = field(default=0.0, metadata=at_least(0))  # share of styles drawn from `procedural`
+    shots: int = field(default=1, metadata=at_least(1))  # crops of the style picture that make one target
+    procedural_styles: float = field(default=0.0, metadata=at_least(0))  # share of styles that are synthetic
     photograph_styles: float = field(default=0.0, metadata=at_least(0))  # share of styles that are photographs
-    zoom: float = field(default=1.5, metadata=at_least(1))  # pictures are scaled at random up to this
-    rotate: float = field(default=5.0, metadata=at_least(0))  # degrees, either way
+    zoom: float = field(default=1.5, metadata=at_least(1))  # pictures are enlarged at random, up to this many times
+    rotate: float = field(default=5.0, metadata=at_least(0))  # degrees, in either direction
     flip_style: bool = False
-    recolor: float = field(default=0.0, metadata=at_least(0))  # share of styles that take on the colours of another
-    collage: float = field(default=0.0, metadata=at_least(0))  # share of styles a part of which is of another
-    quarter_turns: float = field(default=0.0, metadata=at_least(0))  # share of styles that lie on a side or their head
-    on_device: bool = False  # the accelerator holds all pictures and cuts the crops itself: see device_tasks.py
+    recolor: float = field(default=0.0, metadata=at_least(0))  # share of styles that get the colours of another
+    collage: float = field(default=0.0, metadata=at_least(0))  # share of styles in which another replaces a part
+    quarter_turns: float = field(default=0.0, metadata=at_least(0))  # share of styles turned by 90, 180 or 270 degrees
+    on_device: bool = False  # the accelerator holds all pictures and cuts the crops (data/on_device.py)
     threads: int = field(default=2, metadata=at_least(1))
 
 
 @dataclass(frozen=True)
 class Generator:
-    """The stylisation network: an architecture of architecture.ARCHITECTURES, or a string in its language."""
+    """The stylisation network: a name in architecture.ARCHITECTURES, or a text in the language of architectures."""
 
     arch: str = "compact"
-    dtype: str = field(default="float32", metadata=one_of("float32", "bfloat16"))  # of convolutions only
+    dtype: str = field(default="float32", metadata=one_of("float32", "bfloat16"))  # in which convolutions compute
 
 
 @dataclass(frozen=True)
 class Loss:
-    """See losses.py. `tv` and `grid` are never part of a reported J."""
+    """The kind of loss, and the weights of its parts (losses/perceptual.py). A reported J excludes `tv` and `grid`."""
 
     kind: str = field(default="relative", metadata=one_of("relative", "paper"))
     statistic: str = field(default="gram", metadata=one_of("gram", "mean_std"))
@@ -65,13 +65,13 @@ class Loss:
 
 @dataclass(frozen=True)
 class Inner:
-    """The inner loop: `steps` gradient steps on the fast parameters, `support` photographs in each."""
+    """The inner loop: `steps` gradient steps on the fast parameters, with `support` photographs in each."""
 
     steps: int = field(default=5, metadata=at_least(0))
-    scope: str = "norm"  # what is fast: "norm", "all", or path prefixes such as "norm,block5,out"
+    scope: str = "norm"  # the fast parameters: "norm", "all", or path prefixes such as "norm,block5,out"
     support: int = field(default=1, metadata=at_least(1))
-    lr: float = field(default=1e-2, metadata=at_least(0))  # the start, where learned
-    normalize: bool = True  # each leaf's gradient by its root mean square: rates then are sizes of steps
+    lr: float = field(default=1e-2, metadata=at_least(0))  # the initial rate, if rates are learned
+    normalize: bool = True  # divides each leaf's gradient by its root mean square, so that rates are sizes of steps
     rate_kind: str = field(  # never learned; one per leaf and step (MAML++); one per parameter (Meta-SGD)
         default="step", metadata=one_of("fixed", "step", "parameter") | formerly("lrs")
     )
@@ -82,29 +82,33 @@ class Inner:
 
 @dataclass(frozen=True)
 class Encoder:
-    """The warm start: see encoder.py."""
+    """The warm start (nets/style_encoder.py)."""
 
-    hidden: int = field(default=0, metadata=at_least(0))  # width of its hidden layer; 0: there is none
-    code: int = field(default=1504, metadata=at_least(1))  # what it reads: see encoder.size
+    hidden: int = field(default=0, metadata=at_least(0))  # width of the hidden layer; 0 means no encoder
+    code: int = field(default=1504, metadata=at_least(1))  # the length of its input
 
 
 @dataclass(frozen=True)
 class Outer:
-    """The outer loop: `tasks` styles per step over all devices, `query` photographs each."""
+    """The outer loop: `tasks` styles per step over all devices, each judged on `query` photographs."""
 
     tasks: int = field(default=4, metadata=at_least(1))
     query: int = field(default=1, metadata=at_least(1))
     update: str = field(default="maml", metadata=one_of("maml", "reptile"))
-    objective: str = field(default="log", metadata=one_of("mean", "log"))  # of the query loss, over tasks
+    objective: str = field(
+        default="log", metadata=one_of("mean", "log")
+    )  # the mean of the query loss, or of its logarithm, over tasks
     optimizer: str = field(default="adam", metadata=one_of("adam", "sgd"))
     lr: float = field(default=1e-3, metadata=at_least(0))
     rate_lr: float = field(default=1e-2, metadata=at_least(0) | formerly("lrs_lr"))  # of learned rates, in log space
     warmup: int = field(default=100, metadata=at_least(0))
-    decay: str = field(default="cosine", metadata=one_of("cosine", "inverse"))  # inverse: MetaStyle's, both loops
+    decay: str = field(
+        default="cosine", metadata=one_of("cosine", "inverse")
+    )  # inverse: as in MetaStyle, in both loops
     clip: float = field(default=10.0, metadata=at_least(0))  # global gradient norm; 0 is off
     second_order_from: int = field(default=0, metadata=at_least(0))  # first order before this step
     multi_step: int = field(default=0, metadata=at_least(0))  # steps over which the multi-step loss anneals; 0 is off
-    vgg: str = ""  # the loss network of the query loss, where it is not that of the inner loop
+    vgg: str = ""  # the loss network of the query loss, if the inner loop has another
     # How many tasks a device computes side by side; more than 1 is for accelerators.
     tasks_side_by_side: int = field(default=1, metadata=at_least(1) | formerly("at_once"))
 

@@ -86,24 +86,24 @@ def _cast(name: str, value: Any, kind: type) -> Any:
 
 
 def to_json(settings: Any) -> str:
-    """All settings, every field, as indented JSON."""
+    """Writes every field of settings as indented JSON."""
     return json.dumps(dataclasses.asdict(settings), indent=2) + "\n"
 
 
 def identify(settings: Any) -> str:
-    """A text that tells settings from others in files: their `repr`, but with the first name of each setting.
+    """Writes settings as a text that identifies them in files: their `repr`, with the first name of each setting.
 
-    A setting that gets another name leaves the files valid that were written before.
+    So files that were written before a setting was renamed stay valid.
     """
     if not dataclasses.is_dataclass(settings):
         return repr(settings)
     fields = {f.metadata.get("formerly", f.name): getattr(settings, f.name) for f in dataclasses.fields(settings)}
-    told = ", ".join(f"{name}={identify(value)}" for name, value in fields.items())
-    return f"{type(settings).__qualname__}({told})"
+    text = ", ".join(f"{name}={identify(value)}" for name, value in fields.items())
+    return f"{type(settings).__qualname__}({text})"
 
 
 def config_dict(kind: type = Config, **changes: Any) -> Any:
-    """The defaults as an `ml_collections.ConfigDict`, with changes: what a config file's `get_config()` returns."""
+    """The defaults with changes, as an `ml_collections.ConfigDict`: a config file's `get_config()` returns it."""
     from ml_collections import ConfigDict
 
     return ConfigDict(dataclasses.asdict(from_dict(changes, kind)))

@@ -1,4 +1,4 @@
-"""A folder of pictures to a TensorFlow dataset as array_record, one file for thousands: `tfds:PATH` in sources.py."""
+"""Converts a folder of pictures to a TensorFlow dataset as array_record, with thousands of pictures in a file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from tqdm import tqdm
@@ -20,7 +21,7 @@ from metastyle.images import codec
 from metastyle.images.resize import resize
 
 _PER_SHARD = 10_000
-_AT_ONCE = 64  # the writer rewrites its metadata after each call
+_BATCH = 64  # pictures in a call of the writer, which rewrites its metadata after each call
 _INFO = "dataset_info.json"
 
 _log = logging.getLogger(__name__)
@@ -35,24 +36,25 @@ def prepare(
     max_side: int = 0,
     overwrite: bool = False,
 ) -> dict[str, int]:
-    """Writes the folder `out`, a dataset of the pictures under `folder` with features `image` and `name`, their path.
+    """Writes a dataset of the pictures under `folder` into the folder `out`, for sources of the form `tfds:PATH`.
 
-    JPEG and PNG in RGB are stored byte for byte, anything else as JPEG of quality 95. A picture that can't be decoded
-    is named in the log and left out.
+    Its features are `image` and `name`, the path in `folder`. JPEG and PNG in RGB are stored byte for byte, anything
+    else as JPEG of quality 95. A picture that can't be decoded is named in the log and left out.
 
     Args:
-      name: of the dataset; `tfds:NAME` finds it too where `out` is `TFDS_DATA_DIR`/NAME/1.0.0.
-      val: share of the pictures in the split "val", the rest is "train". It goes by a hash of each file, so a picture
-        and its copies stay in their split when others are added.
-      max_side: longer pictures are scaled down to this, px; 0 is off.
+      name: that of the dataset. `tfds:NAME` finds it if `out` is `TFDS_DATA_DIR`/NAME/1.0.0.
+      val: the share of the pictures in the split "val"; the others are in "train". A hash of each file decides, so that
+        a picture and its copies stay in their split when others are added.
+      max_side: px; pictures with a longer side are reduced to it. 0 is off.
       overwrite: whether to replace a dataset at `out`.
 
     Returns:
-      The number of pictures by what became of them: "train", "val", and of these "encoded" anew; "unreadable".
+      The numbers of pictures in the splits "train" and "val", of those among them that were "encoded" again, and of
+      those that were "unreadable".
 
     Raises:
-      FileNotFoundError: no such `folder`.
-      InputError: no picture in it, or none for the split "train"; `out` exists; a bad name or share.
+      FileNotFoundError: `folder` does not exist.
+      InputError: `folder` has no pictures, or none for the split "train"; `out` exists; or a bad name or share.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise InputError(f"`name`: expected lower-case letters, digits and _, a letter first, got {name!r}")
@@ -89,7 +91,7 @@ def prepare(
 def _check_output(out: Path, folder: Path, overwrite: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    # Only a dataset is ever replaced: `out` could as well be a folder of somebody's pictures.
+    # Nothing but a dataset is replaced: `out` could be a folder of somebody's pictures.
     if not (out / _INFO).is_file() or folder.is_relative_to(out):
         raise InputError(f"`out`: expected a new or empty folder or a dataset, got {str(out)!r}; choose another")
     if not overwrite:
@@ -102,11 +104,11 @@ def _write(source: FolderSource, out: Path, name: str, val: float, max_side: int
     identity = tfds.core.dataset_info.DatasetIdentity(name, "1.0.0", os.fspath(out), module_name="")
     info = tfds.core.DatasetInfo(builder=identity, features=tfds.features.FeaturesDict(features))
     writer = tfds.core.SequentialWriter(info, _PER_SHARD, file_format="array_record")
-    counts = dict.fromkeys(("train", "val", "encoded", "unreadable"), 0)
-    waiting = {"train": [], "val": []}
+    counts: dict[str, int] = {"train": 0, "val": 0, "encoded": 0, "unreadable": 0}
+    waiting: dict[str, list[dict[str, Any]]] = {"train": [], "val": []}
 
     def flush(split: str) -> None:
-        # A split without pictures can't be opened, so it comes into being with its first.
+        # A split without pictures can't be opened, so it is created with its first picture.
         if waiting[split]:
             writer.initialize_splits([split], fail_if_exists=False)
             writer.add_examples({split: waiting[split]})
@@ -125,7 +127,7 @@ def _write(source: FolderSource, out: Path, name: str, val: float, max_side: int
         counts[split] += 1
         counts["encoded"] += encoded is not stored
         waiting[split].append({"image": encoded, "name": source.name(i)})
-        if len(waiting[split]) == _AT_ONCE:
+        if len(waiting[split]) == _BATCH:
             flush(split)
     for split in waiting:
         flush(split)
@@ -134,7 +136,7 @@ def _write(source: FolderSource, out: Path, name: str, val: float, max_side: int
 
 
 def _encode(file: Path, stored: bytes, max_side: int) -> bytes:
-    """`stored` where it will do as it is, after making sure that it can be decoded."""
+    """The bytes to store: the file's own, `stored`, if they will do. Raises if the picture can't be decoded."""
     rgb, _ = codec.load(file, name="folder")
     height, width = rgb.shape[:2]
     if max_side and max(height, width) > max_side:

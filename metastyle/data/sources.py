@@ -1,4 +1,4 @@
-"""Random access to pictures: a folder, a prepared TensorFlow dataset (read without TensorFlow), or `procedural`."""
+"""Random access to pictures: of a folder, of a prepared TensorFlow dataset (read without TensorFlow), or synthetic."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from PIL import Image
@@ -23,41 +23,42 @@ from metastyle.images import codec
 from metastyle.images.resize import square
 from metastyle.system import paths
 
-MAX_UNREADABLE = 0.05
+MAX_UNREADABLE = 0.05  # the largest share of pictures that may be unreadable
 
 _log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
-    """Pictures by index, each time the same; safe to read from several threads."""
+    """Pictures by index. An index always gives the same picture, and several threads may read at once."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """uint8[H, W, 3]; InputError or OSError where the picture can't be read."""
+        """Reads a picture uint8[H, W, 3]; InputError or OSError if it can't be read."""
+        ...
 
     def name(self, index: int) -> str:
-        """For people to read."""
+        """Names a picture for people."""
+        ...
 
 
 def open_source(
     spec: str, kind: Literal["content", "style"], *, size: int, seed: int = 0, name: str | None = None
 ) -> Source:
-    """The source that `spec` describes.
+    """Opens the source that `spec` describes.
 
     Args:
-      spec: `folder:PATH`; `tfds:NAME[:SPLIT]` or `tfds:PATH[:SPLIT]`, where NAME is looked up in `TFDS_DATA_DIR`, PATH
-        is a folder with a `dataset_info.json`, and SPLIT is "train" unless given; or `procedural`. In a PATH, `~` and
-        $VARIABLES are expanded, and `$METASTYLE_SAMPLE_DATA` has the default of `paths.sample_data`.
+      spec: `folder:PATH`, `tfds:NAME[:SPLIT]`, `tfds:PATH[:SPLIT]` or `procedural`. NAME is looked up in
+        `TFDS_DATA_DIR`, PATH of `tfds` is a folder with a `dataset_info.json`, and SPLIT is "train" by default. In a
+        PATH, `~` and $VARIABLES are expanded; `$METASTYLE_SAMPLE_DATA` defaults to the folder of `paths.sample_data`.
       kind: which pictures `procedural` draws.
       size: side of the pictures that `procedural` draws, px.
-      seed: of `procedural`.
-      name: the setting that errors name; `data.content` or `data.style` unless given.
+      seed: that of `procedural`.
+      name: the setting that errors name; by default `data.content` or `data.style`.
 
     Raises:
-      FileNotFoundError: no such folder, or no sample data.
-      InputError: a spec of no such form, a folder without pictures, a dataset that can't be opened or that has no
-        pictures.
+      FileNotFoundError: the folder, or the sample data, does not exist.
+      InputError: `spec` has another form, the folder or the dataset has no pictures, or the dataset can't be opened.
     """
     name = name or f"data.{kind}"
     form, _, rest = spec.partition(":")
@@ -84,10 +85,10 @@ def _expand(path: str, name: str) -> str:
 
 
 class FolderSource:
-    """The picture files under a folder, at any depth, sorted by path; hidden files and folders are left out."""
+    """The picture files under a folder, at any depth, sorted by path, without hidden files and folders."""
 
     def __init__(self, folder: str | os.PathLike, name: str = "folder"):
-        """Raises FileNotFoundError if there is no such folder, InputError if there is no picture in it."""
+        """Raises FileNotFoundError if the folder does not exist, InputError if it has no pictures."""
         self._root, self._argument = Path(folder), name
         if not self._root.is_dir():
             raise FileNotFoundError(f"`{name}`: no such folder: {str(folder)!r}")
@@ -103,15 +104,16 @@ class FolderSource:
         return codec.to_uint8(codec.load(self.file(index), name=self._argument)[0])
 
     def file(self, index: int) -> Path:
+        """The path of a picture."""
         return self._root / self._names[index]
 
     def name(self, index: int) -> str:
-        """The path inside the folder."""
+        """The path of a picture inside the folder."""
         return self._names[index]
 
 
 def _pictures(root: Path) -> Iterator[str]:
-    """Paths inside `root`, with slashes."""
+    """Yields the paths of pictures inside `root`, with slashes."""
     for folder, inside, files in os.walk(root, followlinks=True):
         inside[:] = [name for name in inside if not name.startswith(".")]
         prefix = Path(folder).relative_to(root).as_posix()
@@ -121,9 +123,9 @@ def _pictures(root: Path) -> Iterator[str]:
 
 
 class TfdsSource:
-    """The feature `image` of a split of a dataset prepared by TensorFlow Datasets as array_record.
+    """The feature `image` of a split of a dataset that TensorFlow Datasets prepared as array_record.
 
-    The stored bytes are decoded here as files are, so that a picture is the same in a folder and in a dataset of it.
+    The stored bytes are decoded as files are, so that a picture is the same in a folder and in a dataset made from it.
     """
 
     def __init__(self, dataset: str, split: str = "train", name: str = "dataset"):
@@ -138,12 +140,12 @@ class TfdsSource:
         try:
             image = Image.open(io.BytesIO(self._records[index]["image"]))
             image.load()
-        except Exception as error:  # RuntimeError from array_record, and from Pillow nearly anything
-            raise InputError(f"`{self._argument}`: cannot decode {self.name(index)} ({_line(error)})") from error
+        except Exception as error:  # array_record raises RuntimeError, and Pillow nearly anything
+            raise InputError(f"`{self._argument}`: cannot decode {self.name(index)} ({_first_line(error)})") from error
         return codec.to_uint8(codec.load(image, name=self._argument)[0])
 
     def name(self, index: int) -> str:
-        """The feature `name`, which `prepare` stores, where there is one; else the dataset and the index."""
+        """The feature `name`, which `prepare` stores, if there is one; else the dataset and the index."""
         if self._named:
             try:
                 return self._records[index]["name"].decode()
@@ -152,45 +154,50 @@ class TfdsSource:
         return f"{self._label} {index}"
 
 
-def _open_tfds(dataset: str, split: str, name: str) -> tuple:
-    """The records of a dataset, with the pictures as bytes, and whether they have names."""
+def _open_tfds(dataset: str, split: str, name: str) -> tuple[Any, bool]:
+    """Opens the records of a dataset, with the pictures as bytes; returns them, and whether they have names."""
     try:
         tfds = import_tfds()
         if dataset[:1] in ("/", ".") or Path(dataset, "dataset_info.json").exists():
             builder = tfds.builder_from_directory(dataset)
         else:
             builder = tfds.builder(dataset, data_dir=os.environ.get("TFDS_DATA_DIR"))
-        features = builder.info.features
+        features: Any = builder.info.features
         picture = features["image"] if "image" in features else None  # noqa: SIM401 no dict
-        if isinstance(picture, tfds.features.Image) and picture.np_dtype in (np.uint8, np.uint16):
+        if (
+            picture is not None
+            and isinstance(picture, tfds.features.Image)
+            and picture.np_dtype in (np.uint8, np.uint16)
+        ):
             records = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
             return records, "name" in features and isinstance(features["name"], tfds.features.Text)
-    except Exception as error:  # TFDS raises anything from KeyError to NotImplementedError at what it can't open
+    except Exception as error:  # TFDS raises anything from KeyError to NotImplementedError
         raise InputError(
-            f"`{name}`: cannot open {dataset!r}, split {split!r}, with tensorflow-datasets ({_line(error)}); expected "
-            'a dataset prepared with file_format="array_record", as experiments.prepare_data makes from a folder'
+            f"`{name}`: cannot open {dataset!r}, split {split!r}, with tensorflow-datasets ({_first_line(error)}); "
+            'expected a dataset prepared with file_format="array_record"; experiments.prepare_data makes one'
         ) from error
     raise InputError(f"`{name}`: expected a dataset with pictures in the feature `image`, got {dataset!r} without")
 
 
 def import_tfds() -> ModuleType:
-    """tensorflow_datasets, imported without its warnings; 0.5 s the first time."""
+    """Imports tensorflow_datasets without its warnings, which takes 0.5 s the first time."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import tensorflow_datasets
     return tensorflow_datasets
 
 
-def _line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
+    """The first line of an error: those of TFDS go on for many."""
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
     return (str(text).strip().splitlines() or [type(error).__name__])[0]
 
 
 class Resilient:
-    """`source`, where a picture that can't be read is replaced by the next one that can.
+    """A source whose unreadable pictures are replaced: each by the next picture that can be read.
 
-    What is at an index depends on the files alone, never on what was read before. Each picture left out is named once
-    in the log and kept in `unreadable`, index -> reason. Thread-safe.
+    The picture at an index depends on the files alone, never on what was read before. Each unreadable picture is named
+    once in the log; `unreadable` maps its index to the reason. Several threads may read at once.
     """
 
     def __init__(self, source: Source, name: str):
@@ -209,9 +216,9 @@ class Resilient:
         return self._source.name(index)
 
     def read(self, index: int, avoid: Collection[int] = ()) -> tuple[np.ndarray, int]:
-        """The picture at `index`, or the next that can be read and is not in `avoid`; and its index.
+        """Reads the picture at `index`, or the next that can be read and is not in `avoid`; returns it and its index.
 
-        Raises InputError where no picture is left, or more than `MAX_UNREADABLE` of the source can't be read.
+        Raises InputError if no picture is left, or more than a share `MAX_UNREADABLE` of the source can't be read.
         """
         following = ((index + k) % len(self) for k in range(1, len(self)))
         for i in chain([index], (i for i in following if i not in avoid)):
@@ -219,7 +226,7 @@ class Resilient:
                 try:
                     return self._source[i], i
                 except (InputError, OSError) as error:
-                    self._leave_out(i, _line(error))
+                    self._leave_out(i, _first_line(error))
             self._check()
         raise InputError(f"`{self._argument}`: no picture is left to replace {self.name(index)}; add more pictures")
 
@@ -241,5 +248,5 @@ class Resilient:
 
 
 def load_square(source: Source, index: int, size: int) -> np.ndarray:
-    """Picture `index` of a source as a square f32[size, size, 3]: Lanczos to the short side, then the centre."""
+    """Reads a picture of a source as a square f32[size, size, 3]: resizes its shorter side and crops its centre."""
     return square(codec.load(source[index])[0], size)

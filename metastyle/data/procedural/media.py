@@ -1,4 +1,8 @@
-"""Fifteen ways to paint a picture: each takes a palette and a base picture, and gives the painted one."""
+"""Fifteen ways to paint a picture.
+
+Each takes a palette, `colours` f32[n, 3] from dark to light, and a `base` picture f32[S, S, 3], and returns the painted
+picture. The functions before `strokes` are their tools.
+"""
 
 from functools import partial
 
@@ -11,38 +15,41 @@ from metastyle.data.procedural.drawing import (
     fractal_noise,
     log_uniform,
     mix,
-    of_owner,
     plane,
     ramp,
     resize,
     soft_noise,
     stamp,
+    values_by_owner,
 )
 
 
 def tone_of(base: np.ndarray) -> np.ndarray:
-    """Lightness f32[S, S] stretched to fill [0, 1]."""
+    """The lightness f32[S, S] of a picture, stretched to fill [0, 1]."""
     light = base @ np.array([0.3, 0.59, 0.11], np.float32)
     return np.clip(0.5 + (light - light.mean()) / (4 * light.std() + 0.02), 0, 1)
 
 
 def outlines(base: np.ndarray, width: float) -> np.ndarray:
-    """Ink f32[S, S] in [0, 1] along the edges of the picture."""
+    """Ink f32[S, S] in [0, 1] along the edges in the picture."""
     dy, dx = np.gradient(blur(base @ np.array([0.5, 0.3, 0.2], np.float32), width))
     edge = np.hypot(dy, dx)
     return ramp(edge / (edge.mean() + 1e-6) - 2.2, 1.5)
 
 
 def nearest(colours: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """Index int[...] of the palette's colour nearest to each of base f32[..., 3]."""
+    """The index int[...] of the palette's colour that is nearest to each colour of `base` f32[..., 3]."""
     return np.argmax(2 * base @ colours.T - (colours**2).sum(1), -1)
 
 
 def voronoi(rng: Rng, u: np.ndarray, v: np.ndarray, jitter: float) -> tuple[np.ndarray, np.ndarray]:
-    """Cells about the jittered integer points of the plane (u, v): keys in [0, 4096), and distance to the border."""
+    """Divides the plane (u, v) into cells around jittered integer points.
+
+    Returns the key of the cell of each pixel, in [0, 4096), and the distance to the border of that cell.
+    """
     offset = (rng.random((2, 4096), np.float32) - 0.5) * jitter
     column, row = np.floor(u).astype(int), np.floor(v).astype(int)
-    key, first, second = 0, np.float32(9), np.float32(9)
+    key, first, second = np.zeros(u.shape, int), np.full(u.shape, 9, u.dtype), np.full(u.shape, 9, u.dtype)
     for i, j in np.ndindex(3, 3):
         cell = (row + i - 1) % 64 * 64 + (column + j - 1) % 64
         distance = np.hypot(
@@ -55,16 +62,16 @@ def voronoi(rng: Rng, u: np.ndarray, v: np.ndarray, jitter: float) -> tuple[np.n
 
 
 def cell_means(base: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Mean colour f32[4096, 3] of the picture under each key in [0, 4096)."""
+    """The mean colour f32[4096, 3] of the pixels of `base` with each key in [0, 4096)."""
     sums = [np.bincount(key.ravel(), channel.ravel(), 4096) for channel in np.moveaxis(base, -1, 0)]
     return (np.stack(sums, -1) / np.maximum(np.bincount(key.ravel(), minlength=4096), 1)[:, None]).astype(np.float32)
 
 
 def flow_field(rng: Rng, base: np.ndarray) -> np.ndarray:
-    """Angles f32[S, S] of smooth strokes that follow the forms of the picture where it has some (structure tensor)."""
+    """Angles f32[S, S] of strokes that follow the forms in the picture (structure tensor), and swirl between them."""
     dy, dx = np.gradient(blur(tone_of(base), 0.02))
     tensor = blur(np.stack([dx * dx - dy * dy, 2 * dx * dy], -1), 0.08)
-    cells, turn = rng.integers(2, 6), rng.uniform(0, TAU)
+    cells, turn = int(rng.integers(2, 6)), rng.uniform(0, TAU)
     swirl = [soft_noise(rng, len(base), cells) + bias for bias in (np.cos(turn), np.sin(turn))]
     tensor = tensor / (np.abs(tensor).mean() + 1e-8) + log_uniform(rng, 0.5, 5) * np.stack(swirl, -1)
     return 0.5 * np.arctan2(tensor[..., 1], tensor[..., 0]) + np.pi / 2
@@ -80,10 +87,15 @@ def brushwork(
     blunt: float,
     relief: float,
 ) -> np.ndarray:
-    """Strokes that follow a flow and take their colour from the picture: wide ones, then fine ones where it has detail.
+    """Paints strokes along a flow in the colours of the picture: first wide ones, then fine ones where it has detail.
 
-    fine: half-width of the thinnest; aspect: length / width; cover: area painted over that of the picture;
-    blunt: 2 for ovals, more for square tips; relief: of the bristle marks.
+    Args:
+      ground: what the strokes are painted on, f32[S, S, 3].
+      fine: the half-width of the thinnest strokes.
+      aspect: their length / width.
+      cover: the painted area over the area of the picture.
+      blunt: 2 for ovals, more for square tips.
+      relief: the height of the marks of bristles.
     """
     size = len(base)
     fine = max(fine, 0.8 / size)
@@ -106,7 +118,7 @@ def brushwork(
     colours = base[row, column] + rng.normal(0, 0.05, (len(half), 1)) + rng.normal(0, 0.025, (len(half), 3))
     picture, owner = stamp(ground, polygons + centre[:, None], colours)
 
-    share = partial(of_owner, owner)
+    share = partial(values_by_owner, owner)
     x, y = plane(size)
     dx, dy, cos, sin = x - share(centre[:, 0]), y - share(centre[:, 1]), share(cos), share(sin)
     ahead = (dx * cos + dy * sin) / share(length, 1)
@@ -177,7 +189,7 @@ def stained_glass(rng: Rng, colours: np.ndarray, base: np.ndarray) -> np.ndarray
 
 
 def line_screen(rng: Rng, darkness: np.ndarray, lines: float, angle: float, bend: float, contour: float) -> np.ndarray:
-    """Ink f32[S, S] of parallel lines, thicker where it is darker, bent by noise and by the tone."""
+    """Ink f32[S, S] of parallel lines, thicker in dark areas, bent by noise (`bend`) and by the tone (`contour`)."""
     size = len(darkness)
     lines = min(lines, size / 4)
     path = plane(size, angle)[0] + bend * soft_noise(rng, size, 4) + contour * blur(darkness, 0.04)
@@ -273,7 +285,7 @@ def textile(rng: Rng, colours: np.ndarray, base: np.ndarray) -> np.ndarray:
 
 
 def patchwork(rng: Rng, colours: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """Cut paper or ornament: flat areas, plain or filled with a pattern each, with or without a key line."""
+    """Cut paper or ornament: flat areas, some filled with patterns, with or without an outline."""
     size = len(base)
     index = nearest(colours, blur(base, rng.uniform(0.012, 0.03)))
     flat = colours[index]

@@ -1,4 +1,4 @@
-"""Scenes of a ground, a sky and objects, and synthetic photographs of them."""
+"""Draws scenes of a ground, a sky and objects, and synthetic photographs of them."""
 
 import numpy as np
 
@@ -9,18 +9,18 @@ from metastyle.data.procedural.drawing import (
     fractal_noise,
     log_uniform,
     mix,
-    of_owner,
     oklch,
     palette,
     plane,
     ramp,
     soft_noise,
     stamp,
+    values_by_owner,
 )
 
 
 def backdrop(rng: Rng, size: int, colours: np.ndarray, horizon: float) -> np.ndarray:
-    """A sky or wall f32[size, size, 3], receding ground below the horizon, and ridges between them."""
+    """Draws a sky or wall, ground that recedes to the horizon, and ridges between them, f32[size, size, 3]."""
     x, y = plane(size)
     sky, (far, near, wall) = colours[-1], colours[rng.integers(len(colours), size=3)]
     cloud = fractal_noise(rng, size, 1.4, 2.0)
@@ -33,7 +33,7 @@ def backdrop(rng: Rng, size: int, colours: np.ndarray, horizon: float) -> np.nda
     below = mix(far, near, depth) * np.exp(rng.gamma(2, 0.1) * noise)[..., None]
     ground = np.where((y < horizon)[..., None], above, below)
 
-    count, knots = rng.integers(0, 4), 60
+    count, knots = int(rng.integers(0, 4)), 60
     fall = np.arange(count)[:, None]
     jagged = np.cumsum(rng.normal(0, rng.uniform(0, 0.03), (count, knots)), 1)
     swell = np.sin(np.linspace(0, rng.uniform(3, 12), knots) + rng.uniform(0, TAU, (count, 1)))
@@ -47,7 +47,7 @@ def backdrop(rng: Rng, size: int, colours: np.ndarray, horizon: float) -> np.nda
 
 
 def blobs(rng: Rng, centre: np.ndarray, radius: np.ndarray, angular: float, upright: bool) -> np.ndarray:
-    """Outlines f64[n, 36, 2] about centre [n, 2]: wavy ovals, and a share `angular` of triangles to hexagons."""
+    """Draws outlines f64[n, 36, 2] about `centre` [n, 2]: wavy ovals, and a share `angular` of regular polygons."""
     count = len(centre)
     theta = np.linspace(0, TAU, 36, endpoint=False)
     order = np.arange(2, 6)[:, None]
@@ -61,11 +61,11 @@ def blobs(rng: Rng, centre: np.ndarray, radius: np.ndarray, angular: float, upri
 
 
 def objects(rng: Rng, ground: np.ndarray, colours: np.ndarray, horizon: float) -> np.ndarray:
-    """Lit, textured objects that occlude one another and the ground f32[S, S, 3], alone or joined in figures."""
+    """Adds lit, textured objects, which hide parts of each other and of `ground` f32[S, S, 3], alone or in groups."""
     size = len(ground)
     least, most = log_uniform(rng, 0.015, 0.12), rng.uniform(0.2, 0.5)
     count = min(300, int(4 + rng.uniform(0.2, 2) / (6 * least**2 * np.log(most / least))))
-    # Density of radii r**-3, which makes the picture invariant to scale.
+    # The density r**-3 of radii makes the statistics of the picture independent of scale.
     centre, radius = rng.random((count, 2)), least / np.sqrt(1 - rng.random(count) * (1 - (least / most) ** 2))
     colour = colours[rng.integers(len(colours), size=count)] + rng.normal(0, 0.03, (count, 3))
     if horizon < 1 and rng.random() < 0.6:
@@ -85,10 +85,11 @@ def objects(rng: Rng, ground: np.ndarray, colours: np.ndarray, horizon: float) -
     angle = 0.0 if upright else rng.uniform(0, TAU)
     x, y = plane(size)
     u, v = (
-        (at - of_owner(owner, middle)) / of_owner(owner, radius, 1) for at, middle in zip((x, y), centre.T, strict=True)
+        (at - values_by_owner(owner, middle)) / values_by_owner(owner, radius, 1)
+        for at, middle in zip((x, y), centre.T, strict=True)
     )
     lit = np.clip(u * np.cos(angle + 0.8) + v * np.sin(angle + 0.8) + 0.2 - 0.3 * (u * u + v * v), -2, 1)
-    light = of_owner(owner, rng.gamma(2, 0.15, count)) * lit
+    light = values_by_owner(owner, rng.gamma(2, 0.15, count)) * lit
     stripes = np.sin(rng.uniform(20, 120) * plane(size, angle)[0] + 1.5 * soft_noise(rng, size, 6))
     grains = (
         fractal_noise(rng, size, rng.uniform(0.7, 1.3)),
@@ -96,24 +97,25 @@ def objects(rng: Rng, ground: np.ndarray, colours: np.ndarray, horizon: float) -
         fractal_noise(rng, size, rng.uniform(0.4, 0.9), log_uniform(rng, 0.1, 10)),
     )
     for grain, sparsity in zip(grains, (0.8, 0.06, 0.4), strict=True):
-        light += of_owner(owner, rng.gamma(sparsity, 0.2, count)) * grain
-    order = of_owner(owner, rng.uniform(0.3, 1, count))
+        light += values_by_owner(owner, rng.gamma(sparsity, 0.2, count)) * grain
+    order = values_by_owner(owner, rng.uniform(0.3, 1, count))
     light -= rng.uniform(0, 1) * np.clip(blur(order, 0.05) - order, 0, 1)
     return np.clip(picture * np.exp(light)[..., None], 0, 1)
 
 
 def random_horizon(rng: Rng) -> float:
+    """Draws the height of the horizon, from the top; it lies below the picture for a quarter of scenes."""
     return rng.uniform(0.25, 0.8) if rng.random() < 0.75 else 1.3
 
 
 def scene(rng: Rng, size: int, colours: np.ndarray) -> np.ndarray:
-    """A composition f32[size, size, 3] in [0, 1] in the given colours."""
+    """Draws a composition f32[size, size, 3] in [0, 1] in the given colours."""
     horizon = random_horizon(rng)
     return objects(rng, backdrop(rng, size, colours, horizon), colours, horizon)
 
 
 def photograph(rng: Rng, size: int) -> np.ndarray:
-    """A synthetic photograph f32[size, size, 3] in [0, 1]."""
+    """Draws a synthetic photograph f32[size, size, 3] in [0, 1]."""
     colours, horizon = palette(rng, "natural"), random_horizon(rng)
     colours[-1] = oklch(rng.uniform(0.7, 0.95), rng.uniform(0, 0.09), rng.choice((90, 240, 255)))
     image = backdrop(rng, size, colours, horizon)

@@ -1,8 +1,8 @@
-"""Endless synthetic photographs and styles: meta-training with no data, augmentation of painting sets, and tests.
+"""Endless synthetic photographs and styles: for meta-training without data, to augment paintings, and for tests.
 
-A photograph is a dead-leaves picture (Lee, Mumford and Huang, IJCV 2001) with light, shadow, fractal texture and a
-camera; a style is such a scene in a palette of its own, redone in one of the media of `STYLES`. Everything is a pure
-function of the generator passed in. Lengths are fractions of the picture's side, angles are in radians.
+A photograph is a dead-leaves picture (Lee, Mumford and Huang, IJCV 2001) with light, shadow, fractal texture and the
+effects of a camera. A style is such a scene in a palette of its own, painted in one of the media of `STYLES`. Every
+picture is a pure function of the random generator that is passed in.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ MIN_SIZE = 16
 
 
 def paint(medium: Callable[..., np.ndarray], rng: Rng, size: int) -> np.ndarray:
-    """A picture f32[size, size, 3] in [0, 1]: a palette, a scene in it, the medium, then paper or canvas."""
+    """Draws a picture f32[size, size, 3] in [0, 1]: a scene in a palette, painted in the medium, on paper or canvas."""
     colours = palette(rng, rng.choice(list(MOODS)))
     picture = medium(rng, colours, scene(rng, size, colours))
     grain = rng.uniform(0, 0.06) * fractal_noise(rng, size, rng.uniform(0, 1))
@@ -49,10 +49,10 @@ STYLES: dict[str, Callable[[Rng, int], np.ndarray]] = {
 
 
 class ProceduralSource:
-    """Random access to 2**20 synthetic pictures uint8[size, size, 3], a pure function of (kind, size, seed, index).
+    """Random access to 2**20 synthetic pictures uint8[size, size, 3], a function of kind, size, seed and index alone.
 
-    kind: "content" for photographs, "style" for the media of `STYLES`. Raises InputError for another kind, a size
-    below 16 or a negative seed, and IndexError for an index out of range.
+    kind: "content" for photographs, "style" for pictures in the media of `STYLES`. Raises InputError for another kind,
+    a size below 16 or a negative seed, and IndexError for an index out of range.
     """
 
     KINDS = ("content", "style")
@@ -75,7 +75,7 @@ class ProceduralSource:
         return np.round(255 * picture).astype(np.uint8)
 
     def name(self, index: int) -> str:
-        """Such as "procedural-style-mosaic-000012"."""
+        """A name such as "procedural-style-mosaic-000012"."""
         return f"procedural-{self.kind}-{self._start(index)[1]}-{index:06d}"
 
     def _start(self, index: int) -> tuple[Rng, str]:
@@ -86,6 +86,6 @@ class ProceduralSource:
 
 
 def photographs(count: int, size: int, seed: int = 0) -> list[np.ndarray]:
-    """The first `count` synthetic photographs of a seed, f32[size, size, 3] in [0, 1] each, to learn styles on."""
+    """Draws the first `count` synthetic photographs of a seed, each f32[size, size, 3] in [0, 1]."""
     source = ProceduralSource("content", size, seed)
     return [source[i].astype(np.float32) / 255 for i in range(count)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metastyle.data.procedural.drawing import MOODS, fractal_noise, of_owner, oklch, palette, stamp
+from metastyle.data.procedural.drawing import MOODS, fractal_noise, oklch, palette, stamp, values_by_owner
 from tests.support.pictures import spectral_slope
 
 
@@ -35,4 +35,4 @@ def test_stamp_paints_in_order_over_the_ground():
     picture, owner = stamp(ground, polygons, np.array([[1.0, 0, 0], [0, 0, 1.0]]))
     assert (owner[4, 4], owner[12, 12], owner[20, 20]) == (0, 1, 2)
     np.testing.assert_allclose(picture[[4, 12, 20], [4, 12, 20]], [[0.25] * 3, [1, 0, 0], [0, 0, 1]])
-    np.testing.assert_array_equal(of_owner(owner, [5, 7], 3)[[4, 12, 20], [4, 12, 20]], [3, 5, 7])
+    np.testing.assert_array_equal(values_by_owner(owner, [5, 7], 3)[[4, 12, 20], [4, 12, 20]], [3, 5, 7])
