@@ -18,7 +18,7 @@ def main(_: list[str]) -> None:
 
     from metastyle.train import distillation  # seconds of imports, which a mistake in the settings needn't wait for
 
-    distillation.run(settings, _WORKDIR.value)
+    distillation.distill(settings, _WORKDIR.value)
 
 
 if __name__ == "__main__":

@@ -37,9 +37,16 @@ def main(_: list[str]) -> None:
         _ITERATIONS.value, _OPTIMIZER.value, _LR.value, _START.value, _SEED.value, type(Settings.loss)(**weights)
     )
     stylize_file(
-        _CONTENT.value, _STYLE.value, _OUT.value, settings, size=_SIZE.value, style_size=_STYLE_SIZE.value,
-        every=_EVERY.value, weights=_VGG.value, max_pixels=_MAX_PIXELS.value,
-    )  # fmt: skip
+        _CONTENT.value,
+        _STYLE.value,
+        _OUT.value,
+        settings,
+        size=_SIZE.value,
+        style_size=_STYLE_SIZE.value,
+        every=_EVERY.value,
+        weights=_VGG.value,
+        max_pixels=_MAX_PIXELS.value,
+    )
 
 
 if __name__ == "__main__":

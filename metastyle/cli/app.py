@@ -61,7 +61,8 @@ def guard(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
     try:
         return main(argv) or 0
     except Stopped as stopped:
-        print(stopped, flush=True)
+        if str(stopped):  # of several processes, one has something to say
+            print(stopped, flush=True)
         return RETRY
     except REPORTED_ERRORS as error:
         print(f"error: {one_line(error)}", file=sys.stderr)

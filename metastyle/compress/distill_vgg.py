@@ -1,26 +1,27 @@
 """Distillation of VGG-16 into a slim network of the same ten convolutions: a loss network at a fifth of the cost.
 
-Its features shall embed linearly into the teacher's (Collaborative Distillation, Wang et al. 2020), as features for the
-content and as Gram matrices for the style, by maps that only training uses; and the losses that the slim network
-computes shall be those of the teacher, on whatever it will have to judge. With f, F the features of the slim network
-and of the teacher, G the Gram matrices, W the maps, C, S_l and J the relative losses (losses.py), x the pictures:
+The slim network is trained to give what the teacher gives: features and Gram matrices, up to a linear map that only
+training uses (Collaborative Distillation, Wang et al. 2020), and the losses themselves. With f and F the features of
+the slim network and of the teacher, G the Gram matrices, W the maps, C, S_l and J the relative losses
+(losses/perceptual.py), and x the pictures, it minimises
 
     mean over taps of  |f W - F|^2 / |F|^2  +  |W^T G(f) W - G(F)|^2 / |G(F)|^2
     + mean over pictures of  (log C(f) - log C(F))^2 + mean over taps of (log S_l(f) - log S_l(F))^2
     + 2 (1 - mean over pictures of cos(dJ(f)/dx, dJ(F)/dx))
 
-The last term (Sobolev training, Czarnecki et al. 2017) asks for what a loss network is for: that what lowers its loss
-lowers the teacher's. It has a number for each pixel to say of each picture, where the others have a handful.
+The last term (Sobolev training, Czarnecki et al. 2017) asks for the purpose of a loss network: what lowers the slim
+loss shall lower the teacher's. It compares a number for each pixel of a picture, the other terms only a handful.
 
-A loss network is judged by what comes of following it, so the pictures to learn on are made by following the slim one,
-as it is at the time: a painter, a generator that is trained for one style after another and at times afresh, or from
-what a bundle guesses for the style, and a canvas, whose pixels are optimised. They go where the slim network is wrong.
-For every third style they follow the teacher instead, for its good works the slim network must know from its own. Their
-works hang in a gallery, from which every step draws some: those of one step alone are of one style.
+The pictures to learn on are made by minimising the slim network's own loss, because a loss network is used in this way
+and because such pictures show where it is wrong. Two learners make them: the painter, a generator that is trained for
+one style after another and from time to time starts afresh, or from what a bundle guesses for the style; and the
+canvas, a picture whose pixels are optimised. For every third style they minimise the teacher's loss instead, so that
+the slim network also sees good results. The works of both are kept in a gallery, and each step learns from some that
+are drawn from it, since the works of one step show a single style.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -28,25 +29,24 @@ import numpy as np
 import optax
 
 from metastyle.compress import prune_vgg
-from metastyle.compress.prune_vgg import Slim
+from metastyle.compress.prune_vgg import Scale, Slim
 from metastyle.config import Distillation, Loss
 from metastyle.losses import perceptual
 from metastyle.nets import generator, vgg
 
-METRICS = (
-    "loss", *(f"{kind}_{tap}" for kind in ("features", "gram") for tap in vgg.TAPS), "content", "style", "gradient",
-)  # fmt: skip
+_EMBEDDINGS = tuple(f"{kind}_{tap}" for kind in ("features", "gram") for tap in vgg.TAPS)
+METRICS = ("loss", *_EMBEDDINGS, "content", "style", "gradient")
 _CONTENT_TAP = "relu3_3"
-_FLOOR = 1e-3  # losses below it count as equal: the logarithm shall not ask for what nobody sees
+_FLOOR = 1e-3  # added to losses before the logarithm, which would else magnify differences that nobody sees
 _CLIP = 1.0
 _GRADIENT = 2.0  # weight of the angle between gradients
-_LED = 3  # of so many styles, the last one's works are led by the teacher
+_TEACHER_EVERY = 3  # styles, of which the learners follow the teacher for the last one
 
 Batch = dict[str, jax.Array]
 
 
 class Learner(NamedTuple):
-    """What follows a loss network by Adam: a generator's parameters, or a picture."""
+    """What minimises a loss network's loss by Adam: the parameters of a generator, or a picture."""
 
     learned: Any
     lr: jax.Array
@@ -57,23 +57,25 @@ class State(NamedTuple):
     """The whole state of a distillation."""
 
     canvas: Learner
-    gallery: Batch  # u8[G, S, S, 3] each: "work", and its "photograph" and "style"
+    gallery: Batch  # "work", and its "photograph" and "style": u8[G, S, S, 3] each
     optimizer: optax.OptState  # of the slim network
     painter: Learner
-    scale: dict[str, jax.Array]  # of the teacher's taps, see prune_vgg.prune
+    scale: Scale
     slim: Slim
     step: jax.Array
 
 
-def initial_state(settings: Distillation, teacher: vgg.Params, pictures: np.ndarray) -> State:
-    """The start of a run: the teacher pruned (prune_vgg.prune), or the network of `start` (prune_vgg.load_start).
+def initial_state(
+    settings: Distillation, teacher: vgg.Params, pictures: np.ndarray, start: vgg.Params | None = None
+) -> State:
+    """The state before the first step: from the pruned teacher, or from the slim network `start`.
 
-    pictures: f32[N, S, S, 3], photographs and paintings.
+    pictures: f32[N, S, S, 3], photographs and paintings, which the start is fitted to.
     """
-    if settings.start:
-        slim, scale = prune_vgg.load_start(settings, teacher, pictures)
-    else:
+    if start is None:
         slim, scale = prune_vgg.prune(teacher, pictures, settings.widths, settings.ranks)
+    else:
+        slim, scale = prune_vgg.continue_from(start, settings, teacher, pictures)
     shape = (settings.gallery, settings.data.size, settings.data.size, 3)
     return State(
         canvas=new_canvas(settings, pictures[:1]),
@@ -87,33 +89,31 @@ def initial_state(settings: Distillation, teacher: vgg.Params, pictures: np.ndar
 
 
 def optimizer(settings: Distillation) -> optax.GradientTransformation:
-    """Adam with warm-up and a cosine, on clipped gradients."""
+    """Adam on clipped gradients; the rate warms up and then falls along a cosine."""
     steps = max(settings.run.steps, settings.warmup + 1)
     rate = optax.warmup_cosine_decay_schedule(0.0, settings.lr, settings.warmup, steps)
     return optax.chain(optax.clip_by_global_norm(_CLIP), optax.adam(rate))
 
 
 def untrained_painter(settings: Distillation, seed: int) -> Learner:
-    """A generator that has learned nothing yet."""
+    """A painter that has learned nothing yet."""
     return new_learner(generator.initial_params(settings.painter, seed), settings.painter_lr)
 
 
 def new_canvas(settings: Distillation, picture: np.ndarray | jax.Array) -> Learner:
-    """A picture f32[1, S, S, 3] to be optimised."""
+    """A canvas that starts from a picture f32[1, S, S, 3]."""
     return new_learner(jnp.asarray(picture, jnp.float32), settings.canvas_lr)
 
 
 def new_learner(learned: Any, lr: float) -> Learner:
-    """A learner that starts from these parameters, or this picture."""
+    """A learner that starts from these parameters or this picture."""
     return Learner(learned, jnp.float32(lr), optax.adam(lr).init(learned))
 
 
 def step(
     settings: Distillation, state: State, batch: Batch, teacher: vgg.Params
 ) -> tuple[State, dict[str, jax.Array], Batch]:
-    """One step: painter and canvas follow a network, and the slim one learns to judge what they made, now or earlier.
-
-    It is the slim one that they follow, and for every `_LED`-th style the teacher.
+    """Takes one step: the learners make their works, and the slim network learns from the gallery.
 
     batch: "style", "photograph" (the painter's) and "subject" (the canvas's), each f32[1, S, S, 3]. Returns the state,
     the METRICS, and `batch` with the "painting" and the "canvas" of this step.
@@ -121,7 +121,7 @@ def step(
     loss = settings.loss
 
     def judged(painter, canvas, params):
-        """J of the painting and of the canvas by this loss network; and the painting."""
+        """The loss of painting and canvas, as the loss network `params` computes it; and the painting."""
         painting = generator.apply(settings.painter, painter, batch["photograph"])
         target, total = perceptual.style_target(params, batch["style"], loss), 0.0
         for name, work in (("photograph", painting), ("subject", canvas)):
@@ -130,7 +130,7 @@ def step(
         return total, painting
 
     downhill = functools.partial(jax.grad(judged, (0, 1), has_aux=True), state.painter.learned, state.canvas.learned)
-    by_teacher = state.step // settings.steps_per_style % _LED == _LED - 1
+    by_teacher = state.step // settings.steps_per_style % _TEACHER_EVERY == _TEACHER_EVERY - 1
     (for_painter, for_canvas), painting = jax.lax.cond(
         by_teacher, lambda: downhill(teacher), lambda: downhill(prune_vgg.network(state.slim, teacher))
     )
@@ -149,7 +149,7 @@ def step(
         optimizer=moments,
         painter=painter,
         scale=state.scale,
-        slim=optax.apply_updates(state.slim, updates),
+        slim=cast(Slim, optax.apply_updates(state.slim, updates)),
         step=state.step + 1,
     )
     return state, metrics, shown
@@ -161,9 +161,9 @@ def _follow(follower: Learner, gradient: Any) -> Learner:
 
 
 def _hang(settings: Distillation, gallery: Batch, shown: Batch, step: jax.Array) -> Batch:
-    """The gallery with this step's two works, each beside its photograph and style, in place of the oldest.
+    """Replaces the oldest works in the gallery by the two of this step, with their photographs and style.
 
-    Of `gallery_every` steps only the last one's stay: they are too much alike.
+    Of each `gallery_every` steps only the works of the last one stay, since they are much alike.
     """
     works = {"photograph": ("photograph", "subject"), "style": ("style", "style"), "work": ("painting", "canvas")}
     slot = 2 * (step // settings.gallery_every) % settings.gallery
@@ -176,7 +176,7 @@ def _hang(settings: Distillation, gallery: Batch, shown: Batch, step: jax.Array)
 
 
 def _draw(settings: Distillation, gallery: Batch, step: jax.Array) -> Batch:
-    """`batch` works of the gallery with their photographs and styles, f32[batch, S, S, 3] each."""
+    """Draws `batch` works from the gallery, with their photographs and styles: f32[batch, S, S, 3] each."""
     filled = jnp.minimum(2 * (step // settings.gallery_every + 1), settings.gallery)
     key = jax.random.fold_in(jax.random.key(settings.run.seed), step)
     chosen = jax.random.randint(key, (settings.batch,), 0, filled)
@@ -184,9 +184,9 @@ def _draw(settings: Distillation, gallery: Batch, step: jax.Array) -> Batch:
 
 
 def objective(
-    slim: Slim, seen: Batch, teacher: vgg.Params, scale: dict[str, jax.Array], loss: Loss
+    slim: Slim, seen: Batch, teacher: vgg.Params, scale: Scale, loss: Loss
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The loss (see above) and METRICS at works, their photographs and their styles; `scale` is the state's."""
+    """The loss of the slim network (see the module's docstring) and the METRICS, on works that were drawn."""
     ours, downhill = _features(prune_vgg.network(slim, teacher), seen, loss)
     theirs, downhill_ = _features(teacher, seen, loss)
     theirs = {tap: x * scale[tap] for tap, x in theirs.items()}
@@ -208,10 +208,10 @@ def objective(
 
 
 def _features(params: vgg.Params, seen: Batch, loss: Loss) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Those of photographs, styles and works at the taps, f32[3 N, ...], and dJ / dworks, f32[N, S, S, 3]."""
+    """The features of photographs, styles and works at the taps, f32[3 N, ...], and dJ/dworks, f32[N, S, S, 3]."""
     targets = vgg.features(params, jnp.concatenate([seen["photograph"], seen["style"]]))
 
-    def judged(works):
+    def judged(works: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         features = vgg.features(params, works)
         content = perceptual.ratio(features[_CONTENT_TAP], jnp.split(targets[_CONTENT_TAP], 2)[0])
         style = sum(

@@ -12,10 +12,11 @@ from metastyle.compress import least_squares
 from metastyle.config import Distillation
 from metastyle.errors import InputError
 from metastyle.nets import vgg
-from metastyle.weights import vgg_files
 
 _INPUT_STD = 0.25
-_TOGETHER = 8  # pictures, in pruning
+_TOGETHER = 8  # pictures that are worked on at once
+
+Scale = dict[str, jax.Array]  # f32[] by tap: 1 / rms of the teacher's features
 
 
 class Slim(NamedTuple):
@@ -24,19 +25,20 @@ class Slim(NamedTuple):
     The fields stand in the alphabetical order of their names: clipping sums over the gradients in this order.
     """
 
-    maps: dict[str, jax.Array]  # f32[C, C'] by tap: to the teacher's features on the scale of training
-    vgg: dict[str, Any]  # the layers of a vgg.Params, without its "input"
+    maps: dict[str, jax.Array]  # f32[C, C'] by tap: from its features to the teacher's, times their `Scale`
+    vgg: vgg.Params  # its layers; the entry "input" is missing
 
 
-def prune(
-    teacher: vgg.Params, pictures: np.ndarray, widths: Sequence[int], ranks: Sequence[int]
-) -> tuple[Slim, dict[str, jax.Array]]:
-    """Where distillation starts, and the scale on which the maps hit the teacher's taps, 1 / rms.
+def prune(teacher: vgg.Params, pictures: np.ndarray, widths: Sequence[int], ranks: Sequence[int]) -> tuple[Slim, Scale]:
+    """Prunes the teacher to these widths and ranks.
 
-    Layer by layer, the teacher's channels that explain most of the energy are kept (pivoted Cholesky of their Gram
-    matrix on `pictures`), and their responses, before the ReLU, are fitted by least squares to what the layer now sees
-    (channel pruning, He et al. 2017), with a kernel of the given rank where that is not 0 (reduced-rank regression, as
-    in Zhang et al. 2016). Every layer is brought to rms 1, on which one learning rate fits all.
+    Layer by layer, the teacher's channels that explain most of the energy are kept (pivoted Cholesky factorisation of
+    their Gram matrix on `pictures`). The responses of these channels before the ReLU are fitted by least squares to
+    what the pruned layer now sees (channel pruning, He et al. 2017), with a kernel of the given rank unless that is 0
+    (reduced-rank regression, as in Zhang et al. 2016). Every layer is scaled to rms 1, so that one learning rate fits
+    all layers.
+
+    pictures: f32[N, S, S, 3], photographs and paintings.
     """
     weights, maps, scale = {"input": _convention(teacher)}, {}, {}
     ours, theirs = (np.asarray((pictures - p["input"]["mean"]) / p["input"]["std"]) for p in (weights, teacher))
@@ -63,12 +65,14 @@ def prune(
     return Slim(maps, weights), scale
 
 
-def load_start(settings: Distillation, teacher: vgg.Params, pictures: np.ndarray) -> tuple[Slim, dict[str, jax.Array]]:
-    """Where distillation of a slim network that is there already goes on: as `prune`, the maps by least squares.
+def continue_from(
+    given: vgg.Params, settings: Distillation, teacher: vgg.Params, pictures: np.ndarray
+) -> tuple[Slim, Scale]:
+    """Takes the slim network `given`, the one of `settings.start`, and fits its maps as `prune` does.
 
-    Raises InputError or FileNotFoundError when `start` is not of these widths and ranks, or its input not as ours.
+    Raises InputError if the network has other widths or ranks than `settings`, or expects other pixel values.
     """
-    given, convention = vgg_files.load(settings.start, "start"), _convention(teacher)
+    convention = _convention(teacher)
     layers = [given[layer] for layer in vgg.LAYERS]
     widths = tuple(len(layer["bias"]) for layer in layers)
     ranks = tuple(layer["kernel"].shape[-1] if "mix" in layer else 0 for layer in layers)
@@ -91,17 +95,20 @@ def load_start(settings: Distillation, teacher: vgg.Params, pictures: np.ndarray
 
 
 def network(slim: Slim, teacher: vgg.Params) -> vgg.Params:
-    """The slim network by itself, as vgg.features takes it."""
+    """The slim network alone, in the form that vgg.features takes."""
     return {"input": _convention(teacher)} | slim.vgg
 
 
 def _convention(teacher: vgg.Params) -> dict[str, jax.Array]:
-    """The input of the slim network: 0 where the teacher has 0, since that is what both are padded with."""
+    """What the slim network subtracts from pixels and divides them by.
+
+    Its zero is the teacher's, since both networks pad with zeros.
+    """
     return {"mean": teacher["input"]["mean"], "std": jnp.full(3, _INPUT_STD)}
 
 
 def _map(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """The linear map of features that hits the teacher's best: float64[C, C']."""
+    """The linear map from our features to the teacher's with the smallest squared error: float64[C, C']."""
     return np.linalg.lstsq(_products(ours, ours), _products(ours, theirs), rcond=1e-9)[0]
 
 
@@ -116,18 +123,24 @@ def _batched(function: Any, pictures: np.ndarray) -> np.ndarray:
 
 
 def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a^T b over all positions, float64[A, B]."""
+    """a^T b, summed over all positions: float64[A, B]."""
     flat = lambda x: x.reshape(-1, x.shape[-1])
-    parts = range(0, len(a), _TOGETHER)
-    return sum(np.float64(flat(a[i : i + _TOGETHER]).T @ flat(b[i : i + _TOGETHER])) for i in parts)
+    total = np.zeros((a.shape[-1], b.shape[-1]))
+    for i in range(0, len(a), _TOGETHER):
+        total += np.float64(flat(a[i : i + _TOGETHER]).T @ flat(b[i : i + _TOGETHER]))
+    return total
 
 
 def _regression(
     seen: np.ndarray, goal: np.ndarray, kernel: np.ndarray, bias: np.ndarray, rank: int
 ) -> dict[str, jax.Array]:
-    """The layer of this rank whose responses to `seen` are closest to `goal`; with little data, near what is given."""
+    """The layer of this rank whose responses to `seen` are closest to `goal`.
+
+    kernel, bias: a first guess; where the data say little, the result stays near it.
+    """
     patches = jax.jit(_patches)
-    own, missed = 0.0, 0.0
+    inputs, outputs = 9 * seen.shape[-1] + 1, goal.shape[-1]
+    own, missed = np.zeros((inputs, inputs)), np.zeros((inputs, outputs))
     given = np.concatenate([kernel.reshape(-1, kernel.shape[-1]), bias[None]])
     for i in range(0, len(seen), _TOGETHER):
         p = np.asarray(patches(seen[i : i + _TOGETHER]))
@@ -139,7 +152,7 @@ def _regression(
     mean = own[-1] @ found / own[-1, -1]
     energy, axes = np.linalg.eigh(found.T @ own @ found / own[-1, -1] - np.outer(mean, mean))
     axes = axes[:, ::-1][:, :rank]
-    root = np.maximum(energy[::-1][:rank], 1e-12) ** 0.25  # one half of each axis's deviation on either side
+    root = np.maximum(energy[::-1][:rank], 1e-12) ** 0.25  # kernel and mix each get the root of an axis's deviation
     return {
         "kernel": jnp.asarray((found[:-1] @ axes / root).reshape(*kernel.shape[:3], -1), jnp.float32),
         "mix": jnp.asarray((axes * root).T, jnp.float32),
@@ -148,7 +161,7 @@ def _regression(
 
 
 def _patches(x: jax.Array) -> jax.Array:
-    """[N, H, W, C] -> [N, H, W, 9 C + 1]: what a 3x3 kernel sees, in the order of its weights, and a 1 for the bias."""
+    """What a 3x3 kernel sees, in the order of its weights, and a 1 for the bias: [N, H, W, C] -> [N, H, W, 9 C + 1]."""
     height, width = x.shape[1:3]
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     shifted = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
@@ -156,7 +169,7 @@ def _patches(x: jax.Array) -> jax.Array:
 
 
 def _pivots(products: np.ndarray, count: int) -> list[int]:
-    """The `count` columns that a pivoted Cholesky factorisation of a Gram matrix takes first."""
+    """The first `count` columns that a pivoted Cholesky factorisation of a Gram matrix picks."""
     rest, kept = products.copy(), []
     for _ in range(count):
         kept.append(int(np.argmax(np.diag(rest))))

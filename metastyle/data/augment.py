@@ -1,4 +1,4 @@
-"""Random crops and collages of pictures."""
+"""Random crops of pictures, and collages of two."""
 
 import math
 from typing import Any
@@ -14,11 +14,11 @@ def augment(
 
     Args:
       picture: uint8[H, W, 3].
-      zoom: the short side is scaled to between `size` and `zoom * size`; to more where a turned crop would not fit.
-      rotate: degrees, the largest turn either way. The crop is always inside the picture.
+      zoom: the short side is scaled to between `size` and `zoom * size`, or to more if a turned crop would not fit.
+      rotate: the largest turn in either direction, in degrees. The crop is always inside the picture.
       flip: whether to mirror every second crop.
     """
-    scale, turn, x, y, mirror = rng.random(5)  # always five, so that what follows doesn't depend on the settings
+    scale, turn, x, y, mirror = rng.random(5)  # always five numbers, so that later draws don't depend on the settings
     angle = math.radians(rotate * (2 * turn - 1))
     cos, sin = math.cos(angle), math.sin(angle)
     span = abs(cos) + abs(sin)  # side of the upright square around a turned square of side 1
@@ -40,7 +40,7 @@ def augment(
         matrix = (cos, sin, shift_x, -sin, cos, shift_y)
         turned = image.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
         crop = np.array(turned, np.float32)
-        # Pillow's bicubic filter truncates to bytes: this is the middle of what a byte stands for.
+        # Pillow's bicubic filter truncates to bytes. Half a level more is the mean of the values that become one byte.
         crop[(crop > 0) & (crop < 255)] += 0.5
     if flip and mirror < 0.5:
         crop = crop[:, ::-1]
@@ -48,10 +48,10 @@ def augment(
 
 
 def collage(picture: Any, other: Any, turn: Any, at: Any, xp: Any = np) -> Any:
-    """`picture` f32[..., S, S, 3] on one side of a line, `other` f32[S, S, 3] on the other.
+    """Puts `picture` f32[..., S, S, 3] on one side of a line and `other` f32[S, S, 3] on the other.
 
-    The line is turned by `turn`, in [0, 1] of a full circle, and at `at`, in [0, 1], lies somewhere in the middle half.
-    xp: numpy, or jax.numpy.
+    turn: the direction of the line, as a part of a full circle in [0, 1]. at: where in the middle half of the picture
+    it lies, in [0, 1]. xp: numpy or jax.numpy.
     """
     across = xp.linspace(-1, 1, picture.shape[-2])
     angle = 2 * math.pi * turn

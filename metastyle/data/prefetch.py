@@ -1,11 +1,11 @@
-"""Batches, computed ahead of their use by threads."""
+"""Batches that threads compute before they are needed."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -13,11 +13,11 @@ Batch = dict[str, np.ndarray]
 
 
 class Prefetcher:
-    """Iterates over `(step, batch)` for the steps from `start` up to `stop`, in order, computed ahead by threads.
+    """Iterates over `(step, batch)` for the steps from `start` up to, but without, `stop`.
 
-    `batch` is `stack([task(step, index) for index in indices])`. An exception of `task` is raised at its own step and
-    ends the iteration. `waited` is the time in seconds that the consumer has waited so far. Used as a context manager,
-    or closed.
+    Threads compute `batch = stack([task(step, index) for index in indices])` ahead. An exception in `task` is raised
+    at the step of the task and ends the iteration. `waited` is the time in seconds that the consumer has waited so far.
+    To be used as a context manager, or closed.
     """
 
     def __init__(
@@ -30,11 +30,11 @@ class Prefetcher:
         threads: int,
         depth: int = 2,
     ):
-        """depth: batches that are computed ahead."""
+        """depth: how many batches are computed ahead. threads: how many tasks are computed at the same time."""
         self._task, self._indices = task, indices
         self._steps = iter(range(start, stop))
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="prefetch")
-        self._pending = deque()
+        self._pending: deque[tuple[int, list[Future[Batch]]]] = deque()
         self.waited = 0.0
         for _ in range(depth):
             self._submit()
@@ -63,7 +63,7 @@ class Prefetcher:
         return step, batch
 
     def close(self) -> None:
-        """Drops what was computed ahead and waits for the tasks in progress to end."""
+        """Drops the batches computed ahead and waits until the tasks in progress have ended."""
         self._pending.clear()
         self._pool.shutdown(cancel_futures=True)
 
@@ -75,5 +75,5 @@ class Prefetcher:
 
 
 def stack(tasks: Sequence[Batch]) -> Batch:
-    """One batch of `tasks`, with a leading axis."""
+    """The batch of these tasks: their arrays with a new leading axis."""
     return {key: np.stack([task[key] for task in tasks]) for key in tasks[0]}

@@ -1,8 +1,9 @@
-"""Tasks, each a style and the photographs to learn and to judge it on: a pure function of (seed, step, index)."""
+"""Tasks: a style, photographs to learn it on and photographs to judge it on; a pure function of (seed, step, index)."""
 
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -18,9 +19,9 @@ Task = dict[str, np.ndarray]
 
 
 class TaskSampler:
-    """Draws tasks from a source of photographs and one of styles.
+    """Draws tasks from a source of photographs and a source of styles.
 
-    A task is float32 in [0, 1], with S = `data.size`:
+    A task has these arrays, float32 in [0, 1], with S = `data.size`:
 
       style: [`data.shots`, S, S, 3], crops of one picture.
       support: [`inner.steps`, `inner.support`, S, S, 3], and
@@ -33,17 +34,17 @@ class TaskSampler:
     def __init__(
         self, settings: Config, *, content: Source | None = None, style: Source | None = None, prefix: str = ""
     ):
-        """Opens the sources of `settings.data` that aren't given.
+        """Opens those sources of `settings.data` that are not given.
 
-        prefix: "val_" draws from `data.val_content` and `data.val_style`, never from other styles, and leaves these as
-        they are.
+        prefix: with "val_", tasks are drawn from `data.val_content` and `data.val_style` alone, and styles are not
+        changed in colour, collaged or turned.
 
-        Raises InputError if a task needs more photographs than there are, and as `open_source`.
+        Raises InputError if a task needs more photographs than the source has, and errors of `open_source`.
         """
         self._settings, data = settings, settings.data
         names = {kind: f"data.{prefix}{kind}" for kind in ("content", "style")}
 
-        def opened(kind: str) -> Source:
+        def opened(kind: Literal["content", "style"]) -> Source:
             spec = getattr(data, f"{prefix}{kind}")
             return open_source(spec, kind, size=data.size, seed=settings.run.seed, name=names[kind])
 
@@ -60,11 +61,11 @@ class TaskSampler:
             )
 
     def task(self, step: int, index: int) -> Task:
-        """Task `index` of outer step `step`, of all tasks of that step on all hosts."""
+        """The task `index` among all tasks, on all hosts, of the outer step `step`."""
         data, shares = self._settings.data, self._shares
         rng = np.random.default_rng((self._settings.run.seed, step, index))
         drawn = rng.choice(len(self.content), self._photographs, replace=False).tolist()
-        # Each of these has a generator of its own: all else is drawn as without it.
+        # Each of these has its own random generator, so that other draws don't depend on whether it is in use.
         seed = (self._settings.run.seed, step, index)
         recoloring, pasting, turning, choosing = (np.random.default_rng((*seed, n)) for n in (1, 2, 3, 4))
         styles = self.content if choosing.random() < shares.photograph_styles else self.style
@@ -77,7 +78,7 @@ class TaskSampler:
 
         shots = np.stack([crop(style, data.flip_style) for _ in range(data.shots)])
         if turning.random() < shares.quarter_turns:
-            shots = np.rot90(shots, turning.integers(1, 4), (-3, -2))
+            shots = np.rot90(shots, int(turning.integers(1, 4)), (-3, -2))
         if recoloring.random() < shares.recolor:
             shots = recolor(shots, self._other(recoloring, zoom=1.0))
         if pasting.random() < shares.collage:
@@ -91,15 +92,15 @@ class TaskSampler:
         return {"style": shots, "support": support.reshape(*self._support, *support.shape[1:]), "query": query}
 
     def _other(self, rng: np.random.Generator, zoom: float) -> np.ndarray:
-        """A crop of any style, f32[S, S, 3]."""
+        """A crop of a random style, f32[S, S, 3]."""
         other = self.style[int(rng.integers(len(self.style)))]
         return augment(rng, other, self._settings.data.size, zoom=zoom, rotate=0.0, flip=False)
 
     def batch(self, step: int, indices: Sequence[int]) -> Task:
-        """The tasks `indices` of outer step `step`, stacked: a leading axis T = len(indices)."""
+        """The tasks `indices` of the outer step `step`, stacked along a leading axis of length len(indices)."""
         return stack([self.task(step, index) for index in indices])
 
 
 def without_changes(data: Data) -> Data:
-    """`data` whose styles are those of its source alone, as they are."""
+    """These settings without styles of other sources, and without changes of the styles."""
     return dataclasses.replace(data, **dict.fromkeys(STYLE_SHARES, 0.0))

@@ -1,4 +1,4 @@
-"""The state of work on one output, in a file beside it: stopped work is continued by the same line."""
+"""The state of the work on one output file, in a file beside it, from which the same command line continues."""
 
 import hashlib
 import json
@@ -18,27 +18,32 @@ Tensors = dict[str, np.ndarray]
 
 
 def beside(out: str | os.PathLike) -> Path:
-    """The state file of the work on `out`."""
+    """The path of the state file for the output `out`."""
     return Path(out).with_name(f"{Path(out).name}.state")
 
 
 def digest(*arrays: np.ndarray) -> str:
-    """Twelve hexadecimal digits that tell arrays apart."""
+    """Twelve hexadecimal digits of the SHA-256 of the arrays."""
     found = hashlib.sha256()
     for x in arrays:
-        found.update(np.ascontiguousarray(x))
+        found.update(np.ascontiguousarray(x).data)
     return found.hexdigest()[:12]
 
 
 def write(path: Path, identity: dict[str, Any], tensors: Tensors) -> None:
-    """Writes the file whole or not at all; `identity`: what tells this work from others, by the names of the flags."""
+    """Writes the state file, whole or not at all.
+
+    identity: what tells this work from other work, by the names of the flags.
+    """
     files.write(path, to_bytes(tensors, {"run": json.dumps(identity)}))
 
 
 def read(path: Path, identity: dict[str, Any], build: Callable[[Tensors], Any]) -> Any:
-    """`build(tensors)` of the same work's file; None where there is no file.
+    """`build(tensors)` from the state file; None if there is no file.
 
-    Raises InputError where it is of other work, or damaged: `build` raises ValueError or KeyError for what doesn't fit.
+    build: makes the state from the tensors; it raises ValueError or KeyError if they don't fit.
+
+    Raises InputError if the file is damaged, or belongs to work of another `identity`.
     """
     if not path.exists():
         return None

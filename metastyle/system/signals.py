@@ -1,18 +1,19 @@
-"""How long work is asked to stop: it saves, ends, and the same line continues it."""
+"""How long-running work is asked to stop: it saves what it has done and ends, and the same line continues it."""
 
 import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any, NoReturn
 
 from metastyle.errors import Stopped
 
 
 class StopSignal:
-    """Notes SIGTERM and SIGINT in `requested`: the loop saves and ends. A second SIGINT interrupts at once.
+    """Notes SIGTERM and SIGINT in `requested`: for a loop that saves its state and then raises Stopped.
 
-    In another thread than the main one, which alone may handle signals, it notes nothing.
+    A second SIGINT interrupts at once. Outside the main thread, which alone may handle signals, nothing is noted.
     """
 
     def __enter__(self) -> "StopSignal":
@@ -25,17 +26,17 @@ class StopSignal:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number, frame):
+    def _note(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         if number == signal.SIGINT:
-            signal.signal(number, self._before[number])
+            signal.signal(number, self._before[signal.SIGINT])
 
 
 @contextlib.contextmanager
-def stopped_at_once() -> Iterator[None]:
-    """SIGTERM raises errors.Stopped: for work that keeps what it has done, piece by piece."""
+def stop_at_once() -> Iterator[None]:
+    """Lets SIGTERM raise Stopped: for work that keeps what it has done, piece by piece."""
 
-    def stop(number: int, frame: Any) -> NoReturn:
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise Stopped("stopped; the same line continues")
 
     before = signal.signal(signal.SIGTERM, stop)

@@ -1,4 +1,4 @@
-"""Training checkpoints: the whole state of a run, by Orbax; and which settings a run may be continued with."""
+"""Checkpoints of a run, written by Orbax, and the check that a run is continued with the settings it was begun with."""
 
 import contextlib
 import dataclasses
@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,10 +49,10 @@ class Store:
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointStore(Store):
-    """The state of a run in its checkpoints, each with the run's settings.
+    """Keeps the state of a run in checkpoints.
 
-    checkpoints: those of the run. settings: saved with each. sharding: where a restored state is placed. pack: the
-      state as Orbax takes it.
+    settings: the run's settings, saved with each checkpoint. sharding: where a restored state is placed. pack: brings
+      the state into the form in which Orbax can save it.
     """
 
     checkpoints: "Checkpoints"
@@ -81,7 +81,10 @@ class Checkpoints:
     """The checkpoints of one run, in `folder`; saves are asynchronous and each appears whole or not at all."""
 
     def __init__(self, folder: str | os.PathLike, keep: int | None = None):
-        """Makes `folder`; InputError where that can't be. keep: how many of the newest stay (default: all)."""
+        """Makes the folder. keep: how many of the newest checkpoints stay (default: all).
+
+        Raises InputError if the folder cannot be made.
+        """
         self._folder = Path(folder).resolve()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -94,57 +97,43 @@ class Checkpoints:
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         if kind is None:
-            with self._told():
+            with _save_errors(self._folder, self._manager):
                 self._manager.close()
-        else:  # which may be that nothing can be saved
+        else:  # the error on its way may be that nothing can be saved, and closing would raise it again
             with contextlib.suppress(Exception):
                 self._manager.close()
 
     def latest(self) -> int | None:
-        """The newest step."""
+        """The step of the newest checkpoint."""
         return self._manager.latest_step()
 
     def steps(self) -> list[int]:
-        """All of them, oldest first."""
+        """The steps of all checkpoints, in ascending order."""
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, state: Any, settings: Any) -> None:
         """Starts saving; the state may be donated right afterwards."""
         text = ocp.args.JsonSave(dataclasses.asdict(settings))
         items = ocp.args.Composite(state=ocp.args.StandardSave(_to_dicts(state)), config=text)
-        with self._told():
+        with _save_errors(self._folder, self._manager):
             self._manager.save(step, args=items)
 
     def check(self) -> None:
         """Raises OSError if a save failed since the last call of any method."""
-        with self._told():
+        with _save_errors(self._folder, self._manager):
             self._manager.check_for_errors()
 
     def wait(self) -> None:
         """Returns when what was saved is on disk."""
-        with self._told():
+        with _save_errors(self._folder, self._manager):
             self._manager.wait_until_finished()
 
-    @contextlib.contextmanager
-    def _told(self):
-        """Whatever goes wrong with saving, as one line of an OSError."""
-        try:
-            yield
-        except Exception as error:  # Orbax lets through anything, from OSError to ValueError
-            line = _first_line(error)
-            found = re.search(r"[^:\]]*(?=( \[os_error_code)|$)", line)
-            good = max(self._manager.all_steps(read=True), default=None)
-            kept = "there is none yet" if good is None else f"the last good one is of step {good}"
-            raise OSError(
-                f"`workdir`: cannot save a checkpoint in {self._folder} ({found[0].strip()[:200]}); {kept}; mend that, "
-                "and the same line continues"
-            ) from None
-
     def resume(self, template: Any, sharding: jax.sharding.Sharding | None) -> tuple[int, Any]:
-        """`(step, state)` of the newest checkpoint that can be read, `(0, template)` where there is none at all.
+        """`(step, state)` of the newest checkpoint that can be read, `(0, template)` if there is no checkpoint.
 
-        Damaged ones after it are named on stderr and set aside, under another name. Raises InputError as `restore` does
-        if none can be read.
+        Newer checkpoints that are damaged are named on stderr and renamed.
+
+        Raises InputError, as `restore` does, if there are checkpoints and none can be read.
         """
         damaged = []
         for step in reversed(self.steps()):
@@ -170,25 +159,54 @@ class Checkpoints:
         self._manager.reload()
 
     def restore(self, step: int, template: Any, sharding: jax.sharding.Sharding | None) -> Any:
-        """The state of `step`, with the shapes of `template`, placed by `sharding` (on any number of devices).
+        """The state of `step`, which has the shapes of `template`, placed by `sharding` on any number of devices.
 
-        Raises InputError, naming the folder, if it is damaged or of other shapes.
+        Raises InputError, naming the folder, if the checkpoint is damaged or has other shapes.
         """
         wanted = _to_dicts(template)
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), wanted)
         items = ocp.args.Composite(state=ocp.args.StandardRestore(shapes))
-        with contextlib.redirect_stderr(io.StringIO()):  # a failed read leaves others unfinished, which all complain
-            try:
-                return _from_dicts(self._manager.restore(step, args=items).state, template)
-            except Exception as error:  # Orbax lets through anything, from KeyError to UnicodeDecodeError
-                reason = _first_line(error)[:200]
-            time.sleep(0.2)
-            gc.collect()
+        try:
+            with _quiet_failure():
+                return _from_dicts(self._manager.restore(step, args=items)["state"], template)
+        except Exception as error:  # Orbax raises all kinds of errors, from KeyError to UnicodeDecodeError
+            why = _first_line(error)[:200]
         before = max((s for s in self._manager.all_steps() if s < step), default=None)
         raise InputError(
-            f"`workdir`: cannot restore the checkpoint {self._folder / str(step)} ({reason}); delete that folder "
+            f"`workdir`: cannot restore the checkpoint {self._folder / str(step)} ({why}); delete that folder "
             f"to continue from {'the start' if before is None else f'step {before}'}"
         )
+
+
+@contextlib.contextmanager
+def _save_errors(folder: Path, manager: ocp.CheckpointManager) -> Iterator[None]:
+    """Turns whatever goes wrong with saving into an OSError of one line."""
+    try:
+        yield
+    except Exception as error:  # Orbax raises all kinds of errors, from OSError to ValueError
+        found = re.search(r"[^:\]]*(?=( \[os_error_code)|$)", _first_line(error))
+        why = found[0].strip()[:200] if found else ""
+        good = max(manager.all_steps(read=True), default=None)
+        kept = "there is none yet" if good is None else f"the last good one is of step {good}"
+        raise OSError(
+            f"`workdir`: cannot save a checkpoint in {folder} ({why}); {kept}; mend that, and the same line continues"
+        ) from None
+
+
+@contextlib.contextmanager
+def _quiet_failure() -> Iterator[None]:
+    """Keeps a failed read from printing tracebacks.
+
+    When one read fails, Orbax closes its event loop while other reads are still running, and each of these prints
+    "Event loop is closed" when it ends or is collected. So they get the time to end, and what they print is dropped.
+    """
+    with contextlib.redirect_stderr(io.StringIO()):
+        try:
+            yield
+        except Exception:
+            time.sleep(0.2)
+            gc.collect()
+            raise
 
 
 def _to_dicts(state: Any) -> Any:
@@ -212,10 +230,12 @@ def _first_line(error: Exception) -> str:
 
 
 def claim(workdir: str | os.PathLike, settings: Any, done: int = 0) -> None:
-    """Records the settings of a run (config.Config or Distillation) in its config.json, or checks that they are it.
+    """Writes the settings of a run (config.Config or Distillation) to its config.json.
 
-    done: steps that a run which is continued has behind it. Only `run` may change (but for its seed): how long, how
-    often, and no fewer steps than are done. InputError names the first field that differs.
+    A run that has one already must be continued with the same settings. Only the section `run` may change, which says
+    how long the run is and how often it writes, but not its seed. done: the steps that the run has done.
+
+    Raises InputError for fewer steps than are done, and for the first other setting that differs.
     """
     if done > settings.run.steps:
         raise InputError(f"`run.steps`: the run in {workdir} has done {done}, got {settings.run.steps}; use no fewer")
@@ -239,7 +259,7 @@ def claim(workdir: str | os.PathLike, settings: Any, done: int = 0) -> None:
 
 
 def differences(a: Any, b: Any) -> list[tuple[str, Any, Any]]:
-    """`(field, a's value, b's value)` for every setting in which two configs differ."""
+    """`(field, value in a, value in b)` for every setting in which two configs differ."""
     out = []
     for section in dataclasses.fields(a):
         x, y = getattr(a, section.name), getattr(b, section.name)

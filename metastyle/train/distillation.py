@@ -25,17 +25,17 @@ from metastyle.train.multihost import STOP_FLAGS
 from metastyle.weights import bundles, loss_network, vgg_files
 
 FILE_NAME = "slim_vgg.safetensors"
-_SHOWN = 6  # rows of a picture
-_PRUNED_ON = 64  # tasks of 3 pictures
+_SHOWN = 6  # styles in a picture grid
+_PRUNED_ON = 64  # tasks, of 3 pictures each, that pruning sees
 
 Guess = Callable[[np.ndarray], Flat]
 
 
-def run(settings: Distillation, workdir: str | os.PathLike) -> None:
+def distill(settings: Distillation, workdir: str | os.PathLike) -> None:
     """Runs a distillation in `workdir`, or continues it there, until it is complete.
 
-    Writes config.json, checkpoints/, metrics.csv, TensorBoard events/, pictures/ (the latest subjects, styles and what
-    painter and canvas made of them) and, with every checkpoint, slim_vgg.safetensors.
+    Writes config.json, checkpoints/, metrics.csv, TensorBoard events/, pictures/ (the works of painter and canvas for
+    the latest styles) and, with every checkpoint, slim_vgg.safetensors.
 
     Raises InputError or FileNotFoundError for bad settings or data before anything is written, InputError for a workdir
     that doesn't fit, FloatingPointError when a loss is not finite, and Stopped when the run was asked to stop.
@@ -43,9 +43,10 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> None:
     compile_cache.enable_compile_cache()
     workdir = Path(workdir)
     architecture.parse(settings.painter.arch, "painter.arch")
-    teacher, task, guess = vgg_files.load(settings.vgg), pictures(settings), guesser(settings)
+    teacher, task, guess = vgg_files.load(settings.vgg), picture_tasks(settings), load_guess(settings)
+    start = vgg_files.load(settings.start, "start") if settings.start else None
     some = [x for i in range(_PRUNED_ON) for x in task(i * settings.steps_per_style, 0).values()]
-    state = distill_vgg.initial_state(settings, teacher, np.concatenate(some))
+    state = distill_vgg.initial_state(settings, teacher, np.concatenate(some), start)
     shown = _Shown(settings.steps_per_style)
 
     def prepare(step: int, state: distill_vgg.State, batch: Task) -> tuple[distill_vgg.State, Task]:
@@ -71,21 +72,21 @@ def run(settings: Distillation, workdir: str | os.PathLike) -> None:
     with checkpoint.Checkpoints(workdir / "checkpoints", settings.run.keep_checkpoints) as saved:
         checkpoint.claim(workdir, settings, saved.latest() or 0)
         store = checkpoint.CheckpointStore(saved, settings, place)
-        start, state = loop.run(training, state, settings.run, store, workdir)
-    if start == settings.run.steps:  # nothing was left to do, so no step has exported the network
+        begun, state = loop.run(training, state, settings.run, store, workdir)
+    if begun == settings.run.steps:  # nothing was left to do, so no step has exported the network
         export(state)
     print(f"wrote {workdir / FILE_NAME}", flush=True)
 
 
-def pictures(settings: Distillation) -> Callable[[int, int], Task]:
-    """`task(step, 0)`: the pictures of a step, "style", "photograph" and "subject", each f32[1, S, S, 3].
+def picture_tasks(settings: Distillation) -> Callable[[int, int], Task]:
+    """A function `task(step, 0)` of the pictures of a step: "style", "photograph", "subject", each f32[1, S, S, 3].
 
-    Style and subject stay for `steps_per_style` steps.
+    Style and subject stay the same for `steps_per_style` steps.
     """
     shared = {"data": vars(settings.data), "run": vars(settings.run)}
     chosen = config.from_dict(shared | {"inner": {"steps": 1}})
     held = functools.lru_cache(maxsize=4)(functools.partial(TaskSampler(chosen).task, index=1))
-    # Of a step's own task only the photograph is used: its style need not be worked on.
+    # Of the step's own task only the photograph is used, so its style need not be changed in any way.
     quick = TaskSampler(dataclasses.replace(chosen, data=without_changes(chosen.data)))
 
     def task(step: int, _: int) -> Task:
@@ -95,10 +96,10 @@ def pictures(settings: Distillation) -> Callable[[int, int], Task]:
     return task
 
 
-def guesser(settings: Distillation) -> Guess | None:
-    """`guess(style)`: the generator that `bundle` has for a style f32[1, S, S, 3] before any step; None without one.
+def load_guess(settings: Distillation) -> Guess | None:
+    """A function that gives the bundle's generator for a style f32[1, S, S, 3] before any step; None without a bundle.
 
-    Raises InputError where the painter is none of its generators.
+    Raises InputError if the bundle's generators have another architecture than the painter.
     """
     if not settings.bundle:
         return None
@@ -120,10 +121,10 @@ def guesser(settings: Distillation) -> Guess | None:
 def _renewed(
     settings: Distillation, step: int, batch: Task, guess: Guess | None = None
 ) -> dict[str, distill_vgg.Learner]:
-    """The parts of the state that start afresh at this step: the canvas for a new style, and at times the painter.
+    """The parts of the state that start afresh at this step.
 
-    The painter does for every `styles_per_painter`-th style. Where there is a `guess`, it also starts from the guess
-    for each style of the second half of these.
+    The canvas does with each new style, the painter with every `styles_per_painter`-th one. With a `guess`, the painter
+    also starts from the guess for each style in the second half of its `styles_per_painter` styles.
     """
     if step % settings.steps_per_style:
         return {}
@@ -142,7 +143,9 @@ def _renewed(
     return out
 
 
-def _compile(settings: Distillation, teacher: vgg.Params, shown: "_Shown", state: distill_vgg.State, batch: Task):
+def _compile(
+    settings: Distillation, teacher: vgg.Params, shown: "_Shown", state: distill_vgg.State, batch: Task
+) -> loop.Program:
     """Compiles the step, which adds its pictures to `shown`."""
     began = time.monotonic()
     step = jax.jit(functools.partial(distill_vgg.step, settings), donate_argnums=0)
@@ -157,7 +160,7 @@ def _compile(settings: Distillation, teacher: vgg.Params, shown: "_Shown", state
 
 
 class _Shown:
-    """The pictures of the last step of each of the latest styles."""
+    """The latest pictures to show: those of the last step of each style."""
 
     def __init__(self, steps_per_style: int):
         self.step = 0
@@ -165,19 +168,19 @@ class _Shown:
         self._pictures: dict[int, distill_vgg.Batch] = {}
 
     def add(self, pictures: distill_vgg.Batch) -> None:
-        """Takes the pictures of `step` in place of those of its style's earlier steps."""
+        """Adds the pictures of `step`, in place of those of earlier steps with the same style."""
         self._pictures[self.step // self._steps_per_style] = pictures
         self._pictures = dict(list(self._pictures.items())[-_SHOWN:])
 
     def grid(self) -> np.ndarray:
-        """A grid f32[H, W, 3] with a row for each style."""
+        """A grid f32[H, W, 3] that has a row for each style."""
         columns = ("photograph", "subject", "style", "painting", "canvas")
         rows = [[np.asarray(pictures[c][0]) for c in columns] for pictures in self._pictures.values()]
         return contact_sheet.grid(rows, column_labels=columns)
 
 
 def save_network(slim: vgg.Params, path: str | os.PathLike) -> None:
-    """Writes the slim network as vgg_files.load reads it, in float16."""
+    """Writes the slim network in float16, in the form that vgg_files.load reads."""
     tensors = {key: x.astype(np.float16) for key, x in vgg_files.tensors(slim).items()}
     mean, std = (tuple(np.asarray(slim["input"][key]).tolist()) for key in ("mean", "std"))
     vgg_files.save(path, tensors, vgg.Convention("rgb", mean, std), name="workdir")

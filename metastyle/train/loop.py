@@ -5,7 +5,7 @@ A run describes itself as a `Training`; where its state is kept is a `checkpoint
 """
 
 import dataclasses
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,8 +59,8 @@ class Training:
     indices: Sequence[int]
     columns: Sequence[str]
     shown: str
-    compile: Callable[[Hashable, State, Any], Program]
-    program: Callable[[int], Hashable] = lambda step: None
+    compile: Callable[[Any, State, Any], Program]
+    program: Callable[[int], Any] = lambda step: None
     prepare: Callable[[int, State, Batch], tuple[State, Any]] = _unchanged
     describe: Callable[[int], str] = lambda start: ""
     export: Callable[[State], None] = lambda state: None
@@ -134,7 +134,7 @@ def run(
                     store.save(done, state)
                     training.export(state)
                 if due.picture and main and training.picture:
-                    log.picture(training.picture(state), done)
+                    log.write_picture(training.picture(state), done)
                 if stopping:
                     break
         store.wait()
@@ -155,7 +155,7 @@ class _Programs:
 
     def __init__(self, training: Training, start: int, log: RunLog, lockstep: Lockstep):
         self._training, self._log, self._lockstep = training, log, lockstep
-        self._key: Hashable = None
+        self._key: Any = None
         self._step: Step | None = None
         self._first_line = training.describe(start)
 
@@ -166,7 +166,7 @@ class _Programs:
             with self._lockstep.busy():
                 self._step, line, facts = self._training.compile(key, state, batch)
             self._key = key
-            self._log.say("; ".join(filter(None, (self._first_line, line))))
+            self._log.print_line("; ".join(filter(None, (self._first_line, line))))
             self._log.note(facts)
             self._first_line = ""
         return self._step

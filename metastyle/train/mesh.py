@@ -1,6 +1,6 @@
-"""Devices: the mesh, and the two ways of spreading one local step function over it.
+"""The mesh of devices, and the two ways to run one local step function on all of them.
 
-"shard_map" (default) works on one device, many, and many hosts. "pmap" wraps the very same function, on one host.
+"shard_map" (the default) works on one device, on many, and on many hosts. "pmap" runs the same function on one host.
 """
 
 import functools
@@ -22,10 +22,13 @@ _SHAPE = re.compile(r"\b[a-z]+(\d+)\[([\d,]*)\]")  # f32[3,8]
 
 
 class Parallel:
-    """Where arrays go, and how a step is compiled, for one `run.parallel`."""
+    """Places arrays on the devices and compiles steps for them, as `run.parallel` says."""
 
     def __init__(self, mode: str, tasks: int, devices: list | None = None):
-        """mode: "shard_map" or "pmap". Raises InputError if `tasks` don't divide evenly over the devices."""
+        """mode: "shard_map" or "pmap". tasks: of each step, over all devices, which are all of JAX's by default.
+
+        Raises InputError if the tasks cannot be divided evenly between the devices, and for pmap on several hosts.
+        """
         self.mode = mode
         self.devices = jax.devices() if devices is None else devices
         if tasks % len(self.devices):
@@ -39,17 +42,17 @@ class Parallel:
         self.replicated = NamedSharding(self.mesh, P())
 
     def local_indices(self, tasks: int) -> list[int]:
-        """Which of the `tasks` global tasks this process feeds to its devices."""
+        """The indices of those of all `tasks` that this process loads for its devices."""
         share = tasks // len(self.devices)
         mine = [i for i, device in enumerate(self.devices) if device.process_index == jax.process_index()]
         return [i * share + j for i in mine for j in range(share)]
 
     def replicate(self, tree: Any) -> Any:
-        """A copy of `tree` on every device; the original stays valid when the copy is donated."""
+        """Copies `tree` to every device. The original stays valid when the copy is donated."""
         return jax.device_put(jax.tree.map(np.asarray, tree), self.replicated)
 
     def split(self, batch: Any) -> Any:
-        """This process's numpy batch (leaves [T, ...]) as the global one."""
+        """Makes the global batch from the numpy batch of this process, whose leaves are [T, ...]."""
         if self.mode == "pmap":
             count = len(self.devices)
             return jax.tree.map(lambda x: x.reshape(count, len(x) // count, *x.shape[1:]), batch)
@@ -57,11 +60,11 @@ class Parallel:
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
 
     def for_checkpoint(self, state: Any) -> Any:
-        """The state as Orbax takes it: arrays that pmap returned are no global ones."""
+        """The state in a form that Orbax can save, which the arrays that pmap returns are not."""
         return jax.tree.map(np.asarray, state) if self.mode == "pmap" else state
 
-    def compile(self, step: Callable) -> Callable:
-        """`step(state, batch, vgg, axis=...)` over all devices; the state is donated."""
+    def compile(self, step: Callable) -> jax.stages.Wrapped:
+        """Compiles `step(state, batch, constants, axis=...)` for all devices. The state is donated."""
         local = functools.partial(step, axis=AXIS)
         if self.mode == "pmap":
             return jax.pmap(
@@ -72,7 +75,7 @@ class Parallel:
 
 
 def traffic(program: str) -> list[tuple[str, int]]:
-    """(kind, bytes of its result on a device) of every collective in the HLO text of a compiled program."""
+    """`(kind, bytes of its result on a device)` of every collective operation in a program's compiled HLO text."""
     found = re.findall(rf"= (.*?) ({'|'.join(_COLLECTIVES)})(?:-start)?\(", program)
     return [(kind, sum(_size(*shape) for shape in _SHAPE.findall(shapes))) for shapes, kind in found]
 

@@ -5,7 +5,7 @@ import functools
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from metastyle.errors import InputError
 from metastyle.images import contact_sheet
 from metastyle.meta import adaptation, outer_loop, tune_rates
 from metastyle.meta.parameters import Meta
-from metastyle.meta.problem import Networks, Problem, style_problem
+from metastyle.meta.problem import Networks, Prepared, Problem, style_problem
 from metastyle.nets import architecture, generator, style_encoder
 from metastyle.nets.params import Flat, count_parameters, split_by_scope
 from metastyle.system import compile_cache
@@ -33,12 +33,14 @@ LOGGED = ("loss", "query", "support_first", "support_mean", "gradient_norm")
 _VAL_STYLES = 4
 _TUNING_TASKS = 8
 
+Loss = Callable[..., jax.Array]  # see Problem
+
 
 def train(
     settings: config.Config,
     workdir: str | os.PathLike,
     problem: Problem | None = None,
-    params: Any = None,
+    params: Networks | None = None,
     timeout: float = config.PEER_TIMEOUT,
 ) -> None:
     """Runs a meta-training in `workdir`, or continues it there, until it is complete.
@@ -48,7 +50,7 @@ def train(
     together, and each ends when another does not answer for `timeout` seconds.
 
     Raises InputError or FileNotFoundError for bad settings or data before anything is written, InputError for a workdir
-    that doesn't fit, FloatingPointError when a loss is not finite, and Stopped when the run was asked to stop.
+    of another run, FloatingPointError when a loss is not finite, and Stopped when the run was asked to stop.
     """
     compile_cache.enable_compile_cache()
     workdir, run, outer, main = Path(workdir), settings.run, settings.outer, jax.process_index() == 0
@@ -60,7 +62,7 @@ def train(
         problem = style_problem(settings.generator, settings.loss, bool(outer.vgg), side_by_side)
     problem = problem._replace(prepare=jax.jit(problem.prepare))  # one program outside the step too, for pictures
     tuning, origin = _tuning_sampler(settings), bundles.load_start(workdir, settings)
-    state = outer_loop.initial_state(settings, begin(settings, origin) if origin else None)
+    state = outer_loop.initial_state(settings, begin_from(origin, settings) if origin else None)
     training = _training(settings, parallel, problem, params, state.meta)
     with checkpoint.Checkpoints(workdir / "checkpoints", run.keep_checkpoints) as saved:
         checkpoint.claim(workdir, settings, saved.latest() or 0)
@@ -72,7 +74,7 @@ def train(
         if main:
             print(f"{workdir} is complete after {start} steps; raise run.steps to continue it", flush=True)
         return
-    made = _bundle(settings, origin, outer_loop.deployed(outer, state), tuning, problem, params)
+    made = _make_bundle(settings, origin, outer_loop.deployed(outer, state), tuning, problem, params)
     if main:
         bundles.save_bundle(workdir / "bundle", made)
         told = f"Adam lr {made.adam_lr:g} beyond {settings.inner.steps} steps"
@@ -80,7 +82,7 @@ def train(
 
 
 def _check_side_by_side(settings: config.Config, parallel: mesh.Parallel) -> None:
-    """Raises InputError where a device's tasks cannot be divided into those that it computes side by side."""
+    """Raises InputError if a device's tasks cannot be divided into groups that it computes side by side."""
     outer, share = settings.outer, settings.outer.tasks // len(parallel.devices)
     if share % outer.tasks_side_by_side:
         raise InputError(
@@ -90,13 +92,14 @@ def _check_side_by_side(settings: config.Config, parallel: mesh.Parallel) -> Non
 
 
 def _training(
-    settings: config.Config, parallel: mesh.Parallel, problem: Problem, params: Any, meta: Meta
+    settings: config.Config, parallel: mesh.Parallel, problem: Problem, params: Networks, meta: Meta
 ) -> loop.Training:
-    """What the loop runs: outer steps on sampled tasks."""
-    outer, learnt, constants = settings.outer, problem, params
+    """Describes the run for the loop: outer steps on sampled tasks."""
+    outer, on_tasks = settings.outer, problem
+    constants: Constants = params
     if settings.data.on_device:
         sampler = DeviceSampler(settings)
-        learnt, constants = drawn(problem, settings), Drawing(params, sampler.pictures)
+        on_tasks, constants = draw_first(problem, settings), Drawing(params, sampler.pictures)
     else:
         sampler = TaskSampler(settings)
     val, replicas = val_tasks(settings), parallel.replicate(constants)
@@ -108,21 +111,25 @@ def _training(
         program=functools.partial(outer_loop.is_first_order, settings),
         prepare=lambda step, state, batch: (state, parallel.split(batch)),
         compile=lambda first_order, state, batch: _compile(
-            learnt, settings, first_order, parallel, (state, batch, replicas)
+            on_tasks, settings, first_order, parallel, (state, batch, replicas)
         ),
-        describe=functools.partial(_derived, settings, parallel, meta),
-        picture=lambda state: pictures(settings, outer_loop.deployed(outer, state), val, problem, params),
+        describe=functools.partial(_describe, settings, parallel, meta),
+        picture=lambda state: picture_grid(settings, outer_loop.deployed(outer, state), val, problem, params),
         threads=settings.data.threads,
     )
 
 
-def _bundle(
-    settings: config.Config, origin: bundles.Bundle | None, learned: Meta, sampler: TaskSampler,
-    problem: Problem, params: Any,
-) -> bundles.Bundle:  # fmt: skip
-    """The run's bundle, with rates chosen on tasks of `sampler` (`_tuning_sampler`), learned on as at deployment.
+def _make_bundle(
+    settings: config.Config,
+    origin: bundles.Bundle | None,
+    learned: Meta,
+    sampler: TaskSampler,
+    problem: Problem,
+    params: Networks,
+) -> bundles.Bundle:
+    """The run's bundle. Its rates are chosen on tasks of `sampler`, which are learned as at deployment.
 
-    Every process makes it and one writes it: if the others had nothing to do, they would give that one up.
+    Every process makes the bundle, though only one writes it: processes with nothing to do would give up on that one.
     """
     tasks = [sampler.task(settings.run.steps, i) for i in range(_TUNING_TASKS)]
     support = np.stack(source.photographs(math.prod(tasks[0]["support"].shape[:2]), settings.data.size))
@@ -133,36 +140,45 @@ def _bundle(
 
 
 def networks(settings: config.Config) -> Networks:
-    """The loss networks of these settings."""
+    """Loads the loss networks of these settings."""
     inner = vgg_files.load(settings.vgg)
     style_encoder.check(settings, inner)
     return Networks(inner, vgg_files.load(settings.outer.vgg, "outer.vgg") if settings.outer.vgg else None)
 
 
 class Drawing(NamedTuple):
-    """What a step takes beside its tasks where the accelerator draws them: see `drawn`."""
+    """What a step needs, besides its tasks, when the accelerator draws the tasks' pictures (`draw_first`)."""
 
-    networks: Any
+    networks: Networks
     pictures: Pictures
 
 
-def drawn(problem: Problem, settings: config.Config) -> Problem:
-    """`problem` for tasks that a DeviceSampler only names: `Drawing` takes the place of the loss networks."""
+Constants = Networks | Drawing  # of a run: what each step takes and none changes
 
-    def prepare(task, drawing):
+
+def draw_first(problem: Problem, settings: config.Config) -> Problem:
+    """The problem for tasks of a DeviceSampler, whose pictures the step draws itself.
+
+    Its functions take a `Drawing` where those of `problem` take the loss networks.
+    """
+
+    def prepare(task: dict[str, jax.Array], drawing: Drawing) -> Prepared:
         return problem.prepare(draw(settings, task["draw"], drawing.pictures), drawing.networks)
 
-    def of(loss):
-        return loss and (lambda fast, slow, batch, target, drawing: loss(fast, slow, batch, target, drawing.networks))
+    def with_drawing(loss: Loss) -> Loss:
+        return lambda fast, slow, batch, target, drawing: loss(fast, slow, batch, target, drawing.networks)
 
-    return Problem(prepare, of(problem.loss), of(problem.query_loss))
+    query_loss = with_drawing(problem.query_loss) if problem.query_loss else None
+    return Problem(prepare, with_drawing(problem.loss), query_loss)
 
 
-def begin(settings: config.Config, found: bundles.Bundle) -> Meta:
-    """The meta-parameters of a run that starts from a bundle: what fits of it, else as they are drawn.
+def begin_from(found: bundles.Bundle, settings: config.Config) -> Meta:
+    """The meta-parameters of a run that starts from a bundle.
 
-    Its generator must be the same; the scope may be another, an encoder and learned rates are taken where their shapes
-    fit. Raises InputError for another generator.
+    The generator must be the bundle's, the scope may differ. Of the encoder and of the learned rates, those parameters
+    are taken whose shapes fit; the others are drawn as in a run without a start.
+
+    Raises InputError if the bundle has another generator.
     """
     learned = outer_loop.initial_meta(settings)
     if architecture.parse(found.config.generator.arch) != architecture.parse(settings.generator.arch):
@@ -177,17 +193,17 @@ def begin(settings: config.Config, found: bundles.Bundle) -> Meta:
     if encoder is not None and found.meta.encoder is not None:
         taken = _fitting(found.meta.encoder, encoder)
         if taken.keys() >= {"hidden/kernel", "hidden/bias"}:
-            encoder = encoder | taken  # else its last layer was trained on other hidden units: worse than one of zeros
+            encoder = encoder | taken  # a last layer trained on other hidden units is worse than zeros
     return jax.tree.map(jax.numpy.asarray, Meta(fast=fast, slow=slow, log_lr=log_lr, encoder=encoder))
 
 
 def _fitting(theirs: Flat, ours: Flat) -> Flat:
-    """Those of their tensors that ours have the names and shapes of."""
+    """Those of their tensors that have the name and shape of one of ours."""
     return {path: theirs[path] for path, x in ours.items() if path in theirs and theirs[path].shape == x.shape}
 
 
 def _tuning_sampler(settings: config.Config) -> TaskSampler:
-    """Synthetic styles that no run has seen, to choose rates on, which needs photographs at least."""
+    """Tasks with synthetic styles that no run has seen, on which rates are chosen, and at least one inner step."""
     inner = dataclasses.replace(settings.inner, steps=max(settings.inner.steps, 1))
     data = without_changes(settings.data)
     unseen = source.ProceduralSource("style", data.size, settings.run.seed + 1)
@@ -195,7 +211,7 @@ def _tuning_sampler(settings: config.Config) -> TaskSampler:
 
 
 def val_tasks(settings: config.Config) -> list[Task]:
-    """The tasks of the picture grid, the same for a whole run: a style, a photograph, support [N, 1, S, S, 3]."""
+    """The tasks of the picture grid, the same for the whole run: style, query and support [N, 1, S, S, 3]."""
     val, inner = TaskSampler(settings, prefix="val_"), settings.inner
     count, support = min(_VAL_STYLES, len(val.style)), max(inner.steps * inner.support, 1)
     size, contents = settings.data.size, len(val.content)
@@ -207,10 +223,10 @@ def val_tasks(settings: config.Config) -> list[Task]:
     ]
 
 
-def pictures(
-    settings: config.Config, learned: Meta, tasks: Sequence[Task], problem: Problem, params: Any
+def picture_grid(
+    settings: config.Config, learned: Meta, tasks: Sequence[Task], problem: Problem, params: Networks
 ) -> np.ndarray:
-    """A grid f32[H, W, 3], a row for each of `val_tasks`: photograph, style, and the photograph after 0 and K steps."""
+    """A grid f32[H, W, 3] with a row for each task: photograph, style, and the outputs after 0 and after all steps."""
     inner, rows = settings.inner, []
     for task in tasks:
         prepared = problem.prepare(jax.tree.map(jax.numpy.asarray, task), params)
@@ -226,13 +242,15 @@ def pictures(
 
 
 def _is_bundle_of(folder: Path, settings: config.Config) -> bool:
+    """Whether the folder is a bundle that a run with these settings wrote."""
     try:
         return bundles.load_bundle(folder).config == settings
     except (InputError, FileNotFoundError):
         return False
 
 
-def _derived(settings: config.Config, parallel: mesh.Parallel, meta: Meta, start: int) -> str:
+def _describe(settings: config.Config, parallel: mesh.Parallel, meta: Meta, start: int) -> str:
+    """The sizes that follow from the settings, and where the run starts."""
     learned = {part: count_parameters(flat) for part, flat in meta.parts().items()}
     per_task = settings.inner.steps * settings.inner.support + settings.outer.query
     return (
@@ -244,16 +262,30 @@ def _derived(settings: config.Config, parallel: mesh.Parallel, meta: Meta, start
     )
 
 
-def _step(problem, settings, first_order, state, batch, params, axis):
-    """One outer step, with the mean of the stop flags among the metrics: it travels in the same all-reduce."""
+def _step(
+    problem: Problem,
+    settings: config.Config,
+    first_order: bool,
+    state: outer_loop.MetaState,
+    batch: dict[str, jax.Array],
+    constants: Constants,
+    axis: str,
+) -> tuple[outer_loop.MetaState, loop.Metrics]:
+    """One outer step. The mean of the stop flags is among the metrics, so it travels in the same all-reduce."""
     tasks = dict(batch)
     flags = tasks.pop(STOP_FLAGS)
-    state, metrics = outer_loop.outer_step(problem, settings, first_order, state, tasks, params, axis)
+    state, metrics = outer_loop.outer_step(problem, settings, first_order, state, tasks, constants, axis)
     return state, metrics | {STOP_FLAGS: jax.lax.pmean(flags.mean(), axis)}
 
 
-def _compile(problem, settings, first_order, parallel, arguments):
-    """Compiles the outer step, with the loss networks filled in."""
+def _compile(
+    problem: Problem,
+    settings: config.Config,
+    first_order: bool,
+    parallel: mesh.Parallel,
+    arguments: tuple[outer_loop.MetaState, Any, Constants],
+) -> loop.Program:
+    """Compiles the outer step for these arguments, the last of which are always the same."""
     began = time.monotonic()
     step = parallel.compile(functools.partial(_step, problem, settings, first_order))
     compiled = step.lower(*arguments).compile()
@@ -264,7 +296,7 @@ def _compile(problem, settings, first_order, parallel, arguments):
     line = f"compiled the {kind} step in {time.monotonic() - began:.0f} s, temporary memory {temporary}"
     facts = {}
     if len(parallel.devices) > 1:
-        sent = mesh.traffic(compiled.as_text())
+        sent = mesh.traffic(compiled.as_text() or "")
         facts = {"sent_bytes": sum(size for _, size in sent), "collectives": len(sent)}
         line += f", {facts['sent_bytes']:,} bytes in {len(sent)} {' and '.join({kind for kind, _ in sent})}"
     *_, constants = arguments

@@ -1,6 +1,6 @@
-"""The other processes of a run: how it finds them, stops with them, and ends when one is lost.
+"""Runs of several processes: how the processes meet, stop at the same step, and end when one of them is lost.
 
-JAX's own service connects them (`jax.distributed`). A run of one process needs nothing of this.
+They are connected by JAX's own service (`jax.distributed`). A run of a single process needs nothing of this module.
 """
 
 import contextlib
@@ -22,20 +22,22 @@ from metastyle.config import PEER_TIMEOUT
 from metastyle.errors import REPORTED_ERRORS, RETRY, InputError, one_line
 from metastyle.system.signals import StopSignal
 
-STOP_FLAGS = "stop_flags"  # in a batch, and as their mean in the metrics of its step
+STOP_FLAGS = "stop_flags"  # key in each batch; in the metrics of a step, the key of their mean over all tasks
 _LOST = re.compile("gloo|nccl|connection|unavailable|deadline|heartbeat|coordination", re.IGNORECASE)
-_MARGIN = 60  # seconds that JAX waits longer than we do: our line says more than its
+_MARGIN = 60  # seconds that JAX waits longer than we do, since our error message is clearer than its own
 
 
 def join(timeout: int = PEER_TIMEOUT) -> None:
-    """Joins the other processes, if there are any; to be called before anything else of JAX.
+    """Joins the other processes of the run, if there are any. Must be called before JAX is used.
 
-    Slurm, Open MPI and Cloud TPU are recognised by JAX. Elsewhere JAX_COORDINATOR_ADDRESS (host:port of process 0),
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID tell. timeout: seconds that the others may take to come, and to answer later.
+    JAX recognises Slurm, Open MPI and Cloud TPU. Elsewhere the variables JAX_COORDINATOR_ADDRESS (host:port of process
+    0), JAX_NUM_PROCESSES and JAX_PROCESS_ID describe the run.
 
-    Raises InputError where the variables are incomplete, or not all processes come.
+    timeout: seconds that the other processes may take to start, and later to answer.
+
+    Raises InputError if the variables are incomplete, or if not all processes start in time.
     """
-    given = {}
+    given: dict[str, Any] = {}
     if address := os.environ.get("JAX_COORDINATOR_ADDRESS"):
         given = {"coordinator_address": address, "cluster_detection_method": "deactivate"}
         for name, variable in (("num_processes", "JAX_NUM_PROCESSES"), ("process_id", "JAX_PROCESS_ID")):
@@ -45,7 +47,7 @@ def join(timeout: int = PEER_TIMEOUT) -> None:
             given[name] = int(value)
     before = signal.getsignal(signal.SIGTERM)
     try:
-        with warnings.catch_warnings(action="ignore"):  # of a pod that is no cluster
+        with warnings.catch_warnings(action="ignore"):  # JAX warns about a cloud machine that is no cluster
             jax.distributed.initialize(
                 **given,
                 initialization_timeout=timeout,
@@ -61,24 +63,25 @@ def join(timeout: int = PEER_TIMEOUT) -> None:
         raise InputError(
             f"`JAX_COORDINATOR_ADDRESS`: not all processes met within {timeout} s ({one_line(error)[:200]})"
         ) from None
-    signal.signal(signal.SIGTERM, before)  # JAX takes it for a service of its own, which nobody asks: see Lockstep
+    signal.signal(signal.SIGTERM, before)  # JAX installs its own handler, which we don't use: see Lockstep
 
 
 class Lockstep(contextlib.AbstractContextManager):
-    """A loop over steps that all processes take together: they stop at one step, and none outlives the others' loss.
+    """A loop over steps that all processes take together.
 
-    An error in the loop ends this process at once, with its line: closing what the others take part in would wait for
-    them. So does silence: a step that takes longer than `timeout` seconds.
+    All processes stop at the same step. When one is lost, the others end as well. An error in the loop ends this
+    process at once with its message, since closing what the other processes take part in would wait for them. So does
+    a step that takes longer than `timeout` seconds.
     """
 
     def __init__(self, stop: StopSignal, timeout: float = PEER_TIMEOUT):
         self._stop, self._timeout = stop, timeout
         self._many = jax.process_count() > 1
-        self._seen = None
+        self._over = threading.Event()
+        self._seen: float | None = None  # when the other processes were last heard of
 
     def __enter__(self) -> "Lockstep":
         if self._many:
-            self._over = threading.Event()
             threading.Thread(target=self._watch, daemon=True).start()
         return self
 
@@ -89,21 +92,21 @@ class Lockstep(contextlib.AbstractContextManager):
                 _end(error)
 
     def stop_flags(self, tasks: int) -> np.ndarray:
-        """float32[tasks], for the batch of the next step: whether this process was asked to stop."""
+        """float32[tasks], for the batch of the next step: 1 if this process was asked to stop, else 0."""
         return np.full(tasks, self._stop.requested, np.float32)
 
     def should_stop(self, before: jax.Array | None) -> bool:
-        """Called by all after each step: whether it is the last, for one of them was asked to stop.
+        """Whether the step that was just started is the last one. All processes call this after each step.
 
-        before: the mean of `stop_flags` over all tasks in the step before (None: there was none). A process alone knows
-        without it.
+        before: the mean of `stop_flags` over all tasks in the step before; None if there was none. A single process
+        doesn't need it.
         """
         self._seen = time.monotonic()
         return before is not None and float(before) > 0 if self._many else self._stop.requested
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
-        """Work of this process's own, as compiling: as long as it lasts, the others' silence is not counted."""
+        """Surrounds work of this process alone, such as compiling, in which the others' silence is not counted."""
         watched, self._seen = self._seen is not None, None
         yield
         if watched:
@@ -126,7 +129,7 @@ def _end(error: BaseException) -> NoReturn:
 
 
 def _leave(line: str, status: int) -> NoReturn:
-    """Ends the process, though others of its threads may be waiting for something that never comes."""
+    """Ends the process, even though other threads of it may be waiting for an answer that never comes."""
     again = "; the same line continues the run" if status == RETRY else ""
     print(f"error: process {jax.process_index()}: {line}{again}", file=sys.stderr, flush=True)
     sys.stdout.flush()

@@ -1,17 +1,17 @@
-"""Plain parameters: fast parameters with which a network gives the photograph back. Strength 0 (style.py) starts there.
+"""Plain parameters: fast parameters with which a network reproduces the photograph. Strength 0 (style.py) uses them.
 
-They are trained for content alone: by Adam, from a bundle's own fast parameters, on
+They are trained for the content alone, by Adam, from the bundle's own fast parameters, on the loss
 
     L = 1 - SSIM(luma) + 100 MSE
 
-(Wang et al. 2004, uniform windows of 7 px). The slow parameters stay as they are, so one set serves all styles of the
-bundle. A photograph's own colours are lost in the instance norms; what strength does about that is said there. The
-squared error keeps them near, or weak strengths would begin with a change of colours (experiments/results/strength.md).
+(Wang et al. 2004, uniform windows of 7 px). The slow parameters are not trained, so one set serves all styles of the
+bundle. The instance norms lose the photograph's own colours; style.py says what strength does about that. The squared
+error keeps the colours close: without it, weak strengths would already change them (experiments/results/strength.md).
 """
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from metastyle import config
 from metastyle.data.augment import augment
 from metastyle.data.prefetch import Batch
 from metastyle.data.sources import open_source
+from metastyle.errors import InputError
 from metastyle.images import codec
 from metastyle.images.resize import square
 from metastyle.losses.ssim import LUMA, differentiable_ssim, ssim
@@ -44,7 +45,7 @@ class _State(NamedTuple):
 
 
 def fit(bundle: Bundle, contents: str, steps: int = STEPS) -> dict[str, np.ndarray]:
-    """The plain parameters of a bundle, learned on crops of the photographs of a source (sources.open_source)."""
+    """Trains the plain parameters of a bundle on crops of photographs. contents: a spec of sources.open_source."""
     settings, data = bundle.config, bundle.config.data
     source = open_source(contents, "content", size=data.size, name="contents")
     fast, slow = jax.tree.map(jnp.asarray, (bundle.meta.fast, bundle.meta.slow))
@@ -60,7 +61,7 @@ def fit(bundle: Bundle, contents: str, steps: int = STEPS) -> dict[str, np.ndarr
     def step(state: _State, slow: Flat, photographs: jax.Array) -> tuple[_State, loop.Metrics]:
         value, gradient = jax.value_and_grad(functools.partial(loss, settings.generator))(state.fast, slow, photographs)
         updates, memory = optimizer.update(gradient, state.optimizer, state.fast)
-        return _State(optax.apply_updates(state.fast, updates), memory), {"loss": value}
+        return _State(cast(Flat, optax.apply_updates(state.fast, updates)), memory), {"loss": value}
 
     training = loop.Training(
         task=task,
@@ -73,11 +74,11 @@ def fit(bundle: Bundle, contents: str, steps: int = STEPS) -> dict[str, np.ndarr
     )
     times = config.Run(steps=steps, log_every=_LOG_EVERY)
     fast = loop.run(training, _State(fast, optimizer.init(fast)), times, Store()).state.fast
-    return {path: np.float32(np.float16(x)) for path, x in fast.items()}
+    return {path: np.asarray(x).astype(np.float16).astype(np.float32) for path, x in fast.items()}
 
 
 def loss(net: config.Generator, fast: Flat, slow: Flat, photographs: jax.Array) -> jax.Array:
-    """L of photographs f32[N, H, W, 3], sides of at least 16 px, and what the network makes of them."""
+    """The loss L of the network's outputs for photographs f32[N, H, W, 3] with sides of at least 16 px."""
     outputs = generator.apply(net, fast | slow, photographs)
     luma = jnp.array(LUMA)
     squared = jnp.square(outputs - photographs).mean()
@@ -85,7 +86,9 @@ def loss(net: config.Generator, fast: Flat, slow: Flat, photographs: jax.Array) 
 
 
 def judge(bundle: Bundle, contents: str, size: int = SIZE, count: int = 40) -> float:
-    """Mean SSIM (ssim) of photographs, squares of `size` px, and what the plain parameters make of them."""
+    """Mean SSIM between photographs, squares of `size` px, and the outputs of the bundle's plain parameters."""
+    if bundle.plain is None:
+        raise InputError(f"`bundle`: expected one with plain parameters, got {bundle.name}; add them first")
     source = open_source(contents, "content", size=size, name="contents")
     params, scores = bundle.plain | bundle.meta.slow, []
     for i in range(min(count, len(source))):
@@ -98,15 +101,16 @@ def judge(bundle: Bundle, contents: str, size: int = SIZE, count: int = 40) -> f
 def add_plain_parameters(
     folder: str, contents: str = "", val_contents: str = "", *, steps: int = STEPS, size: int = SIZE
 ) -> float:
-    """Makes the plain parameters of the bundle in `folder` and writes them into it; returns what `judge` finds.
+    """Trains the plain parameters of the bundle in `folder` and writes them into it; returns what `judge` finds.
 
-    contents, val_contents: sources of photographs, by default those of its meta-training. Raises FileNotFoundError or
-    InputError for what is no bundle or source.
+    contents, val_contents: sources of photographs, by default those of the bundle's meta-training.
+
+    Raises FileNotFoundError or InputError if the folder is no bundle, or a source cannot be opened.
     """
     start = bundles.load_bundle(folder)
     contents, val_contents = contents or start.config.data.content, val_contents or start.config.data.val_content
-    open_source(val_contents, "content", size=size, name="val_contents")  # a mistake in it is told before the work
+    open_source(val_contents, "content", size=size, name="val_contents")  # a mistake in it is found before the work
     start = dataclasses.replace(start, plain=fit(start, contents, steps))
     found = judge(start, val_contents, size)
-    bundles.save_bundle(start.path, start)
+    bundles.save_bundle(start.path or folder, start)
     return found

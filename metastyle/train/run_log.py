@@ -1,4 +1,4 @@
-"""What a run tells while it runs: metrics.csv, speed.json, TensorBoard events, pictures, and progress."""
+"""What a run writes and shows while it runs: metrics.csv, speed.json, TensorBoard events, pictures, and progress."""
 
 import contextlib
 import csv
@@ -16,8 +16,8 @@ from tqdm import tqdm
 from metastyle.images import codec
 from metastyle.system import files
 
-_EVENTS_KEPT = 1  # seconds until events are on disk: a kill loses no more of them
-Row = tuple[int, dict[str, Any]]  # a step and its metrics, scalars by name
+_FLUSH_SECONDS = 1  # of events: when the run is killed, no more of them are lost
+Row = tuple[int, dict[str, Any]]  # a step and its metrics: scalars by name
 
 
 class _Outputs(NamedTuple):
@@ -26,12 +26,12 @@ class _Outputs(NamedTuple):
 
 
 class RunLog:
-    """metrics.csv, TensorBoard events, pictures, and a progress bar; nothing unless `main`."""
+    """Writes metrics.csv, TensorBoard events and pictures, and shows a progress bar; does nothing unless `main`."""
 
     def __init__(
         self, workdir: Path | None, start: int, steps: int, columns: Sequence[str], shown: str, main: bool = True
     ):
-        """Opens the files in `workdir`; without one, progress is all that is shown.
+        """Opens the files in `workdir`; without one, only the progress bar is shown.
 
         columns: the metrics that are logged; rows of metrics.csv for steps after `start` are dropped. shown: the metric
         beside the progress bar.
@@ -42,7 +42,7 @@ class RunLog:
             _keep_rows(workdir / "metrics.csv", start, columns)
             self._outputs = _Outputs(
                 open(workdir / "metrics.csv", "a", newline=""),  # noqa: SIM115
-                SummaryWriter(str(workdir / "events"), purge_step=start + 1, flush_secs=_EVENTS_KEPT),
+                SummaryWriter(str(workdir / "events"), purge_step=start + 1, flush_secs=_FLUSH_SECONDS),
             )
         self._bar = tqdm(total=steps, initial=start, unit="step", mininterval=1.0, disable=not main)
         self._waited, self._since, self._first = 0.0, time.monotonic(), None
@@ -54,9 +54,10 @@ class RunLog:
     def __exit__(self, kind: Any, *_: Any) -> None:
         self._bar.close()
         if kind is None and self._first is not None and self._bar.n > self._first[0]:
-            (step, began), done = self._first, self._bar.n
-            rate = (done - step) / (self._since - began)
-            self.say(f"{done - step} steps after step {step}: {rate:.3g} steps/s")
+            step, began = self._first
+            steps = self._bar.n - step
+            rate = steps / (self._since - began)
+            self.print_line(f"{steps} steps after step {step}: {rate:.3g} steps/s")
             self.note({"steps_per_second": rate})
         if self._outputs:
             told = (OSError,) if kind else ()  # where writing failed, the error is reported already
@@ -71,17 +72,18 @@ class RunLog:
             with files.atomic(self._workdir / "speed.json") as temporary:
                 temporary.write_text(json.dumps(self._facts) + "\n")
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Prints a line above the progress bar."""
         if self._main:
             tqdm.write(text)
-            sys.stdout.flush()  # into a file it would else come after what stderr is told later
+            sys.stdout.flush()  # otherwise, in a file, the line would come after later lines of stderr
 
     def write(self, rows: Sequence[Row], every: int, last_good: int | None, waited: float) -> None:
-        """Shows every step's progress; writes the steps whose number is a multiple of `every`.
+        """Shows the progress of all `rows`, and writes those whose step is a multiple of `every`.
 
-        last_good: the step of the newest checkpoint. waited: seconds waited for data since the start. Raises
-        FloatingPointError where a metric is not finite.
+        last_good: the step of the newest checkpoint. waited: seconds that the run has waited for data so far.
+
+        Raises FloatingPointError if a metric is not finite.
         """
         _check_finite(rows, self._columns, self._advice(last_good))
         seconds = max(time.monotonic() - self._since, 1e-9)
@@ -113,7 +115,7 @@ class RunLog:
         good = f"the checkpoint of step {last_good} is good" if last_good else "there is no checkpoint yet"
         return f"{good}; try lower rates in another --workdir"
 
-    def picture(self, grid: np.ndarray, step: int) -> None:
+    def write_picture(self, grid: np.ndarray, step: int) -> None:
         """Writes the grid f32[H, W, 3] of a step."""
         if self._outputs and self._workdir:
             folder = self._workdir / "pictures"
@@ -123,7 +125,7 @@ class RunLog:
 
 
 def _keep_rows(path: Path, start: int, columns: Sequence[str]) -> None:
-    """Leaves metrics.csv with its header and the whole rows of the steps up to `start`."""
+    """Reduces metrics.csv to its header and the complete rows of the steps up to `start`."""
     kept = []
     if path.exists():
         with path.open(newline="") as file:

@@ -72,7 +72,7 @@ def saved(path, slim):
 def test_a_network_that_is_taken_up_is_itself_and_its_maps_are_those_of_pruning(tmp_path):
     pruned, scale = prune_vgg.prune(TEACHER, PICTURES, SLIM, RANKS)
     start = saved(tmp_path / "slim.safetensors", pruned)
-    slim, again = prune_vgg.load_start(settings(start=start), TEACHER, PICTURES)
+    slim, again = prune_vgg.continue_from(vgg_files.load(start), settings(), TEACHER, PICTURES)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), slim.vgg, pruned.vgg)
     for tap in vgg.TAPS:
         np.testing.assert_allclose(again[tap], scale[tap], rtol=1e-5)
@@ -84,7 +84,7 @@ def test_a_network_that_is_taken_up_is_itself_and_its_maps_are_those_of_pruning(
 def test_a_run_goes_on_from_a_network_that_is_there(tmp_path):
     pruned, _ = prune_vgg.prune(TEACHER, PICTURES, SLIM, RANKS)
     start = saved(tmp_path / "slim.safetensors", pruned)
-    state = distill_vgg.initial_state(settings(start=start), TEACHER, PICTURES)
+    state = distill_vgg.initial_state(settings(), TEACHER, PICTURES, vgg_files.load(start))
     assert jax.tree.structure(state) == jax.tree.structure(distill_vgg.initial_state(settings(), TEACHER, PICTURES))
     np.testing.assert_allclose(state.slim.vgg["conv1_1"]["kernel"], pruned.vgg["conv1_1"]["kernel"], rtol=1e-3)
 
@@ -95,9 +95,10 @@ def test_only_a_network_of_distillation_and_of_these_widths_is_taken_up(tmp_path
     same = dict(widths=FULL, ranks=FULL_RANK, start=str(tmp_path / "teacher.safetensors"))
     for asked in (settings(start=saved(tmp_path / "other.safetensors", other)), settings(**same)):
         with pytest.raises(InputError, match="`start`: expected a network that distillation made, of `widths`"):
-            prune_vgg.load_start(asked, TEACHER, PICTURES)
+            prune_vgg.continue_from(vgg_files.load(asked.start), asked, TEACHER, PICTURES)
     with pytest.raises(FileNotFoundError, match="`start`: expected"):
-        prune_vgg.load_start(settings(start="nothing.safetensors"), TEACHER, PICTURES)
+        distillation.distill(settings(start="nothing.safetensors"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_slim_network_has_its_zero_where_the_teacher_has():

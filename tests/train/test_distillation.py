@@ -28,7 +28,7 @@ from tests.support.toy_distillation import PICTURES, RANKS, SIZE, SLIM, TEACHER,
 def killed(chosen, workdir, step):
     """A run of `chosen` in a process of its own, killed once that step is in metrics.csv."""
     code = "import sys; from metastyle import config; from metastyle.train import distillation; "
-    code += "distillation.run(config.from_dict("
+    code += "distillation.distill(config.from_dict("
     code += f"{dataclasses.asdict(chosen)!r}, config.Distillation), sys.argv[1])"
     like_here = os.environ | {"JAX_NUM_CPU_DEVICES": str(jax.device_count())}
     with subprocess.Popen([sys.executable, "-c", code, str(workdir)], cwd=ROOT, env=like_here) as process:
@@ -46,14 +46,14 @@ def files(workdir):
 
 def test_a_run_that_is_killed_and_stopped_goes_on_as_if_it_had_been_left_alone(tmp_path, monkeypatch):
     chosen = settings(run={"steps": 12, "log_every": 1, "checkpoint_every": 2, "picture_every": 12})
-    distillation.run(chosen, tmp_path / "a")
+    distillation.distill(chosen, tmp_path / "a")
     assert killed(chosen, tmp_path / "b", 3) == -signal.SIGKILL
     at = toy_train.last_row(tmp_path / "b") + 1
     with monkeypatch.context() as patch:
         stop_at(patch, at)
         with pytest.raises(Stopped, match=f"^stopped after step {at + 1} of 12; the same line continues$"):
-            distillation.run(chosen, tmp_path / "b")
-    distillation.run(chosen, tmp_path / "b")
+            distillation.distill(chosen, tmp_path / "b")
+    distillation.distill(chosen, tmp_path / "b")
     rows, network = files(tmp_path / "a")
     assert (rows, network) == files(tmp_path / "b")
     assert [row[0] for row in rows] == ["step", *map(str, range(1, 13))] and rows[0][1:] == list(distill_vgg.METRICS)
@@ -63,7 +63,7 @@ def test_a_run_that_is_killed_and_stopped_goes_on_as_if_it_had_been_left_alone(t
 
 
 def test_a_run_without_a_step_writes_the_pruned_network(tmp_path):
-    distillation.run(settings(run={"steps": 0}), tmp_path)
+    distillation.distill(settings(run={"steps": 0}), tmp_path)
     loaded = vgg_files.load(tmp_path / distillation.FILE_NAME)
     assert tuple(loaded[layer]["bias"].shape[-1] for layer in vgg.LAYERS) == SLIM
     assert np.asarray(vgg.features(loaded, PICTURES)["relu4_3"]).std() > 0
@@ -79,7 +79,7 @@ def test_what_is_exported_is_the_network(tmp_path):
 
 
 def test_style_and_subject_stay_and_the_photograph_does_not():
-    task = distillation.pictures(settings(steps_per_style=3))
+    task = distillation.picture_tasks(settings(steps_per_style=3))
     a, b, c = (task(step, 0) for step in (0, 2, 3))
     for name in ("style", "subject"):
         np.testing.assert_array_equal(a[name], b[name])
@@ -91,7 +91,7 @@ def test_style_and_subject_stay_and_the_photograph_does_not():
 def test_canvas_and_painter_start_afresh_in_time():
     chosen, batch = (
         settings(steps_per_style=3, styles_per_painter=2),
-        distillation.pictures(settings(steps_per_style=3))(0, 0),
+        distillation.picture_tasks(settings(steps_per_style=3))(0, 0),
     )
     found = [distillation._renewed(chosen, k, batch) for k in range(13)]
     assert [k for k in range(13) if "canvas" in found[k]] == [0, 3, 6, 9, 12]
@@ -109,7 +109,7 @@ def test_the_painter_starts_from_guesses_for_half_of_the_styles():
     chosen = settings(
         steps_per_style=3, styles_per_painter=4, guess_lr=1e-4, bundle="default", painter={"arch": "compact_half"}
     )
-    batch, guess = distillation.pictures(chosen)(0, 0), distillation.guesser(chosen)
+    batch, guess = distillation.picture_tasks(chosen)(0, 0), distillation.load_guess(chosen)
     found = [distillation._renewed(chosen, k, batch, guess) for k in range(15)]
     assert [k for k in range(15) if "painter" in found[k]] == [0, 6, 9, 12]
     assert [float(found[k]["painter"].lr) for k in (0, 6)] == pytest.approx([chosen.painter_lr, 1e-4])
@@ -124,8 +124,8 @@ def test_the_painter_starts_from_guesses_for_half_of_the_styles():
 
 def test_the_painter_is_of_the_bundle_whose_guesses_it_starts_from():
     with pytest.raises(InputError, match="`painter.arch`: expected that of `bundle`, compact_half, got s4,p4-3,skip"):
-        distillation.guesser(settings(bundle="default"))
-    assert distillation.guesser(settings()) is None
+        distillation.load_guess(settings(bundle="default"))
+    assert distillation.load_guess(settings()) is None
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_bad_settings(changes, message):
 def test_a_painter_that_is_none_is_refused_before_anything_is_written(tmp_path):
     wrong = settings(painter={"arch": "nonsense"})
     with pytest.raises(InputError, match="`painter.arch`: "):
-        distillation.run(wrong, tmp_path / "a")
+        distillation.distill(wrong, tmp_path / "a")
     assert not (tmp_path / "a").exists()
 
 
@@ -155,7 +155,7 @@ def test_a_run_is_not_continued_with_other_settings(tmp_path):
     workdir.mkdir()
     (workdir / "config.json").write_text(config.to_json(settings(lr=1e-3)))
     with pytest.raises(InputError, match="`lr`: the run in .* has 0.001, got 5e-05"):
-        distillation.run(settings(), workdir)
+        distillation.distill(settings(), workdir)
 
 
 def test_the_command_line_names_what_is_missing(tmp_path):

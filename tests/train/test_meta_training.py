@@ -452,7 +452,7 @@ def test_a_start_gives_its_encoder_whole_or_not_its_last_layer(copied, tmp_path)
     def begun(**changes):
         wanted = dataclasses.replace(toy_settings(), encoder=config.Encoder(**{"hidden": 4, "code": 3} | changes))
         drawn = outer_loop.initial_meta(wanted).encoder
-        return drawn, meta_training.begin(wanted, bundles.load_bundle(tmp_path / "start")).encoder
+        return drawn, meta_training.begin_from(bundles.load_bundle(tmp_path / "start"), wanted).encoder
 
     settings = dataclasses.replace(theirs.config, encoder=config.Encoder(hidden=4, code=3))
     trained = {path: np.float32(x) + 1 for path, x in outer_loop.initial_meta(settings).encoder.items()}
@@ -496,7 +496,7 @@ def test_the_picture_grid_has_a_row_for_each_style_and_starts_with_the_photograp
     assert [x["support"].shape for x in tasks] == [(1, 1, toy.SIZE, toy.SIZE, 3)] * 4
     assert not any(np.array_equal(x["query"], x["support"][0]) for x in tasks)
     assert_equal(tasks, meta_training.val_tasks(settings))
-    grid = meta_training.pictures(settings, outer_loop.initial_meta(settings), tasks, PROBLEM, toy.VGG)
+    grid = meta_training.picture_grid(settings, outer_loop.initial_meta(settings), tasks, PROBLEM, toy.VGG)
     (top,) = {grid.shape[0] - 4 * (toy.SIZE + 4)}
     np.testing.assert_array_equal(grid[top : top + toy.SIZE, 4 : 4 + toy.SIZE], tasks[0]["query"][0])
 

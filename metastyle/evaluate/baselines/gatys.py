@@ -1,17 +1,17 @@
-"""Style transfer that optimises the picture itself: no network learns anything (Gatys, Ecker and Bethge 2016).
+"""Style transfer that optimises the picture itself; no network is trained (Gatys, Ecker and Bethge 2016).
 
     objective = gatys.objective(vgg_files.load("vgg16"), photograph, [painting])
     for state in gatys.optimise(objective, photograph, gatys.Settings(iterations=150)):
         print(state.iteration, state.loss)  # J; state.picture is in [0, 1]
 
-Minutes where an adapted generator takes seconds; in return about the lowest J to be had for a photograph. The paper
-leaves the pixels free and clips at the end; here each iterate is in [0, 1].
+This takes minutes where an adapted generator takes seconds, and reaches about the lowest J that is possible for a
+photograph. The paper leaves the pixels free and clips them at the end; here they stay in [0, 1] at each iteration.
 """
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -23,19 +23,19 @@ from metastyle.errors import InputError
 from metastyle.losses import perceptual
 from metastyle.nets import vgg
 
-MIN_SIDE = 8  # px, of what VGG-16 takes
+MIN_SIDE = 8  # px; VGG-16 takes no smaller pictures
 _MEMORY = 10  # pairs of steps and gradient changes that L-BFGS remembers
-_FIRST = 0.03  # root mean square of the first step over all values, which has no memory to tell its length
-_TRIES = 10  # of lengths along one direction
+_FIRST = 0.03  # root mean square, over all values, of the first step, for which there is no memory yet
+_TRIES = 10  # lengths that are tried along one direction
 _TINY = 1e-30
-_DECREASE = 1e-4  # share of the decrease that the slope promises which must be had (Armijo 1966)
+_DECREASE = 1e-4  # a step must lower the loss by this share of what the slope promises (Armijo 1966)
 
 Objective = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a picture is optimised; InputError where a value makes no sense."""
+    """How a picture is optimised. A value out of range raises InputError."""
 
     iterations: int = 150
     optimizer: str = "lbfgs"  # or "adam"
@@ -58,14 +58,14 @@ class Settings:
 
 
 class State(NamedTuple):
-    """All there is to know after an iteration: a pytree, with which the optimisation continues bit for bit."""
+    """The whole state after an iteration: a pytree, from which the optimisation continues bit for bit."""
 
     iteration: int
     picture: jax.Array  # f32[H, W, 3] in [0, 1]
-    loss: float  # of the picture, as its gradient
-    gradient: jax.Array
+    loss: float  # of the picture
+    gradient: jax.Array  # of the loss, f32[H, W, 3]
     memory: Any  # the optimiser's
-    converged: bool  # L-BFGS found no lower loss: the picture stays as it is
+    converged: bool  # L-BFGS found no lower loss, so the picture no longer changes
 
 
 def objective(
@@ -74,7 +74,7 @@ def objective(
     """J and its gradient as a function of the picture, f32[H, W, 3] -> (f32[], f32[H, W, 3]).
 
     photograph: f32[H, W, 3] in [0, 1]. paintings: one or more f32[h, w, 3] in [0, 1], of any sizes (see
-    losses.mean_target). No side may be shorter than 8 px.
+    perceptual.mean_target). No side may be shorter than 8 px.
     """
     content = _content_target(loss, params, photograph)
     style = perceptual.mean_target([_style_target(loss, params, painting) for painting in paintings], loss)
@@ -82,12 +82,12 @@ def objective(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _content_target(loss, params, photograph):
+def _content_target(loss: Loss, params: vgg.Params, photograph: jax.Array) -> jax.Array:
     return perceptual.content_target(params, photograph[None], loss)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _style_target(loss, params, painting):
+def _style_target(loss: Loss, params: vgg.Params, painting: jax.Array) -> Any:
     return perceptual.style_target(params, painting[None], loss)
 
 
@@ -99,7 +99,7 @@ def _value_and_gradient(loss, params, content, style, picture):
 def optimise(
     objective: Objective, photograph: np.ndarray, settings: Settings, state: State | None = None
 ) -> Iterator[State]:
-    """Yields `state` (by default that of the start), then the state after each iteration up to `settings.iterations`.
+    """Yields `state`, by default the first one, and then the state after each iteration up to `settings.iterations`.
 
     Raises FloatingPointError when the loss or its gradient is not finite.
     """
@@ -111,7 +111,7 @@ def optimise(
 
 
 def init(objective: Objective, photograph: np.ndarray, settings: Settings) -> State:
-    """The state after 0 iterations: the photograph f32[H, W, 3] in [0, 1], or uniform noise of its size."""
+    """The first state, whose picture is the photograph f32[H, W, 3] in [0, 1] or uniform noise of its size."""
     picture = jnp.asarray(photograph, jnp.float32)
     if settings.start == "noise":
         picture = jnp.asarray(np.random.default_rng(settings.seed).random(picture.shape, np.float32))
@@ -120,17 +120,17 @@ def init(objective: Objective, photograph: np.ndarray, settings: Settings) -> St
 
 
 def step(objective: Objective, settings: Settings, state: State) -> State:
-    """One iteration, which takes one evaluation of `objective`; L-BFGS now and then takes a few, and never goes up."""
+    """One iteration: an evaluation of `objective`, or now and then a few with L-BFGS, which never raises the loss."""
     count, tx = state.iteration + 1, _optimizer(settings)
     if state.converged:
         return state._replace(iteration=count)
     if settings.optimizer == "adam":
-        direction, memory = tx.update(state.gradient, state.memory, state.picture)
+        direction, memory = _direction(tx, state, state.memory)
         picture, _ = _move(state, direction, 1.0)
         return State(count, picture, *_evaluate(objective, picture, count), memory, False)
-    for afresh in (False, True) if state.iteration else (True,):  # the memory may mislead: then without
+    for afresh in (False, True) if state.iteration else (True,):  # where the memory misleads, again without it
         memory = tx.init(state.picture) if afresh else state.memory
-        direction, memory = tx.update(state.gradient, memory, state.picture)
+        direction, memory = _direction(tx, state, memory)
         length = _FIRST / max(float(jnp.sqrt(jnp.square(direction).mean())), _TINY) if afresh else 1.0
         found = _search(objective, state, direction, length)
         if found:
@@ -138,21 +138,27 @@ def step(objective: Objective, settings: Settings, state: State) -> State:
     return state._replace(iteration=count, converged=True)
 
 
+def _direction(tx: optax.GradientTransformation, state: State, memory: Any) -> tuple[jax.Array, Any]:
+    direction, memory = tx.update(state.gradient, memory, state.picture)
+    return cast(jax.Array, direction), memory
+
+
 def _search(
     objective: Objective, state: State, direction: jax.Array, length: float
 ) -> tuple[jax.Array, float, jax.Array] | None:
-    """The first picture along `direction` whose loss is low enough, with loss and gradient; None if there is none.
+    """The first picture along `direction` with a low enough loss, its loss and gradient; None if none is found.
 
-    A loop in Python: optax.lbfgs has its line search in a while loop, where XLA:CPU runs convolutions slowly, and an
-    iteration took 2.5 times as long. The length of 1 that L-BFGS proposes is nearly always good: one evaluation.
+    The search is a loop in Python. That of optax.lbfgs is a while loop of XLA, in which XLA:CPU runs convolutions
+    slowly: an iteration took 2.5 times as long. The length 1 that L-BFGS proposes is nearly always good enough, so
+    most searches take one evaluation.
 
-    Bounds: the path is projected. After 150 iterations on three held-out pairs at 128 px mean J was 0.848 so, 0.849
-    with scipy's L-BFGS-B or a search among the pixels off their bounds alone, 0.860 with clipping inside the loss, and
-    1.104 with clipping of the result alone.
+    The bounds are kept by projecting the path. After 150 iterations on three held-out pairs at 128 px the mean J was
+    0.848 in this way, 0.849 with scipy's L-BFGS-B or with a search among the pixels off their bounds alone, 0.860 with
+    clipping inside the loss, and 1.104 with clipping of the result alone.
     """
     for _ in range(_TRIES):
         picture, slope = _move(state, direction, length)
-        if not slope < 0:  # the bounds turn the path up, or there is nowhere to go
+        if not slope < 0:  # because of the bounds the path leads up, or nowhere
             return None
         loss, gradient = _evaluate(objective, picture, state.iteration + 1)
         if loss <= state.loss + _DECREASE * slope:
@@ -179,13 +185,14 @@ def _moved(picture, gradient, direction, length):
 
 
 def _move(state: State, direction: jax.Array, length: float) -> tuple[jax.Array, float]:
-    """The picture `length` directions further, in [0, 1], and what the gradient says of the loss there."""
+    """The picture moved by `length` times `direction` and clipped to [0, 1], and the change of loss that the gradient
+    predicts."""
     picture, slope = _moved(state.picture, state.gradient, direction, length)
     return picture, float(slope)
 
 
 def state_shapes(size: tuple[int, int], settings: Settings) -> State:
-    """The shapes and types of a state for a picture of (height, width), to restore a saved one into."""
+    """The shapes and types of a state for a picture of this (height, width), for restoring a saved state."""
     picture = jax.ShapeDtypeStruct((*size, 3), jnp.float32)
     return jax.eval_shape(lambda x: State(0, x, 0.0, x, _optimizer(settings).init(x), False), picture)
 

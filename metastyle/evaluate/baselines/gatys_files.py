@@ -1,10 +1,11 @@
-"""The method of Gatys et al. (gatys.py) from files to a file: progress, pictures on the way, stop and continue."""
+"""The method of Gatys et al. (gatys.py) on picture files, with progress; the work can be stopped and continued."""
 
 import dataclasses
 import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,21 +39,21 @@ def stylize_file(
     """Writes the photograph in the style of the pictures.
 
     Args:
-      content: the photograph: a path, PIL image or array (see images.load).
-      styles: one picture of the style or several.
-      out: the picture to write, of the photograph's size as it is worked on.
+      content: the photograph: a path, PIL image or array (see codec.load).
+      styles: one or several pictures of the style.
+      out: the picture to write. Its size is that at which the photograph is optimised.
       settings: how to optimise.
-      size: px that the photograph's shorter side is brought to; a smaller photograph is not enlarged.
+      size: the photograph is reduced until its shorter side has this many px; a smaller one stays as it is.
       style_size: px, the side of the square that each style picture is brought to; by default `size`.
-      every: iterations after which, each time, the picture is written beside `out` as STEM_0025.png, and the state as
-        out.png.state. 0: no pictures, and a state only when asked to stop.
+      every: after each so many iterations, the picture is written beside `out` as STEM_0025.png, and the state as
+        out.png.state. With 0, no pictures are written, and the state only when the work is asked to stop.
       weights: the loss network (vgg_files.load).
-      max_pixels: larger pictures are refused.
+      max_pixels: pictures with more pixels are refused.
 
     The same call continues stopped work from the state file, which is deleted when `out` is written.
 
-    Raises InputError or FileNotFoundError for bad input before anything is written, InputError where the state file is
-    another run's, FloatingPointError as `optimise`, and Stopped where SIGINT or SIGTERM asks to stop, after saving.
+    Raises InputError or FileNotFoundError for bad input before anything is written, InputError if the state file
+    belongs to another run, errors of gatys.optimise, and Stopped when SIGINT or SIGTERM asks to stop, after saving.
     """
     style_size = size if style_size is None else style_size
     for name, value, low in (("size", size, MIN_SIDE), ("style_size", style_size, MIN_SIDE), ("every", every, 0)):
@@ -61,46 +62,75 @@ def stylize_file(
     if not styles:
         raise InputError("`style`: expected at least one picture, got none")
     files.check_output(out, suffixes=codec.IMAGE_SUFFIXES, name="out")
-    photograph, _ = codec.load(content, max_pixels=max_pixels)
-    if min(photograph.shape[:2]) < MIN_SIDE:
-        height, width = photograph.shape[:2]
-        raise InputError(f"`content`: expected sides of at least {MIN_SIDE} px, got {width} x {height}")
-    if min(photograph.shape[:2]) > size:
-        photograph = resize_short(photograph, size)
+    photograph = _load_photograph(content, size, max_pixels)
     paintings = [square(codec.load(x, name="style", max_pixels=max_pixels)[0], style_size) for x in styles]
     params = vgg_files.load(weights)
 
-    out = Path(out)
-    state_file = resume.beside(out)
-    identity = _identity(settings, photograph, paintings, params)
     compile_cache.enable_compile_cache()
-    shapes = gatys.state_shapes(photograph.shape[:2], settings)
-    saved = resume.read(state_file, identity, functools.partial(_state, shapes))
-    start, end = saved.iteration if saved else 0, settings.iterations
-    if start > end:
-        raise InputError(f"`iterations`: the run that {state_file} continues has done {start}, got {end}; use no fewer")
+    output = _Output(Path(out), every, _identity(settings, photograph, paintings, params))
+    saved = output.read_state(gatys.state_shapes(photograph.shape[:2], settings), settings.iterations)
     objective = gatys.objective(params, photograph, paintings, settings.loss)
+    begun = gatys.init(objective, photograph, settings) if saved is None else saved
+    state = _optimise(objective, settings, begun, output)
+    codec.save(output.path, np.asarray(state.picture), name="out")
+    output.state_file.unlink(missing_ok=True)
+    print(f"wrote {out}: J {state.loss:.4f} after {settings.iterations} iterations", flush=True)
+
+
+def _load_photograph(content: Picture, size: int, max_pixels: int) -> np.ndarray:
+    photograph, _ = codec.load(content, max_pixels=max_pixels)
+    height, width = photograph.shape[:2]
+    if min(height, width) < MIN_SIDE:
+        raise InputError(f"`content`: expected sides of at least {MIN_SIDE} px, got {width} x {height}")
+    return resize_short(photograph, size) if min(height, width) > size else photograph
+
+
+class _Output(NamedTuple):
+    """The picture to write, and how its state is kept on the way."""
+
+    path: Path
+    every: int  # iterations between pictures and saved states on the way
+    identity: dict[str, Any]  # what the state belongs to
+
+    @property
+    def state_file(self) -> Path:
+        return resume.beside(self.path)
+
+    def read_state(self, shapes: State, end: int) -> State | None:
+        """The saved state, None if there is none; InputError if it has done more iterations than `end`."""
+        saved = resume.read(self.state_file, self.identity, functools.partial(_state, shapes))
+        if saved and saved.iteration > end:
+            raise InputError(
+                f"`iterations`: the run that {self.state_file} continues has done {saved.iteration}, got {end}; "
+                "use no fewer"
+            )
+        return saved
+
+
+def _optimise(objective: gatys.Objective, settings: Settings, begun: State, output: _Output) -> State:
+    """Optimises up to the last iteration; shows the progress, and saves pictures and the state on the way."""
+    state, start, end, out = begun, begun.iteration, settings.iterations, output.path
     with StopSignal() as stop, tqdm(total=end, initial=start, unit="iteration") as bar:
-        for state in gatys.optimise(objective, photograph, settings, saved):
+        for state in gatys.optimise(objective, np.asarray(begun.picture), settings, begun):
             k = state.iteration
             bar.set_postfix_str(f"J {state.loss:.4f}", refresh=False)
             bar.update(k - bar.n)
             if k == end:
                 break
-            due = every and k % every == 0 and k > start
+            due = output.every and k % output.every == 0 and k > start
             if due:
                 codec.save(out.with_name(f"{out.stem}_{k:04d}{out.suffix}"), np.asarray(state.picture), name="out")
             if due or stop.requested:
-                resume.write(state_file, identity, _tensors(state))
+                resume.write(output.state_file, output.identity, _tensors(state))
             if stop.requested:
                 raise Stopped(f"stopped after iteration {k} of {end}; the same line continues")
-    codec.save(out, np.asarray(state.picture), name="out")
-    state_file.unlink(missing_ok=True)
-    print(f"wrote {out}: J {state.loss:.4f} after {end} iterations", flush=True)
+    return state
 
 
-def _identity(settings: Settings, photograph: np.ndarray, paintings: list[np.ndarray], params: vgg.Params) -> dict:
-    """What a run that is continued must have in common with the one before, under the names of the flags."""
+def _identity(
+    settings: Settings, photograph: np.ndarray, paintings: list[np.ndarray], params: vgg.Params
+) -> dict[str, Any]:
+    """What must not change when a run is continued, under the names of the flags."""
     loss = dataclasses.asdict(settings.loss)
     weights = {f"{name}_weight": loss.pop(name) for name in ("content", "style", "tv")}
     return {

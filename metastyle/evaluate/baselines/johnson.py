@@ -1,15 +1,15 @@
-"""Per-style training from scratch (Johnson et al. 2016): one network for one style, what adaptation competes with.
+"""Per-style training from scratch (Johnson et al. 2016), with which adaptation competes: one network for one style.
 
-It is the outer loop with no inner step on a single style, so it shares the loss, the optimiser and the data pipeline.
+It is the outer loop without inner steps on a single style, so loss, optimiser and data pipeline are shared.
 """
 
 import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -31,7 +31,7 @@ SAVE_EVERY = 50
 
 
 class Trained(NamedTuple):
-    """The parameters (flat) after `steps` steps, and the seconds that these took."""
+    """The flat parameters after `steps` steps, and the seconds that these steps took."""
 
     steps: int
     params: dict[str, np.ndarray]
@@ -71,9 +71,9 @@ def train(
 ) -> Iterator[Trained]:
     """Trains on one style and yields the parameters after each of `looks` steps.
 
-    style: f32[S, S, 3] in [0, 1]. The state is written to `state_file` every 50 steps and at every look but 0; where
-    that file is there already, training goes on from it, and looks that it is past are not repeated. `key` says what
-    the state belongs to besides `settings`.
+    style: f32[S, S, 3] in [0, 1]. The state is written to `state_file` every 50 steps and at every look but 0. If that
+    file exists already, training continues from it, and earlier looks are not repeated. key: what else, besides the
+    settings, a state file must belong to.
 
     Raises InputError for a state file of something else, FloatingPointError when the loss is not finite, and Stopped
     when the training was asked to stop.
@@ -93,7 +93,7 @@ def _training(settings: config.Config, style: np.ndarray, params: vgg.Params) ->
     problem, sampler = style_problem(settings.generator, settings.loss), TaskSampler(settings)
     networks = Networks(params)
     step = jax.jit(functools.partial(outer_loop.outer_step, problem, settings, True), donate_argnums=0)
-    compiled: list[Callable] = []  # once for all looks, each of which is a run of the loop
+    compiled: list[Callable] = []  # at most one: each look is a run of the loop, which compiles only the first time
 
     def task(k: int, index: int) -> Task:
         return sampler.task(k, index) | {"style": style[None]}
@@ -101,7 +101,7 @@ def _training(settings: config.Config, style: np.ndarray, params: vgg.Params) ->
     def prepare(k: int, state: Timed, batch: Task) -> tuple[Timed, Task]:
         return state, {name: x for name, x in batch.items() if name != STOP_FLAGS}
 
-    def compile_(_: Hashable, state: Timed, batch: Task) -> loop.Program:
+    def compile_(_: Any, state: Timed, batch: Task) -> loop.Program:
         if not compiled:
             compiled.append(step.lower(state.learner, batch, networks).compile())
         return loop.Program(take)
@@ -123,14 +123,14 @@ def _training(settings: config.Config, style: np.ndarray, params: vgg.Params) ->
 
 
 class Timed(NamedTuple):
-    """The state of a training, and the seconds that its steps took."""
+    """The state of the learner, and the seconds that its steps took."""
 
     seconds: float
     learner: outer_loop.MetaState
 
 
 class StateFile(Store):
-    """The state of a training in one file; `key` says what it belongs to."""
+    """Keeps the state of a training in one file. key: what the state belongs to."""
 
     keeps = True
 
