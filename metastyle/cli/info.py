@@ -1,4 +1,4 @@
-"""What `metastyle info` prints of a bundle and of a style file."""
+"""Collects the facts about a bundle or a style file that `metastyle info` prints."""
 
 import os
 
@@ -11,7 +11,7 @@ from metastyle.weights.style_files import load_style
 
 
 def describe_bundle(folder: str | os.PathLike) -> dict[str, str]:
-    """What `metastyle info` prints of a bundle."""
+    """Collects facts about a bundle, by name."""
     start = load_bundle(folder)
     weights = start.meta.encoder or {}
     inner, rates = start.config.inner, np.exp(np.concatenate([x.ravel() for x in start.meta.log_lr.values()]))
@@ -35,7 +35,7 @@ def describe_bundle(folder: str | os.PathLike) -> dict[str, str]:
 
 
 def describe_style(path: str | os.PathLike) -> dict[str, str]:
-    """What `metastyle info` prints of a style file."""
+    """Collects facts about a style file, by name."""
     style = load_style(path)
     ends = f", loss {style.history[0]:.4f} to {style.history[-1]:.4f}" if style.history else ""
     return {

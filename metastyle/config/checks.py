@@ -1,4 +1,4 @@
-"""What the fields of a settings dataclass declare about their values, and the check of it.
+"""Lets the fields of a settings dataclass declare which values they accept, and checks them.
 
 A field declares with `field(default=..., metadata=at_least(0) | formerly("old_name"))`.
 """

@@ -24,7 +24,10 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is judged on what, and against what: see docs/evaluation.md. Pictures: a folder, or a spec as in `Data`."""
+    """The bundles and other methods that are judged, and the pictures for it (docs/evaluation.md).
+
+    Pictures are a folder, or a source as for `data.sources.open_source`.
+    """
 
     bundles: Mapping[str, Deployment] = field(default_factory=dict, metadata=named(Deployment))
     contents: str = "folder:$METASTYLE_SAMPLE_DATA/data/content/val"
@@ -43,8 +46,8 @@ class Evaluation:
     johnson_arch: str = "johnson"
     train_contents: str = "folder:$METASTYLE_SAMPLE_DATA/data/content/train"  # what johnson is trained on
     vgg: str = "vgg16"
-    lpips: str = ""  # weights, where there are any: without them, LPIPS and ArtFID are not measured
-    inception: str = ""
+    lpips: str = ""  # a file of weights; without it, neither LPIPS nor ArtFID is measured
+    inception: str = ""  # a file of weights; without it, ArtFID is not measured
 
     def __post_init__(self) -> None:
         check_fields(self)
