@@ -1,9 +1,9 @@
-"""Smaller numbers: an ONNX graph whose convolutions are computed in int8."""
+"""Quantisation of an exported network: convolutions in int8."""
 
 import contextlib
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,10 @@ from metastyle.system.optional import need
 
 
 def quantise(model: Any, pictures: Sequence[np.ndarray]) -> Any:
-    """The graph with convolutions in int8, calibrated on `pictures`, [height, width, 3] of the kind that it takes."""
+    """Quantises the convolutions of an ONNX graph to int8, with one scale for each output channel.
+
+    pictures: [height, width, 3], of the dtype that the graph takes; onnxruntime calibrates the activations on them.
+    """
     onnx, quantization = need("onnx", "`onnx`"), need("onnxruntime.quantization", "`onnx`")
 
     class Reader(quantization.CalibrationDataReader):
@@ -39,8 +42,8 @@ def quantise(model: Any, pictures: Sequence[np.ndarray]) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet():
-    """Without onnxruntime's advice on graphs of other kinds, which it gives through the root logger."""
+def _quiet() -> Iterator[None]:
+    """Silences onnxruntime's advice, which is for other kinds of graphs and goes through the root logger."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

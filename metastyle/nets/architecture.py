@@ -1,27 +1,37 @@
-"""The architecture language of the networks, after fast-neural-style's: `parse` reads a string, `walk` runs its layers.
+"""The architecture language of the networks: `parse` reads a string into operations, `walk` runs them.
 
-    c9s1-32   9x9 convolution, stride 1, 32 channels     d64     3x3 convolution, stride 2
-    R128x5    5 residual blocks of two 3x3 convolutions  u64     2x up-sampling (nearest), then a 3x3 convolution
-    s4        space to depth, 4x4                        p4-3    3x3 convolution to the sub-pixels of 3 channels, then
-    R64x5a    residual blocks with adapters                      depth to space, 4x4: learned up-sampling
-    save-a    keeps the features under the name a        add-a   adds the features kept as a; cat-a concatenates them
-    skip      last of all: the instance-normed input     c4s2-8  4x4 convolution, stride 2 or 1: for discriminators,
-              is added before the sigmoid                        since it shifts the features by half a pixel
+The tokens are those of fast-neural-style, and more:
 
-Every convolution is padded by reflection and followed by an instance norm and a ReLU, except the last of a block (no
-ReLU) and the last of the net. Words behind a token change this: `.leaky` (a leaky ReLU of slope 0.2), `.linear` (no
-activation), `.bare` (a bias instead of the norm); `d64.blur` blurs its input before the stride, against aliasing, and
-`u64.bilinear` interpolates. So "c3s1-16.leaky,save-a,d32.blur.leaky,u16.bilinear.leaky,cat-a,c3s1-3" is a small U-Net.
+    c9s1-32   9x9 convolution, stride 1, to 32 channels
+    d64       3x3 convolution, stride 2
+    u64       nearest 2x up-sampling, then a 3x3 convolution
+    p4-3      sub-pixel convolution: a 3x3 convolution, then depth to space by 4x4, to 3 channels
+    s4        space to depth by 4x4
+    R128x5    5 residual blocks of two 3x3 convolutions; R128x5a: with adapters
+    save-a    keeps the features under the name a
+    add-a     adds the features that save-a kept
+    cat-a     appends the channels of the features that save-a kept
+    skip      at the very end: adds the instance-normed input, before the sigmoid
+    c4s2-64   4x4 convolution, stride 2 or 1; only in discriminators, since it shifts features by half a pixel
 
-A generator ends with c...-3 or p...-3 (with a bias and a sigmoid) at its input's size, a discriminator of patches with
-c...-1 (with a bias alone) below its input's size. A convolution before a norm has no bias: the norm would cancel it. An
-adapter is a 1x1 kernel, zero at first, that is added to the centre of a block's second convolution: more to adapt than
-the norms, in a small file, at no cost in stylising. Parameters are named by kind and place (`conv1`, `norm1`,
-`block1/conv1`, ..., `out`), so that they can be picked by path.
+Every convolution is padded by reflection and followed by an instance norm and a ReLU, except the last one of a block,
+which has no ReLU, and the last one of the net. Words behind a token change this:
 
-How a layer is added: a line of `_TOKENS` with the method of `_Reader` that it names; if its operation is new, too, a
-dataclass here, a case in `run`, and one method in each backend: `generator.FlaxLayers`, `tiled_layers.Tiles`,
-`onnx_export.GraphLayers` and `tiling.Sizes`, which only counts memory.
+    .leaky     a leaky ReLU of slope 0.2                .blur      d only: a binomial blur before the stride, which
+    .linear    no ReLU                                             prevents aliasing
+    .bare      a bias instead of the instance norm      .bilinear  u only: bilinear up-sampling
+
+"c3s1-16.leaky,save-a,d32.blur.leaky,u16.bilinear.leaky,cat-a,c3s1-3" is a U-Net of two levels.
+
+A generator ends with a c or a p to 3 channels (with a bias and a sigmoid) at its input's size. A discriminator of
+patches ends with a c to 1 channel (with a bias alone) below its input's size. A convolution before a norm has no bias,
+because the norm would cancel it. An adapter is a 1x1 kernel, zero at first, that is added to the centre of a block's
+second convolution: more to adapt than the norms, in a small file, at no cost in stylising. Parameters are named by kind
+and place (`conv1`, `norm1`, `block1/conv1`, ..., `out`, `norm_skip`), so that they can be picked by path.
+
+How to add a layer: add a line to `_TOKENS`, with a method of `_Reader`. If the layer needs a new operation, add a
+dataclass to `Op`, a case to `_step`, and one method to each backend: `generator.FlaxLayers`, `tiled_layers.Tiles`,
+`onnx_export.GraphLayers`, and `tiling.Sizes`, which estimates memory.
 """
 
 import functools
@@ -37,10 +47,10 @@ ARCHITECTURES = {
     "compact": "s4,c3s1-64,R64x5,p4-3,skip",  # every convolution at a quarter of the resolution, for CPUs
     "compact_half": "s4,c3s1-64,R64x5a,u32,p2-3,skip",  # the last one at half of it, and adapters: the default bundle's
 }
-MIN_SIDE = 16  # px, of the pictures that every generator down to a quarter of its input's size takes
+MIN_SIDE = 16  # px: the least side of a picture for nets that go down to a quarter of its size
 LEAKY_SLOPE = 0.2
 _LEAST_MULTIPLE, _DEEPEST = 4, 16
-_INPUT = "-"  # the name under which `skip` keeps the picture, which no save- can have
+_INPUT = "-"  # the name under which `skip` keeps the picture; `save-` can't spell it
 _ENDS = {
     "picture": "a net that ends in c9s1-3 or p4-3, at its input's size, and then skip at most",
     "patch": "a discriminator that ends in c4s1-1, below its input's size, without skip",
@@ -54,8 +64,9 @@ X = TypeVar("X")
 class Conv:
     """A convolution padded by reflection.
 
-    path: of its parameters. blur: a binomial 3x3 filter goes first. subpixels: depth to space by this factor follows,
-    to `features` channels. head: it is the last, so its initial values are small and its output float32 or wider.
+    path: where its parameters are. subpixels: the factor of the depth to space that follows; `features` counts the
+    channels after it. blur: a binomial 3x3 filter goes before the convolution. head: this is the net's last
+    convolution, whose initial kernel is small and whose output is float32 or wider.
     """
 
     path: str
@@ -78,14 +89,14 @@ class Norm:
 
 @dataclass(frozen=True)
 class Relu:
-    """x where it is positive, else slope * x."""
+    """x where x is positive, else slope * x."""
 
     slope: float = 0.0
 
 
 @dataclass(frozen=True)
 class Residual:
-    """x + body(x); all parameters of the body are below `path`. keeps_input: x is used again, after the block."""
+    """x + body(x). The body's parameters are below `path`. keeps_input: x is used again after the block."""
 
     path: str
     body: "tuple[Op, ...]"
@@ -94,7 +105,7 @@ class Residual:
 
 @dataclass(frozen=True)
 class Up:
-    """Doubles the resolution; a convolution follows."""
+    """Doubles height and width. A 3x3 convolution always follows."""
 
     bilinear: bool = False
 
@@ -115,7 +126,7 @@ class Save:
 
 @dataclass(frozen=True)
 class Add:
-    """Adds the features kept under a name; norm: their instance norm with the parameters at this path, instead."""
+    """Adds the features kept under a name. norm: they are instance-normed first, with the parameters at this path."""
 
     name: str
     norm: str | None = None
@@ -123,14 +134,14 @@ class Add:
 
 @dataclass(frozen=True)
 class Concat:
-    """Appends the channels kept under a name."""
+    """Appends the channels of the features kept under a name."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Sigmoid:
-    """Ends a generator: a picture in [0, 1]."""
+    """Ends a generator, so that its output is a picture in [0, 1]."""
 
 
 Op = Conv | Norm | Relu | Residual | Up | Pack | Save | Add | Concat | Sigmoid
@@ -138,21 +149,22 @@ Op = Conv | Norm | Relu | Residual | Up | Pack | Save | Add | Concat | Sigmoid
 
 @dataclass(frozen=True)
 class Net:
-    """A network that was read from a string. multiple: px; both sides of its input must be multiples of it."""
+    """A network, read from a string. multiple: both sides of its input must be multiples of this many px."""
 
     ops: tuple[Op, ...]
     multiple: int
 
     @property
     def min_side(self) -> int:
-        """The least side of a picture, px: four features at the net's lowest resolution."""
+        """The least side of a picture, px: four features wide at the net's lowest resolution."""
         return 4 * self.multiple
 
 
 class Layers(Protocol[X]):
-    """What computes a network: one method for each operation, on features of any type X.
+    """A backend, which computes networks: one method for each operation, on features of its own type X.
 
-    `add` and `concat` take features of one size. Only `residual` may overwrite its argument: see `keeps_input`.
+    `add` and `concat` take two features of the same height and width. No method may overwrite its arguments, except
+    `residual`, and only if the block does not keep its input.
     """
 
     def conv(self, x: X, op: Conv, /) -> X: ...
@@ -167,12 +179,12 @@ class Layers(Protocol[X]):
 
 
 def walk(net: Net, layers: Layers[X], picture: X) -> X:
-    """Runs a network by `layers`, from the picture to its output. Features are held no longer than they are used."""
+    """Runs a network on a picture and returns its output. Features are held only until their last use."""
     return run(net.ops, layers, picture)
 
 
 def run(ops: tuple[Op, ...], layers: Layers[X], x: X) -> X:
-    """Runs operations one after the other: those of a network, or of a residual block."""
+    """Runs operations in turn: those of a network, or those of a residual block."""
     last_use = {op.name: place for place, op in enumerate(ops) if isinstance(op, Add | Concat)}
     saved: dict[str, X] = {}
     for place, op in enumerate(ops):
@@ -208,15 +220,16 @@ def _step(op: Op, layers: Layers[X], x: X) -> X:
             return layers.pack(x, factor)
         case Sigmoid():
             return layers.sigmoid(x)
-    raise TypeError(f"no operation of the language: {op!r}")
+    raise TypeError(f"`op`: expected an operation that stands alone, got {op!r}")
 
 
 @functools.cache
 def parse(arch: str, name: str = "generator.arch", head: Head = "picture") -> Net:
-    """Reads an architecture's name or string.
+    """Reads the name of an architecture, or its string.
 
-    head: "picture" for a generator, "patch" for a discriminator. Raises InputError, naming `name`, for what is not in
-    the language or does not fit together.
+    head: "picture" for a generator, "patch" for a discriminator. Raises InputError, naming the argument `name`, for a
+    token that is not in the language, for shapes that don't fit together, and for names that are saved but never used,
+    or used but never saved.
     """
     *body, last = ARCHITECTURES.get(arch, arch).split(",")
     skip = last == "skip" and bool(body)
@@ -229,7 +242,7 @@ def parse(arch: str, name: str = "generator.arch", head: Head = "picture") -> Ne
 
 
 class _Shape(NamedTuple):
-    """Of features: channels, and the resolution relative to the input's."""
+    """The channels of features, and their height and width relative to the input's."""
 
     channels: int
     scale: float
@@ -239,7 +252,7 @@ class _Shape(NamedTuple):
 
 
 class _Token(NamedTuple):
-    """A token that was recognised: the method of `_Reader` for it, what it is called with, and the words behind it."""
+    """A recognised token: the method of `_Reader` that reads it, the method's arguments, and the words behind it."""
 
     method: "Callable[..., None]"
     arguments: tuple[str, ...]
@@ -247,7 +260,7 @@ class _Token(NamedTuple):
 
 
 class _Reader:
-    """Reads tokens one after the other into operations, and checks that the features' shapes fit."""
+    """Turns tokens into operations, one after the other, and checks that the shapes of the features fit."""
 
     def __init__(self, arch: str, name: str, head: Head):
         self._arch, self._name, self._head = arch, name, head
@@ -255,7 +268,7 @@ class _Reader:
         self._shape, self._lowest = _Shape(3, 1.0), 1.0
         self._convs = self._blocks = 0
         self._saved: dict[str, _Shape] = {}
-        self._unused: dict[str, str] = {}  # the names that nothing has used yet, with their tokens
+        self._unused: dict[str, str] = {}  # names that nothing has used so far -> their tokens
         self._text, self._words, self._at_head = "", frozenset[str](), False
 
     def read(self, text: str) -> None:
@@ -265,7 +278,7 @@ class _Reader:
         token.method(self, *token.arguments)
 
     def finish(self, text: str, skip: bool) -> Net:
-        """The whole network, whose last convolution is the token `text`."""
+        """Returns the whole network, whose last convolution is the token `text`."""
         token, picture = self._recognise(text), self._head == "picture"
         ends = (_Reader.conv, _Reader.unpack) if picture else (_Reader.conv,)
         if token.words or token.method not in ends or (skip and not picture):
@@ -353,7 +366,7 @@ class _Reader:
     def _convolve(
         self, features: int, *, kernel: int = 3, stride: int = 1, subpixels: int = 1, blur: bool = False
     ) -> None:
-        """Appends a convolution with its norm and its activation; the head has neither."""
+        """Appends a convolution, and its norm and ReLU unless it is the head."""
         self._convs += 1
         bare = self._at_head or "bare" in self._words
         path = "out" if self._at_head else f"conv{self._convs}"
@@ -388,7 +401,7 @@ class _Reader:
 
 _N, _NAME = "([1-9][0-9]*)", "([a-z][a-z0-9_]*)"
 _BEHIND_CONV = ("leaky", "linear", "bare")
-_TOKENS: tuple[tuple[str, tuple[str, ...], Callable[..., None]], ...] = (  # form, words that may follow, method
+_TOKENS: tuple[tuple[str, tuple[str, ...], Callable[..., None]], ...] = (  # form, the words allowed behind it, method
     (f"c(?=[3579]s1-|4s[12]-)([0-9])s([12])-{_N}", _BEHIND_CONV, _Reader.conv),
     (f"d{_N}", ("blur", *_BEHIND_CONV), _Reader.down),
     (f"u{_N}", ("bilinear", *_BEHIND_CONV), _Reader.up),
@@ -403,7 +416,7 @@ _TOKENS: tuple[tuple[str, tuple[str, ...], Callable[..., None]], ...] = (  # for
 
 
 def check_size(height: int, width: int, name: str = "content", least: int = MIN_SIDE) -> None:
-    """Raises InputError, naming that argument, unless both sides of a photograph have at least `least` px."""
+    """Raises InputError, naming the argument `name`, if a side of a photograph has fewer than `least` px."""
     if min(height, width) < least:
         raise InputError(
             f"`{name}`: expected sides of at least {least} px, got {width} x {height}; use a larger picture"

@@ -1,4 +1,4 @@
-"""The stylisation networks in Flax: one `Network` for every string of the architecture language."""
+"""The networks in Flax: one `Network` for every string of the architecture language."""
 
 import dataclasses
 import functools
@@ -12,15 +12,15 @@ from metastyle.nets.architecture import Conv, Head, Residual, check_size, parse,
 from metastyle.nets.layers import InstanceNorm, ReflectConv, SubpixelConv, space_to_depth, upsample
 from metastyle.nets.params import Flat, flatten, unflatten
 
-_SIDE = 32  # px, of the picture that parameters' shapes are found with: a multiple for every net
+_SIDE = 32  # px: the side of the picture on which a network is initialised, which suits every net
 
 
 class Network(nn.Module):
-    """The network of one architecture string: f32[N, H, W, 3] in [0, 1] -> the same; H and W multiples of the net's.
+    """The network of an architecture: f32[N, H, W, 3] in [0, 1] -> the same. H and W are multiples of `Net.multiple`.
 
-    head: with "patch" it is a discriminator: f32[N, H / s, W / s, 1], without bounds. side_by_side: adapters and a
-    last p are products of their own (`reflect_product`), for kernels that differ from task to task: where `jax.vmap`
-    goes over them, convolutions are grouped, which is slow everywhere.
+    head: with "patch", the network is a discriminator and returns f32[N, H / s, W / s, 1], unbounded. side_by_side: the
+    network is meant for `jax.vmap` over kernels that differ from task to task. Convolutions would be grouped then,
+    which is slow everywhere, so adapters and a last p are computed as matrix products (`reflect_product`).
     """
 
     arch: str
@@ -47,7 +47,7 @@ class ResidualBlock(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class FlaxLayers:
-    """The layers of `architecture.walk` as Flax modules, each named by the last part of its path."""
+    """The Flax backend of `architecture.walk`. Each module bears the last part of its path as its name."""
 
     dtype: jnp.dtype
     side_by_side: bool
@@ -87,52 +87,56 @@ def _last(path: str) -> str:
 
 
 def network(settings: config.Generator, side_by_side: bool = False) -> Network:
-    """The Flax module of a config; `side_by_side`: see `Network`."""
+    """Makes the Flax module of these settings. side_by_side: see `Network`."""
     parse(settings.arch)
     return Network(settings.arch, jnp.dtype(settings.dtype), side_by_side)
 
 
 def initial_params(settings: config.Generator, seed: int) -> Flat:
-    """Freshly drawn params, float32, as a flat dict of paths ("block1/conv1/kernel")."""
+    """Draws float32 parameters, as a flat dict sorted by path."""
     module = network(settings)
     key, image = jax.random.key(seed), jnp.zeros((1, _SIDE, _SIDE, 3))
-    return flatten(module.init(key, image)["params"])
+    return flatten(dict(module.init(key, image)["params"]))
 
 
 def shapes(settings: config.Generator) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and dtypes of the params, without computing them."""
+    """Returns the shapes and dtypes of the parameters without computing any."""
     module = network(settings)
     tree = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, _SIDE, _SIDE, 3)))
     return flatten(tree["params"])
 
 
 def apply(settings: config.Generator, params: Flat, images: jax.Array, side_by_side: bool = False) -> jax.Array:
-    """Stylised pictures: f32[N, H, W, 3] in [0, 1] -> the same, any H, W >= 16; `side_by_side`: see `Network`.
+    """Stylises pictures of any size from the net's `min_side` on: f32[N, H, W, 3] in [0, 1] -> the same.
 
-    Sides that are not multiples of the net's (of 4, down to a quarter of the size) are padded by reflection and the
-    result is cropped. Deeper nets take larger pictures: see `Net.min_side`.
+    Sides that are not multiples of the net's `multiple` (4 px, unless the net goes below a quarter of its input's size)
+    are padded by reflection, and the result is cropped. side_by_side: see `Network`.
     """
     net, (height, width) = parse(settings.arch), images.shape[1:3]
     check_size(height, width, least=net.min_side)
     padding = ((0, 0), (0, -height % net.multiple), (0, -width % net.multiple), (0, 0))
     padded = jnp.pad(images, padding, "reflect")
-    return network(settings, side_by_side).apply({"params": unflatten(params)}, padded)[:, :height, :width]
+    stylised = network(settings, side_by_side).apply({"params": unflatten(params)}, padded)
+    return jnp.asarray(stylised)[:, :height, :width]
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def stylize(settings: config.Generator, params: Flat, images: jax.Array) -> jax.Array:
-    """`apply`, compiled."""
+    """Computes `apply`, compiled."""
     return apply(settings, params, images)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def stylize_each(settings: config.Generator, fast: Flat, slow: Flat, images: jax.Array) -> jax.Array:
-    """f32[N, H, W, 3] -> the same, each picture by fast parameters of its own: leaves of `fast` are [N, ...].
+    """Stylises each picture with fast parameters of its own: f32[N, H, W, 3] -> the same; `fast` has leaves [N, ...].
 
-    On CPUs one after the other in one program: kernels that differ from picture to picture make grouped convolutions,
-    which take two to three times as long there.
+    On CPUs the pictures go one after the other through one program: kernels that differ from picture to picture make
+    grouped convolutions, which take two to three times as long there.
     """
-    one = lambda fast, image: apply(settings, fast | slow, image[None])[0]
+
+    def one(fast: Flat, image: jax.Array) -> jax.Array:
+        return apply(settings, fast | slow, image[None])[0]
+
     if jax.default_backend() != "cpu":
         return jax.vmap(one)(fast, images)
     return jnp.stack([one(jax.tree.map(lambda x: x[i], fast), images[i]) for i in range(len(images))])  # noqa: B023

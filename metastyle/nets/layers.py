@@ -1,4 +1,4 @@
-"""The layers that stylisation networks are made of: reflected convolution, instance norm, adapters, sub-pixels."""
+"""The layers of the networks, as Flax modules and as functions of arrays."""
 
 from collections.abc import Callable
 
@@ -12,11 +12,13 @@ from metastyle.nets.params import Array, Flat
 
 EPSILON = 1e-5  # of the instance norms
 _HE = nn.initializers.he_normal()
-_QUIET = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")  # the last: a sigmoid must not start full
+_QUIET = nn.initializers.variance_scaling(
+    0.01, "fan_in", "truncated_normal"
+)  # for the last layer, whose sigmoid must not start saturated
 
 
 class InstanceNorm(nn.Module):
-    """Instance norm (Ulyanov et al. 2016), biased variance, in float32 or wider whatever the input."""
+    """Instance norm (Ulyanov et al. 2016) with the biased variance, computed in float32 or wider for any input."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -40,7 +42,7 @@ class ReflectConv(nn.Module):
         op = self.op
         shape = (op.kernel, op.kernel, x.shape[-1], op.features)
         init = _QUIET if op.head else _HE
-        kernel = self.param("kernel", init, shape, jnp.float32)  # else other numbers are drawn where x64 is on
+        kernel = self.param("kernel", init, shape, jnp.float32)  # without the dtype, x64 mode would draw other numbers
         adapter = self.param("adapter", nn.initializers.zeros, shape[2:], jnp.float32) if op.adapter else None
         if adapter is not None and not self.side_by_side:
             kernel = with_adapter(kernel, adapter)
@@ -53,13 +55,13 @@ class ReflectConv(nn.Module):
         return y
 
 
-def with_adapter(kernel: jax.Array, adapter: jax.Array) -> jax.Array:
-    """The odd [k, k, C, D] with the [C, D] added to its centre."""
+def with_adapter(kernel: jax.Array, adapter: Array) -> jax.Array:
+    """Adds the adapter, [C, D], to the centre of the kernel, [k, k, C, D] with an odd k."""
     centre = kernel.shape[0] // 2
     return kernel.at[centre, centre].add(adapter)
 
 
-def reflect_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+def reflect_conv(x: jax.Array, kernel: Array, stride: int = 1) -> jax.Array:
     """[N, H, W, C] padded by reflection, convolved with the [k, k, C, D]: [N, H / stride, W / stride, D].
 
     An even kernel reaches one pixel further down and right than up and left.
@@ -68,10 +70,11 @@ def reflect_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     return valid_conv(jnp.pad(x, ((0, 0), pad, pad, (0, 0)), "reflect"), kernel, stride)
 
 
-def valid_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """[N, H, W, C] convolved with the [k, k, C, D] where that lies in it: at stride 1 [N, H - k + 1, W - k + 1, D].
+def valid_conv(x: jax.Array, kernel: Array, stride: int = 1) -> jax.Array:
+    """[N, H, W, C] convolved with [k, k, C, D], without padding: at stride 1 [N, H - k + 1, W - k + 1, D].
 
-    There, on CPUs, with one row of zeros below, and off again: without any, XLA takes up to six times as long.
+    At stride 1 on CPUs, one row of zeros is added below and its result is dropped: without any padding, XLA takes up
+    to six times as long.
     """
     row = stride == 1 and jax.default_backend() == "cpu"
     y = jax.lax.conv_general_dilated(
@@ -80,8 +83,8 @@ def valid_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     return y[:, :-1] if row else y
 
 
-def reflect_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """What `reflect_conv` computes at stride 1, as one matrix product of the k k shifted pictures, side by side."""
+def reflect_product(x: jax.Array, kernel: Array) -> jax.Array:
+    """Computes `reflect_conv` at stride 1 as one matrix product: the k k shifted pictures are stacked as channels."""
     side, (height, width) = kernel.shape[0], x.shape[1:3]
     pad = side // 2
     padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), "reflect")
@@ -92,9 +95,9 @@ def reflect_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
 class SubpixelConv(nn.Module):
     """A 3x3 convolution, then depth to space: `features` channels at `subpixels` times the resolution.
 
-    Left free, the sub-pixels learn a tile that repeats all over the picture, for it is the cheapest texture. So their
-    kernels are shifted to one common sum: whatever is constant in the input is constant in the output, and structure
-    at the period of the grid can only come from structure in the input.
+    If sub-pixels were independent, they would learn a small tile that repeats all over the picture, because that is the
+    cheapest texture. So their kernels are shifted to one common sum: a constant input gives a constant output, and
+    structure at the period of the grid can only come from structure in the input.
     """
 
     op: Conv
@@ -114,7 +117,10 @@ class SubpixelConv(nn.Module):
 
 
 def fold_weights(params: Flat, op: Conv) -> tuple[Array, Array | None]:
-    """The kernel and the bias of one plain convolution that computes `op`, up to depth to space."""
+    """Folds the adapter, the blur and the common sum of `op` into the kernel and the bias of a plain convolution.
+
+    A sub-pixel convolution still needs its depth to space.
+    """
     kernel, bias = params[f"{op.path}/kernel"], params[f"{op.path}/bias"] if op.bias else None
     if op.adapter:
         kernel = with_adapter(jnp.asarray(kernel), params[f"{op.path}/adapter"])
@@ -126,15 +132,15 @@ def fold_weights(params: Flat, op: Conv) -> tuple[Array, Array | None]:
     return kernel, bias
 
 
-def common_sum(kernel: jax.Array, tile: int) -> jax.Array:
-    """[3, 3, C, tile D] with what its `tile` sub-pixels of a channel sum to more than their mean taken off each."""
+def common_sum(kernel: Array, tile: int) -> Array:
+    """Shifts the sub-pixel kernels, [3, 3, C, tile D], to one common sum for the `tile` sub-pixels of each channel."""
     sums = kernel.sum((0, 1)).reshape(kernel.shape[2], tile, -1)
     excess = (sums - sums.mean(1, keepdims=True)).reshape(kernel.shape[2:])
     return kernel - excess / 9
 
 
 def _equal_subpixels(init: Callable, tile: int) -> Callable:
-    """All sub-pixels of a channel start with the same kernel."""
+    """Makes an initialiser that gives all sub-pixels of a channel the same kernel."""
 
     def equal(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
         base = init(key, (*shape[:3], shape[3] // tile), dtype)
@@ -144,10 +150,10 @@ def _equal_subpixels(init: Callable, tile: int) -> Callable:
 
 
 def blurred(kernel: jax.Array) -> jax.Array:
-    """[k, k, C, D] -> [k + 2, k + 2, C, D]: convolves as `kernel` does after a binomial 3x3 filter of the features.
+    """Folds a binomial 3x3 filter of the input into the kernel: [k, k, C, D] -> [k + 2, k + 2, C, D].
 
-    With a stride this is anti-aliasing (Zhang 2019; the filter goes before the convolution, as in Karras et al. 2020).
-    Padding by reflection commutes with the filter, which is symmetric.
+    Before a stride the filter prevents aliasing (Zhang 2019, with the filter first, as in Karras et al. 2020). The
+    result is exact at borders, too: a symmetric filter commutes with padding by reflection.
     """
     for axis in (0, 1):
         pad = [(2, 2) if i == axis else (0, 0) for i in range(4)]
@@ -157,7 +163,7 @@ def blurred(kernel: jax.Array) -> jax.Array:
 
 
 def upsample(x: jax.Array, bilinear: bool = False) -> jax.Array:
-    """[N, H, W, C] -> [N, 2 H, 2 W, C]. Bilinear: three quarters of a pixel and one of its neighbour, per axis."""
+    """[N, H, W, C] -> [N, 2 H, 2 W, C], nearest or bilinear (along each axis 3/4 of a pixel and 1/4 of a neighbour)."""
     if not bilinear:
         return x.repeat(2, 1).repeat(2, 2)
     for axis in (1, 2):
@@ -169,7 +175,7 @@ def upsample(x: jax.Array, bilinear: bool = False) -> jax.Array:
 
 
 def space_to_depth(x: jax.Array, factor: int) -> jax.Array:
-    """[N, H, W, C] -> [N, H / f, W / f, f f C]; channels are ordered row, column, colour."""
+    """[N, H, W, C] -> [N, H / f, W / f, f f C]; the new channels are ordered by row, column, old channel."""
     n, h, w, c = x.shape
     x = x.reshape(n, h // factor, factor, w // factor, factor, c)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // factor, w // factor, factor * factor * c)

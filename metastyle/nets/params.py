@@ -1,4 +1,4 @@
-"""Parameters as flat dicts of paths ("block1/conv1/kernel"): flattened, counted, split by what an inner loop adapts."""
+"""Parameters as flat dicts {"block1/conv1/kernel": array}: flattening, counting, splitting by scope."""
 
 from typing import Any, TypeVar
 
@@ -14,11 +14,10 @@ Leaf = TypeVar("Leaf")
 
 
 def split_by_scope(params: dict[str, Leaf], scope: str) -> tuple[dict[str, Leaf], dict[str, Leaf]]:
-    """(fast, slow): what the inner loop adapts, and what it does not.
+    """Splits parameters into (fast, slow): those that the inner loop adapts, and the others.
 
     scope: "norm" (every instance norm), "adapter" (every adapter), "all", or a comma-separated list of these and of
-    path prefixes ("block5,out").
-    Raises InputError for a part that picks nothing.
+    path prefixes ("block5,out"). Raises InputError for a part that picks nothing.
     """
     parts = [part.strip() for part in scope.split(",")]
     for part in parts:
@@ -32,7 +31,7 @@ def split_by_scope(params: dict[str, Leaf], scope: str) -> tuple[dict[str, Leaf]
 
 
 def in_scope(path: str, part: str) -> bool:
-    """Whether a part of a scope, as for `split_by_scope`, picks the parameter at this path."""
+    """Whether a part of a scope, as in `split_by_scope`, picks the parameter at this path."""
     if part in ("norm", "adapter"):
         return any(name.startswith(part) for name in path.split("/"))
     return part == "all" or f"{path}/".startswith(f"{part}/")
@@ -49,5 +48,5 @@ def unflatten(flat: dict[str, Any]) -> dict[str, Any]:
 
 
 def count_parameters(params: dict[str, Any]) -> int:
-    """Number of parameters."""
+    """Counts the parameters, that is, all numbers of all arrays."""
     return sum(int(np.prod(x.shape)) for x in params.values())

@@ -1,8 +1,8 @@
-"""An adapted style as an ONNX graph, for onnxruntime: [N, height, width, 3] -> the same, of any size.
+"""Exports an adapted style as an ONNX graph for onnxruntime: [N, height, width, 3] -> the same, of any size.
 
-An exported one takes and gives uint8; what `style.Style` runs, floats in [0, 1]. The graph is what `architecture.walk`
-makes of its layers, padded and cropped as in `generator.apply`. In int8, convolutions are quantised: onnxruntime's
-static quantisation, a scale for each output channel, calibrated on photographs.
+Exported graphs take and return uint8; those that `style.Style` runs take and return floats in [0, 1]. The graph is
+built by `architecture.walk`, with the padding and the cropping of `generator.apply`. For int8, onnxruntime quantises
+the convolutions statically, with a scale for each output channel, calibrated on photographs.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _CALIBRATION_SIZE = 256  # px
 
 
 class _Graph:
-    """Nodes in the order in which they are added; every method returns the name of its output."""
+    """Collects nodes and constants in the order in which they are added. Each method returns the name of its output."""
 
     def __init__(self, helper: Any, numpy_helper: Any):
         self._helper, self._numpy_helper = helper, numpy_helper
@@ -46,7 +46,7 @@ class _Graph:
 
 
 class GraphLayers:
-    """Layers of `architecture.walk`: nodes, f32[N, C, H, W], by the names of their outputs."""
+    """The backend of `architecture.walk` that adds nodes; features, f32[N, C, H, W], are the names of outputs."""
 
     def __init__(self, graph: _Graph, params: Flat):
         self._graph, self._params = graph, params
@@ -91,7 +91,7 @@ class GraphLayers:
 
 
 def model(settings: config.Generator, params: Flat, *, int8: bool = False, floats: bool = False) -> Any:
-    """`build`, and in int8 `quantise`, calibrated on the packaged photographs."""
+    """Builds the graph. int8: its convolutions are quantised, calibrated on the packaged photographs."""
     built = build(settings, params, floats=floats)
     if not int8:
         return built
@@ -100,9 +100,9 @@ def model(settings: config.Generator, params: Flat, *, int8: bool = False, float
 
 
 def build(settings: config.Generator, params: Flat, *, floats: bool = False) -> Any:
-    """The graph, an onnx.ModelProto: input `photograph`, output `stylised`, both [N, height, width, 3].
+    """Builds the graph, an onnx.ModelProto with the input `photograph` and the output `stylised`.
 
-    floats: they are float32 in [0, 1], else uint8.
+    Both are [N, height, width, 3], uint8, or with `floats` float32 in [0, 1].
     """
     onnx = need("onnx", "`onnx`")
     helper, numpy_helper, kinds = onnx.helper, onnx.numpy_helper, onnx.TensorProto
@@ -118,7 +118,7 @@ def build(settings: config.Generator, params: Flat, *, floats: bool = False) -> 
     pads = graph.add("Concat", graph.ints(0, 0, 0, 0, 0, 0), missing, axis=0)
     y = walk(net, GraphLayers(graph, params), graph.add("Pad", x, pads, mode="reflect"))
     y = graph.add("Slice", y, graph.ints(0, 0), size, graph.ints(2, 3))
-    if not floats:  # as images.to_uint8
+    if not floats:  # rounds as codec.to_uint8
         y = graph.add("Add", graph.add("Mul", y, graph.constant(255)), graph.constant(0.5))
         y = graph.add("Cast", y, to=kinds.UINT8)
     graph.nodes.append(helper.make_node("Transpose", [y], ["stylised"], perm=[0, 2, 3, 1]))
@@ -133,7 +133,7 @@ def build(settings: config.Generator, params: Flat, *, floats: bool = False) -> 
 
 
 def session(model: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """What stylises by it on this machine's CPU: [N, height, width, 3] of the kind that it takes -> the same."""
+    """Loads the graph on this machine's CPU. Returns the function that runs it: [N, height, width, 3] -> the same."""
     onnxruntime = need("onnxruntime", "`onnx`")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

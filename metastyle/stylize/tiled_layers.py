@@ -1,10 +1,10 @@
-"""The layers of a network over a whole picture, computed tile by tile, on planes of features in memory or in files.
+"""The layers of a network, computed tile by tile, with features of the whole picture in memory or in files.
 
-An instance norm needs the mean and the variance of a whole picture before the next layer may begin, so a tile can't go
-through the network by itself. Here each convolution is one pass over all tiles: a tile is read with the margin that the
-kernel reaches into, of the neighbouring tiles or of the picture's reflection; its result is written to a plane as large
-as the layer; and its statistics are merged with those of the other tiles. What comes between two convolutions (norm,
-ReLU, space to depth, up-sampling) is done to tiles as they are read.
+An instance norm needs the mean and the variance of the whole picture before the next layer can begin, so a tile can't
+go through the network by itself. Here each convolution is one pass over all tiles. A tile is read with the margin that
+the kernel needs, from the neighbouring tiles or from the picture's reflection. Its result is written to a plane that is
+as large as the layer's features, and its statistics are merged with those of the other tiles. The operations between
+two convolutions (norm, ReLU, space to depth, up-sampling) are applied to tiles as they are read.
 """
 
 import dataclasses
@@ -24,28 +24,28 @@ from metastyle.nets.architecture import Conv, Residual, run
 from metastyle.nets.params import Flat
 from metastyle.system.memory import Arrays
 
-_TOUCH = 50  # multiplications that take as long as reading or writing a number
+_TOUCH = 50  # reading or writing a number takes as long as this many multiplications
 
 
 class Moments(NamedTuple):
-    """Of some pixels: f64[C], the mean of each channel, and the sum of the squared differences from it."""
+    """Statistics of some pixels: for each channel, f64[C], the mean and the sum of squared differences from it."""
 
-    count: int
+    pixels: int
     mean: np.ndarray
     m2: np.ndarray
 
     def merge(self, other: "Moments") -> "Moments":
-        """Of these pixels and others together (Chan et al. 1979)."""
-        count, difference = self.count + other.count, other.mean - self.mean
-        mean = self.mean + difference * (other.count / count)
-        return Moments(count, mean, self.m2 + other.m2 + difference**2 * (self.count * other.count / count))
+        """Returns the statistics of these pixels and of others together (Chan et al. 1979)."""
+        pixels, difference = self.pixels + other.pixels, other.mean - self.mean
+        mean = self.mean + difference * (other.pixels / pixels)
+        return Moments(pixels, mean, self.m2 + other.m2 + difference**2 * (self.pixels * other.pixels / pixels))
 
 
 class _Transform(NamedTuple):
-    """How a tile is transformed when it is read, after its instance norm, in this order (`_features`).
+    """How a tile is transformed when it is read (by `_features`): cast, instance norm, ReLU, packing, up-sampling.
 
-    dtype: it is cast first, before the norm. slope: of a ReLU, 0 for a plain one. packs: factors of space to depth, one
-    after the other. up: doubles the resolution, "nearest" or "bilinear"; only a convolution reads such a plane.
+    slope: of the ReLU for negative numbers; None for no ReLU. packs: the factors of space to depth, one after the
+    other. up: "nearest" or "bilinear" doubles height and width, and only a convolution can read such a plane.
     """
 
     dtype: np.dtype
@@ -56,9 +56,9 @@ class _Transform(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plane:
-    """A layer's features of the whole picture, f[height, width, C]: a buffer [h, w, c], transformed as it is read.
+    """Features of the whole picture, f[height, width, C], kept as a buffer [h, w, c] that is transformed when read.
 
-    norm: f32[3, c], mean, factor and bias of an instance norm, which comes first. moments: those of the buffer.
+    norm: f32[3, c], the mean, factor and bias of an instance norm of the buffer. moments: of the buffer, if known.
     """
 
     buffer: np.ndarray
@@ -77,35 +77,35 @@ class Plane:
         return self.buffer.shape[2] * math.prod(self.transform.packs) ** 2
 
     def read(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """The part of the buffer from which these rows and columns are computed."""
+        """Reads the part of the buffer from which these rows and columns are computed."""
         for factor in reversed(self.transform.packs):
             rows, columns = (_before_packing(index, factor) for index in (rows, columns))
-        height, width = self.buffer.shape[:2]  # those of the picture need not be multiples of the net's
+        height, width = self.buffer.shape[:2]  # a picture's sides need not be multiples of `Net.multiple`
         return _window(self.buffer, _reflect(rows, height), _reflect(columns, width))
 
 
 class _Span(NamedTuple):
-    """Pixels of a side; the first `skip` of them are in the span before, too."""
+    """Consecutive pixels along a side. The first `skip` of them belong to the previous span, too."""
 
     start: int
     size: int
     skip: int = 0
 
     def at(self, height: int, whole: int) -> "_Span":
-        """The same span in features of this height, of a picture of the height `whole`."""
+        """Scales the span, of a picture `whole` px high, to features of this height."""
         return _Span(*(x * height // whole for x in self))
 
 
 class Grid:
-    """How a picture is cut: into square tiles for convolutions, and into strips of whole rows for all else.
+    """How a picture is cut: into square tiles for convolutions, and into strips of whole rows for other passes.
 
-    height, width: of the picture, px. tile: about the side of a tile, px. multiple: both sides are padded to multiples
-    of it, and so are tiles.
+    size: (height, width) of the picture, px. tile: the side of a tile, px, about. multiple: the sides of the padded
+    picture (`height`, `width`) and those of tiles are multiples of it.
     """
 
-    def __init__(self, height: int, width: int, tile: int, multiple: int):
-        self.size = height, width
-        self.height, self.width = (math.ceil(x / multiple) * multiple for x in (height, width))
+    def __init__(self, size: tuple[int, int], tile: int, multiple: int):
+        self.size = size
+        self.height, self.width = (math.ceil(x / multiple) * multiple for x in size)
         self.tiles = [
             (y, x) for y in cut_side(self.height, tile, multiple) for x in cut_side(self.width, tile, multiple)
         ]
@@ -114,10 +114,10 @@ class Grid:
 
 
 class Tiles:
-    """Layers of `architecture.walk`, tile by tile; planes are those of the padded picture.
+    """The backend of `architecture.walk` that computes tile by tile, on planes of the padded picture.
 
-    arrays: where planes are kept. bar: is moved on by `work`; without one nothing is computed, which tells how much
-    work there is, and what is asked of `arrays`.
+    arrays: where the planes are kept. bar: shows the progress. Without a bar nothing is computed: `work`, the total of
+    the bar, and the demands on `arrays` are only counted.
     """
 
     def __init__(self, params: Flat, dtype: np.dtype, grid: Grid, arrays: Arrays, bar: tqdm | None):
@@ -158,9 +158,9 @@ class Tiles:
         return dataclasses.replace(out, moments=moments)
 
     def norm(self, x: Plane, path: str) -> Plane:
-        count, mean, m2 = self._measured(x) if x.moments is None else x.moments
+        pixels, mean, m2 = self._measure_moments(x) if x.moments is None else x.moments
         scale, bias = self._params[f"{path}/scale"], self._params[f"{path}/bias"]
-        factor = np.asarray(scale) / np.sqrt(m2 / max(count, 1) + layers.EPSILON)
+        factor = np.asarray(scale) / np.sqrt(m2 / max(pixels, 1) + layers.EPSILON)
         return dataclasses.replace(x, norm=np.stack([mean, factor, np.asarray(bias)]).astype(np.float32))
 
     def relu(self, x: Plane, slope: float) -> Plane:
@@ -168,8 +168,8 @@ class Tiles:
 
     def residual(self, x: Plane, op: Residual) -> Plane:
         y = run(op.body, self, x)
-        kept = op.keeps_input or x.transform.packs
-        return self._join(x, y, _add, y.buffer if kept else x.buffer)  # one that nothing reads again
+        keeps = op.keeps_input or x.transform.packs
+        return self._join(x, y, _add, y.buffer if keeps else x.buffer)  # the sum replaces one that is not read again
 
     def up(self, x: Plane, bilinear: bool) -> Plane:
         return _transformed(x, 2, up="bilinear" if bilinear else "nearest")
@@ -184,7 +184,7 @@ class Tiles:
         return self._join(x, y, _concat, self.arrays.new((*x.sides, x.channels + y.channels), x.transform.dtype))
 
     def sigmoid(self, x: Plane) -> Plane:
-        """Without what the picture was padded by."""
+        """Drops the padding, too."""
         height, width = self._grid.size
         out = np.empty((height, width, x.channels), np.float32)
 
@@ -199,7 +199,7 @@ class Tiles:
         return Plane(out, height, width, _Transform(out.dtype))
 
     def _join(self, x: Plane, y: Plane, join: Callable, buffer: np.ndarray) -> Plane:
-        """Joins two planes of one size in a buffer, which may be that of one of them."""
+        """Joins two planes of one height and width in a buffer, which may be that of one of them."""
         out = Plane(buffer, *x.sides, _Transform(buffer.dtype))
 
         def begin(strip):
@@ -213,7 +213,7 @@ class Tiles:
         self._run(self._grid.strips, _TOUCH * 3 * out.buffer.size, begin, finish)
         return out
 
-    def _measured(self, x: Plane) -> Moments:
+    def _measure_moments(self, x: Plane) -> Moments:
         moments = Moments(0, np.zeros(x.channels), np.zeros(x.channels))
 
         def finish(strip, results):
@@ -233,8 +233,8 @@ class Tiles:
         return x.read(np.arange(span.start, span.start + span.size), np.arange(x.width))
 
     def _run(self, parts: Sequence[Any], work: float, begin: Callable, finish: Callable) -> None:
-        """`finish(part, begin(part))` for each part, one behind: JAX computes while the next is read."""
-        work /= 1e9  # or a bar would add up rounding errors
+        """Calls `finish(part, begin(part))`, finishing one part behind, so that JAX computes while the next is read."""
+        work /= 1e9  # otherwise the bar adds up rounding errors
         self.work += work
         if self._bar is None:
             return
@@ -249,7 +249,7 @@ class Tiles:
 
 
 def cut_side(length: int, tile: int, multiple: int) -> list[_Span]:
-    """Spans of one size, a multiple and about `tile` at most, that cover `length`; the last one is moved back."""
+    """Covers a side with spans of one size: a multiple, at most about `tile`. The last span is moved back to fit."""
     size = math.ceil(length / math.ceil(length / tile) / multiple) * multiple
     starts = [(first, min(first, length - size)) for first in range(0, length, size)]
     return [_Span(start, size, first - start) for first, start in starts]
@@ -261,10 +261,10 @@ def _transformed(x: Plane, scale: float = 1, **changes: Any) -> Plane:
 
 
 class _Reach(NamedTuple):
-    """The indices, in a side of a plane, that a span of a convolution's result depends on.
+    """The pixels along a side of a plane that a span of a convolution's result depends on.
 
-    sources: those that are read, before up-sampling. wanted: where, among the features computed from these, each pixel
-    is that the kernel reaches, the reflected ones included; only bilinear up-sampling needs it.
+    sources: the indices to read, before up-sampling. wanted: for each pixel under the kernel, the index among the
+    up-sampled features that holds it, with reflection at the border; only bilinear up-sampling needs it.
     """
 
     sources: np.ndarray
@@ -272,10 +272,10 @@ class _Reach(NamedTuple):
 
     @classmethod
     def of(cls, span: _Span, length: int, kernel: int, stride: int, up: bool) -> "_Reach":
-        """For an odd kernel; a plane of this length, where it is up-sampled, is read by a 3x3 one."""
+        """Computes the reach of an odd kernel along a side. up: the plane is up-sampled, and the kernel is 3x3."""
         first, count = span.start * stride - kernel // 2, span.size * stride + 2 * (kernel // 2)
         pixels = _reflect(np.arange(first, first + count), length)
-        if up:  # where pixels are doubled, a reflection by one is a repetition
+        if up:  # among doubled pixels, reflecting by one is repeating
             sources = np.clip(np.arange(first // 2, first // 2 + count // 2 + 1), 0, length // 2 - 1)
             return cls(sources, pixels - first)
         return cls(pixels, pixels)
@@ -292,7 +292,7 @@ def _before_packing(index: np.ndarray, factor: int) -> np.ndarray:
 
 
 def _window(buffer: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Some rows and columns; not copied where they follow each other."""
+    """Reads some rows and columns, without a copy if the indices are consecutive."""
     blocks = [(i, j, buffer[y, x]) for i, y in _runs(rows) for j, x in _runs(columns)]
     if len(blocks) == 1:
         return blocks[0][2]
@@ -303,13 +303,13 @@ def _window(buffer: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
 
 
 def _runs(index: np.ndarray) -> list[tuple[int, slice]]:
-    """Where in `index` a run of consecutive numbers begins, and which."""
+    """Finds the runs of consecutive numbers in `index`: where each begins, and its numbers as a slice."""
     cuts = [0, *(np.flatnonzero(np.diff(index) != 1) + 1), len(index)]
     return [(cut, slice(index[cut], index[end - 1] + 1)) for cut, end in itertools.pairwise(cuts)]
 
 
 def _features(x: jax.Array, norm: jax.Array | None, transform: _Transform) -> jax.Array:
-    """[h, w, c] of a buffer -> [1, H, W, C], the plane's features there; the norm is `layers.InstanceNorm`."""
+    """Transforms part of a buffer, [h, w, c], to features, [1, H, W, C]. The norm computes as `layers.InstanceNorm`."""
     x = x[None].astype(transform.dtype)
     if norm is not None:
         mean, factor, bias = norm
@@ -320,12 +320,14 @@ def _features(x: jax.Array, norm: jax.Array | None, transform: _Transform) -> ja
     for factor in transform.packs:
         x = layers.space_to_depth(x, factor)
     if transform.up:
-        x = layers.upsample(x, transform.up == "bilinear")[:, 1:-1, 1:-1]  # a margin of one: half of a doubled pixel
+        x = layers.upsample(x, transform.up == "bilinear")[
+            :, 1:-1, 1:-1
+        ]  # the margin of one is half of a doubled pixel
     return x
 
 
 class _Given(NamedTuple):
-    """What a tile of a convolution is computed from: part of a buffer, its norm, weights, and `_Reach.wanted`."""
+    """The arrays that a tile of a convolution is computed from. rows, columns: `_Reach.wanted`."""
 
     window: Any
     norm: Any
@@ -337,9 +339,9 @@ class _Given(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=("transform", "stride", "subpixels"))
 def _convolve(given: _Given, skip, *, transform, stride, subpixels):
-    """A tile with its margin -> features [h, w, D], and the statistics of those that no tile before it has."""
+    """Convolves a tile with its margin. Returns features [h, w, D] and statistics of the pixels new with this tile."""
     x = _features(given.window, given.norm, transform)
-    if transform.up == "bilinear":  # at the picture's border, the margin is a reflection
+    if transform.up == "bilinear":  # at the border of the picture, the margin is its reflection
         x = x[:, given.rows][:, :, given.columns]
     y = layers.valid_conv(x, given.kernel, stride)[0]
     if given.bias is not None:
@@ -351,7 +353,7 @@ def _convolve(given: _Given, skip, *, transform, stride, subpixels):
 
 
 def _statistics(x, count, seen=False):
-    """Of [h, w, C], where not seen, which are `count` pixels: their mean and the sum of squared differences from it."""
+    """Returns the mean of the `count` pixels of [h, w, C] not seen, and the sum of squared differences from it."""
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean = jnp.where(seen, 0, x).sum((0, 1)) / count
     return mean, jnp.where(seen, 0, jnp.square(x - mean)).sum((0, 1))

@@ -1,4 +1,4 @@
-"""Pictures of any size: in one piece where that fits in memory, else in tiles, which give the same."""
+"""Stylises pictures of any size: in one piece if that fits in memory, else in tiles, with the same result."""
 
 import contextlib
 import functools
@@ -21,9 +21,9 @@ from metastyle.nets.params import Flat
 from metastyle.stylize.tiled_layers import Grid, Plane, Tiles
 from metastyle.system.memory import Arrays, folder, free, free_on_device
 
-_LEAST, _TILE, _DEVICE_TILE = 64, 512, 2048  # px: the smallest that is chosen, the largest on CPUs, and elsewhere
-_CACHE = 48 * 2**20  # bytes: on CPUs, tiles that take more are slower
-_SPARE = 1.75  # XLA holds this much more than each result beside its inputs, at most
+_LEAST_TILE, _TILE, _DEVICE_TILE = 64, 512, 2048  # px: the smallest tile chosen, the largest on CPUs and on others
+_CACHE = 48 * 2**20  # bytes: on CPUs, larger tiles are slower
+_SPARE = 1.75  # XLA holds at most this many times the memory of each result beside its inputs
 _BAR = "{desc}: {percentage:3.0f}% [{elapsed} < {remaining}]"
 
 
@@ -38,15 +38,16 @@ def stylize(
 ) -> np.ndarray:
     """`generator.stylize` of one picture of any size: f32[H, W, 3] in [0, 1] -> the same, sides of at least 16 px.
 
-    tile: px, of square tiles, which change nothing but the rounding; 0: none; by default none if that fits in memory.
-    progress: shows on stderr how far the tiles are, and what they take of the disk.
-    memory: bytes that this may take beside `picture`. By default, of what is free, a quarter without tiles, else half,
-      and more where less won't do. Features that it has no room for are on disk, where temporary files are.
+    tile: the side of square tiles, px, which change nothing but the rounding; 0 for no tiles. By default there are none
+      if the picture fits in memory as a whole.
+    progress: shows on stderr how far the tiles are, and how much disk they take.
+    memory: bytes that may be used beside `picture`. By default a quarter of the free memory without tiles, and half of
+      it with tiles, or more if that is too little. Features beyond it are kept in temporary files.
 
-    Raises InputError, in one line, for any other tile, and where memory or disk are too small.
+    Raises InputError for an invalid tile, and if memory or disk are too small.
     """
     height, width = picture.shape[:2]
-    with _told(f"{width} x {height} px"):
+    with _explain_want(f"{width} x {height} px"):
         ours = plan(settings, height, width, tile, memory)
         if ours.tile == 0:
             return np.asarray(generator.stylize(settings, params, picture[None]))[0]
@@ -54,14 +55,18 @@ def stylize(
             print(f"takes {_gib(ours.disk)} on disk, in {folder()}, until it is done", file=sys.stderr, flush=True)
         title = f"tiles of {ours.tile} px"
         with tqdm(total=ours.work, desc=title, bar_format=_BAR, smoothing=0.1, disable=not progress) as bar:
-            return _walk(settings, params, picture, ours.tile, Arrays(ours.planes), bar)[1].buffer
+            return _walk(settings, params, picture, ours.tile, Arrays(ours.memory), bar)[1].buffer
 
 
 class Plan(NamedTuple):
-    """What `stylize` does. tile: px, 0 for none; planes, disk: bytes of features in memory, and beyond that on disk."""
+    """How `stylize` goes about a picture.
+
+    tile: px, 0 for no tiles. memory, disk: bytes of features kept in memory, and beyond that on disk. work: the total
+    of the progress bar.
+    """
 
     tile: int
-    planes: int = 0
+    memory: int = 0
     disk: int = 0
     work: float = 0.0
 
@@ -69,17 +74,17 @@ class Plan(NamedTuple):
 def plan(
     settings: config.Generator, height: int, width: int, tile: int | None = None, memory: int | None = None
 ) -> Plan:
-    """That of `stylize` with these arguments, of a picture of this size. Raises InputError as it does."""
+    """Plans `stylize` with these arguments for a picture of this size. Raises InputError as `stylize` does."""
     architecture.check_size(height, width, least=architecture.parse(settings.arch).min_side)
     check_tile(tile)
     most = free() if memory is None else memory
     usual = most // 2 if memory is None else memory
     if tile is None:
-        tile = _choice(settings, height, width, most // 4 if memory is None else memory)
+        tile = _choose_tile(settings, height, width, most // 4 if memory is None else memory)
     if tile == 0:
         return Plan(0)
     tile = int(tile)
-    in_work = 2 * untiled_bytes(settings, min(tile, height), min(tile, width))  # one computed, one read or written
+    in_work = 2 * untiled_bytes(settings, min(tile, height), min(tile, width))  # one tile computed, one read or written
     least = 4 * height * width * 3 + in_work
     if least > most:
         raise InputError(
@@ -88,7 +93,7 @@ def plan(
         )
     planes = max(usual - least, 0)
     blank = lambda shape: np.broadcast_to(np.float32(0), shape)
-    params = {path: blank(x.shape) for path, x in generator.shapes(settings).items()}
+    params: Flat = {path: blank(x.shape) for path, x in generator.shapes(settings).items()}
     tiles, _ = _walk(settings, params, blank((height, width, 3)), tile, Arrays(planes, imagined=True), None)
     disk, left = tiles.arrays.most["disk"], shutil.disk_usage(folder()).free
     if disk > left:
@@ -100,7 +105,7 @@ def plan(
 
 
 def check_tile(tile: int | None) -> None:
-    """Raises InputError for any other tile than `stylize` takes."""
+    """Raises InputError unless `stylize` takes this tile."""
     if tile is not None and (not isinstance(tile, int | np.integer) or (tile < MIN_SIDE and tile != 0)):
         raise InputError(f"`tile`: expected whole px, at least {MIN_SIDE}, or 0 for no tiles, got {tile!r}")
 
@@ -109,27 +114,28 @@ def _walk(
     settings: config.Generator, params: Flat, picture: np.ndarray, tile: int, arrays: Arrays, bar: tqdm | None
 ) -> tuple[Tiles, Plane]:
     net = architecture.parse(settings.arch)
-    grid = Grid(*picture.shape[:2], tile, net.multiple)
+    height, width = picture.shape[:2]
+    grid = Grid((height, width), tile, net.multiple)
     tiles = Tiles(params, jnp.dtype(settings.dtype), grid, arrays, bar)
     return tiles, architecture.walk(net, tiles, tiles.picture(picture))
 
 
-def _choice(settings: config.Generator, height: int, width: int, memory: int) -> int:
-    """The side of tiles, px; 0 for none, which is a fifth faster."""
+def _choose_tile(settings: config.Generator, height: int, width: int, memory: int) -> int:
+    """Chooses the side of tiles, px; 0 for no tiles, which is a fifth faster."""
     device = free_on_device()
     room = memory if device is None else min(memory, device // 2)
     if untiled_bytes(settings, height, width) <= room:
         return 0
     tile, most = (_TILE, min(room // 4, _CACHE)) if device is None else (_DEVICE_TILE, room // 4)
-    while tile > _LEAST and untiled_bytes(settings, tile, tile) > most:
+    while tile > _LEAST_TILE and untiled_bytes(settings, tile, tile) > most:
         tile //= 2
     return tile
 
 
 def untiled_bytes(settings: config.Generator, height: int, width: int) -> int:
-    """What `generator.stylize` of a picture takes at most, the picture and the result included.
+    """Estimates the bytes that `generator.stylize` takes, with the picture and the result.
 
-    Counted from the architecture: no less than XLA asks for, and no more than three times that.
+    The estimate is counted from the architecture: at least what XLA asks for, and at most three times that.
     """
     net = architecture.parse(settings.arch)
     return math.ceil(height / net.multiple) * math.ceil(width / net.multiple) * _bytes_per_square(net)
@@ -137,14 +143,14 @@ def untiled_bytes(settings: config.Generator, height: int, width: int) -> int:
 
 @functools.cache
 def _bytes_per_square(net: architecture.Net) -> int:
-    """Bytes for every square of `net.multiple` pixels by as many."""
+    """Estimates the bytes for each square with sides of `net.multiple` px."""
     side, sizes = 4 * net.multiple, Sizes()
     architecture.walk(net, sizes, sizes.new(side, side, 3))
     return math.ceil(_SPARE * sizes.arrays.most["memory"] / (side // net.multiple) ** 2)
 
 
 class Sizes:
-    """Layers of `architecture.walk` that compute nothing: the memory that results take, each beside its inputs."""
+    """The backend of `architecture.walk` that only counts memory: that of each result, held beside its inputs."""
 
     def __init__(self):
         self.arrays = Arrays(imagined=True)
@@ -155,7 +161,7 @@ class Sizes:
     def conv(self, x: np.ndarray, op: Conv) -> np.ndarray:
         height, width = (length * op.subpixels // op.stride for length in x.shape[:2])
         size = height * width * op.features
-        if op.subpixels > 1:  # either `x` is held beside the convolution's result, or that beside its depth to space
+        if op.subpixels > 1:  # the result of the convolution is held first beside `x`, then beside its depth to space
             self.new(size + max(size - x.size, 0))
         return self.new(height, width, op.features)
 
@@ -166,7 +172,7 @@ class Sizes:
         return x
 
     def residual(self, x: np.ndarray, op: Residual) -> np.ndarray:
-        y = run(op.body[:-1], self, x)  # held to the end of the block, beside its norm
+        y = run(op.body[:-1], self, x)  # counted as held to the end of the block, beside its norm
         return self.add(x, run(op.body[-1:], self, y))
 
     def up(self, x: np.ndarray, bilinear: bool) -> np.ndarray:
@@ -186,8 +192,8 @@ class Sizes:
 
 
 @contextlib.contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Want of memory or disk as InputError."""
+def _explain_want(what: str) -> Iterator[None]:
+    """Turns a want of memory or disk into an InputError."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A bundle for another loss network than that which it was trained with: see `refit_encoder`."""
+"""Carries a bundle over to another loss network, whose codes its encoder can't read: see `refit_encoder`."""
 
 import dataclasses
 import os
@@ -8,49 +8,50 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from metastyle import config
 from metastyle.compress import least_squares
 from metastyle.data.prefetch import Prefetcher
 from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
-from metastyle.meta.parameters import guess_start
-from metastyle.nets import style_encoder
+from metastyle.meta.parameters import Meta, guess_start
+from metastyle.nets import style_encoder, vgg
 from metastyle.nets.params import Flat, split_by_scope
 from metastyle.weights import bundles, loss_network, vgg_files
 
-_KEPT_BACK = 8  # every so many styles
-_TOGETHER = 8  # styles that are cut ahead
+_KEPT_BACK = 8  # one style in so many is kept back from the fit
+_TOGETHER = 8  # styles in a batch that is cut ahead
 
 
 def carry_over(
-    bundle: str | os.PathLike, vgg_before: str, vgg_after: str, out: str | os.PathLike, *,
-    hidden: int | None = None, styles: int = 4000,
-) -> float:  # fmt: skip
-    """Writes the bundle with its encoder fitted to the codes by `vgg_after` of `styles` crops of its training styles.
+    bundle: str | os.PathLike[str],
+    vgg_before: str,
+    vgg_after: str,
+    out: str | os.PathLike[str],
+    *,
+    hidden: int | None = None,
+    styles: int = 4000,
+) -> float:
+    """Writes to `out` the bundle with its encoder refitted to the codes of `vgg_after`.
 
-    hidden: of the encoder, by default as it is. Returns the share of the variance of the guessed parameters that is
-    lost, on every eighth crop, which the fit does not see. Raises InputError or FileNotFoundError for what does not
-    fit, before anything is written.
+    vgg_before: weights of the loss network that the bundle was trained with. hidden: the new width of the encoder, by
+    default as it is. styles: how many crops of training styles are fitted. Returns the share of the guesses' variance
+    that is lost, measured on every eighth crop, which the fit does not see. Raises InputError or FileNotFoundError for
+    arguments that don't fit together, before anything is written.
     """
     start = bundles.load_bundle(bundle)
     if start.meta.encoder is None:
         raise InputError(f"`bundle`: expected one with an encoder, got {bundle}; without one, any will do")
     width = start.config.encoder.hidden if hidden is None else hidden
-    check_hidden(start.meta.encoder, width)  # now, since the codes take minutes
+    check_hidden(start.meta.encoder, width)  # before the codes, which take minutes
     before, after = vgg_files.load(vgg_before, "vgg_before"), vgg_files.load(vgg_after)
     loss_network.check_reads(start, before, "vgg_before")
     if styles < 2 * style_encoder.size(after):
         raise InputError(
             f"`styles`: expected at least {2 * style_encoder.size(after)}, twice the numbers of a code, got {styles}"
         )
-    one_photograph = dataclasses.replace(start.config, inner=dataclasses.replace(start.config.inner, steps=0))
-    sampler, code = TaskSampler(one_photograph), jax.jit(style_encoder.code)
-    threads = start.config.data.threads
-    with Prefetcher(sampler.task, range(_TOGETHER), 0, -(-styles // _TOGETHER), threads=threads) as batches:
-        crops = (x for _, batch in tqdm(batches, "styles", -(-styles // _TOGETHER)) for x in batch["style"])
-        codes = [(np.asarray(code(before, x)), np.asarray(code(after, x))) for x in crops]
-    theirs, ours = (np.stack(x) for x in zip(*codes, strict=True))
-    told = np.arange(len(codes)) % _KEPT_BACK > 0
-    carried = refit_encoder(start.meta.encoder, theirs[told], ours[told], width)
+    old, new = _codes_of_training_styles(start.config, before, after, styles)
+    fitted = np.arange(len(old)) % _KEPT_BACK > 0
+    carried = refit_encoder(start.meta.encoder, old[fitted], new[fitted], width)
     settings = dataclasses.replace(
         start.config,
         vgg=vgg_after,
@@ -59,41 +60,57 @@ def carry_over(
     digest = loss_network.digest(after)
     meta = dataclasses.replace(start.meta, encoder=carried)
     made = dataclasses.replace(start, config=settings, meta=meta, network=digest)
-    guesses = [_guesses(b.meta, x[~told]) for b, x in ((start, theirs), (made, ours))]
+    was, now = _guesses(start.meta, old[~fitted]), _guesses(made.meta, new[~fitted])
     bundles.save_bundle(out, made)
-    return float(np.square(guesses[1] - guesses[0]).sum() / np.square(guesses[0] - guesses[0].mean(0)).sum())
+    return float(np.square(now - was).sum() / np.square(was - was.mean(0)).sum())
 
 
-def _guesses(meta, codes):
+def _codes_of_training_styles(
+    settings: config.Config, before: vgg.Params, after: vgg.Params, styles: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Computes the codes of crops of training styles by two loss networks: f32[N, D], f32[N, E] with N >= styles."""
+    one_photograph = dataclasses.replace(settings, inner=dataclasses.replace(settings.inner, steps=0))
+    sampler, code, count = TaskSampler(one_photograph), jax.jit(style_encoder.code), -(-styles // _TOGETHER)
+    with Prefetcher(sampler.task, range(_TOGETHER), 0, count, threads=settings.data.threads) as batches:
+        crops = (x for _, batch in tqdm(batches, "styles", count) for x in batch["style"])
+        codes = [(np.asarray(code(before, x)), np.asarray(code(after, x))) for x in crops]
+    old, new = (np.stack(x) for x in zip(*codes, strict=True))
+    return old, new
+
+
+def _guesses(meta: Meta, codes: np.ndarray) -> np.ndarray:
+    """Returns the instance norms that the encoder guesses from each code, [N, parameters]."""
     fast = jax.vmap(lambda code: split_by_scope(guess_start(meta, code).fast, "norm")[0])(codes)
     return np.concatenate([np.asarray(x).reshape(len(codes), -1) for _, x in sorted(fast.items())], 1)
 
 
 def refit_encoder(weights: Flat, before: np.ndarray, after: np.ndarray, hidden: int) -> Flat:
-    """Refits the encoder to another loss network's codes by least squares, so that it guesses the same.
+    """Refits the encoder to another loss network's codes by least squares, so that it guesses about the same.
 
-    before, after: f32[N, D], f32[N, E], the codes of the same styles by the two networks, N well above E. hidden: of
-    the encoder, no larger than now; the units that move the parameters most are kept. Raises InputError for more.
+    before, after: f32[N, D], f32[N, E], the codes of the same styles by the two networks, with N well above E. hidden:
+    the new width of the encoder, at most the present one; the units that move the parameters most are kept. Raises
+    InputError for a larger width.
     """
     check_hidden(weights, hidden)
-    weights = {path: np.asarray(x, np.float64) for path, x in weights.items()}
-    before, after = (np.asarray(jax.vmap(style_encoder.normalize_code)(codes), np.float64) for codes in (before, after))
-    units = before @ weights["hidden/kernel"] + weights["hidden/bias"]
+    kernel, bias, last = (np.asarray(weights[x], np.float64) for x in ("hidden/kernel", "hidden/bias", "out/kernel"))
+    normalize = jax.vmap(style_encoder.normalize_code)
+    inputs, seen = (np.asarray(normalize(jnp.asarray(x)), np.float64) for x in (before, after))
+    units = inputs @ kernel + bias
     lit = np.maximum(units, 0)
-    moved = np.square(lit).mean(0) * np.square(weights["out/kernel"]).sum(1)
+    moved = np.square(lit).mean(0) * np.square(last).sum(1)
     kept = np.sort(np.argsort(-moved)[:hidden])
-    seen = np.concatenate([after, np.ones((len(after), 1))], 1)
+    seen = np.concatenate([seen, np.ones((len(seen), 1))], 1)
     fitted = _fit(seen, units[:, kept])
     out = {
         "hidden/bias": fitted[-1],
         "hidden/kernel": fitted[:-1],
-        "out/kernel": _fit(np.maximum(seen @ fitted, 0), lit @ weights["out/kernel"]),
+        "out/kernel": _fit(np.maximum(seen @ fitted, 0), lit @ last),
     }
     return {path: jnp.asarray(x, jnp.float32) for path, x in out.items()}
 
 
 def check_hidden(weights: Flat, hidden: int) -> None:
-    """Raises InputError unless an encoder can be carried over to this width."""
+    """Raises InputError unless the encoder can be refitted with this width."""
     if not 0 < hidden <= len(weights["hidden/bias"]):
         raise InputError(
             f"`hidden`: expected 1 to {len(weights['hidden/bias'])}, the width of the encoder as it is, got {hidden}"

@@ -89,9 +89,9 @@ def test_moments_merge_to_those_of_the_whole(mean, std):
     merged = tiled_layers.Moments(0, np.zeros(3), np.zeros(3))
     for part in np.split(x, [1, 7, 500]):
         merged = merged.merge(tiled_layers.Moments(len(part), part.mean(0), ((part - part.mean(0)) ** 2).sum(0)))
-    assert merged.count == len(x)
+    assert merged.pixels == len(x)
     np.testing.assert_allclose(merged.mean, x.mean(0), rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(merged.m2 / merged.count, x.var(0), rtol=1e-9)
+    np.testing.assert_allclose(merged.m2 / merged.pixels, x.var(0), rtol=1e-9)
 
 
 @pytest.mark.parametrize("length", [16, 20, 44, 100, 8192])
@@ -112,7 +112,7 @@ def run(settings, height, width, tile, budget=np.inf, imagined=False):
     arrays = memory.Arrays(budget, imagined)
     bar = None if imagined else SimpleNamespace(update=lambda work: None)
     net, params = architecture.parse(settings.arch), random_params(settings)
-    grid = tiled_layers.Grid(height, width, tile, net.multiple)
+    grid = tiled_layers.Grid((height, width), tile, net.multiple)
     layers = tiled_layers.Tiles(params, np.dtype(settings.dtype), grid, arrays, bar)
     out = architecture.walk(net, layers, layers.picture(photograph(height, width)))
     return layers, out.buffer
@@ -194,7 +194,7 @@ def test_there_are_tiles_where_memory_is_too_small_for_none(capsys, monkeypatch)
 )
 def test_the_tile_suits_the_net_and_the_memory(arch, memory, device, tile, monkeypatch):
     monkeypatch.setattr(tiling, "free_on_device", lambda: device)
-    assert tiling._choice(Generator(arch), 8192, 8192, memory) == tile
+    assert tiling._choose_tile(Generator(arch), 8192, 8192, memory) == tile
 
 
 def test_where_memory_is_short_more_than_half_is_taken(capsys, monkeypatch):

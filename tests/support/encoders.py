@@ -21,7 +21,5 @@ def with_weights(settings, seed=0):
 
 
 def network_settings(code=LENGTH):
-    return config.from_dict(
-        {"generator": {"arch": toy.ARCH}, "data": {"size": 32}, "inner": {"steps": 1},
-         "encoder": {"hidden": 4, "code": code}}
-    )  # fmt: skip
+    sections = {"generator": {"arch": toy.ARCH}, "data": {"size": 32}, "inner": {"steps": 1}}
+    return config.from_dict(sections | {"encoder": {"hidden": 4, "code": code}})

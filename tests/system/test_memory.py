@@ -1,4 +1,4 @@
-"""What memory is free, by what the system tells of it; and arrays that are in memory or in files."""
+"""Free memory as the system reports it, and arrays that are in memory or in files."""
 
 import os
 import tempfile
@@ -40,14 +40,17 @@ def test_free_is_what_is_available(system):
     assert memory.free() == 8 * GIB
 
 
-@pytest.mark.parametrize("groups, folder, files", [
+GROUPS = [
     ("0::/jobs/one\n", "jobs/one", V2 | {"memory.stat": "inactive_file 1000\nactive_file 7"}),
     ("0::/jobs/one\n", "jobs", V2 | {"memory.stat": "inactive_file 1000"}),
     ("0::/\n", ".", V2 | {"memory.stat": "anon 3\ninactive_file 1000"}),
     ("0::/not/seen/in/here\n", ".", V2 | {"memory.stat": "inactive_file 1000"}),
     ("9:cpu:/\n4:memory:/a:b\n0::/\n", "memory/a:b", V1 | {"memory.stat": "inactive_file 5\ntotal_inactive_file 1000"}),
     ("4:memory:/docker/1\n", "memory", V1 | {"memory.stat": "total_inactive_file 1000"}),
-])  # fmt: skip
+]
+
+
+@pytest.mark.parametrize("groups, folder, files", GROUPS)
 def test_a_group_leaves_less(system, groups, folder, files):
     system(groups=groups, **{folder: files})
     assert memory.free() == GIB // 2 + 1000
@@ -74,9 +77,9 @@ def test_this_machine_has_some():
     assert 2**20 < memory.free() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-@pytest.mark.parametrize("stats, expected", [
-    (None, None), ({"bytes_in_use": 3}, None), ({"bytes_in_use": 3, "bytes_limit": 10}, 7),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "stats, expected", [(None, None), ({"bytes_in_use": 3}, None), ({"bytes_in_use": 3, "bytes_limit": 10}, 7)]
+)
 def test_free_on_a_device(stats, expected, monkeypatch):
     monkeypatch.setattr(jax, "local_devices", lambda: [SimpleNamespace(memory_stats=lambda: stats)])
     assert memory.free_on_device() == expected
