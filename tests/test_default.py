@@ -35,6 +35,7 @@ def test_it_is_small_and_says_what_it_is():
     assert (paths.ASSETS / "MODEL_CARD.md").is_file()
 
 
+@pytest.mark.slow
 def test_a_style_is_a_small_file_that_finds_its_bundle(style, tmp_path):
     style.save(tmp_path / "style.safetensors")
     assert (tmp_path / "style.safetensors").stat().st_size <= 64 * 2**10

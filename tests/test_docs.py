@@ -74,6 +74,7 @@ def test_links_of_the_pages_lead_somewhere():
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_the_api_page_is_up_to_date():
     made = subprocess.run(

@@ -33,6 +33,7 @@ def test_import_of_the_package_alone_loads_nothing():
     assert python(code) == ["metastyle"]
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_no_module_starts_a_jax_backend_or_loads_a_data_library():
     """jax_num_cpu_devices can't be set once a backend has started."""

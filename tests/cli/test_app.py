@@ -61,6 +61,7 @@ def test_home_is_expanded_where_the_shell_left_it(monkeypatch):
     assert values.style == ["/home/ada/a.jpg", "b~.jpg"]
 
 
+@pytest.mark.processes
 def test_a_name_that_is_no_text_can_be_told():
     line = "from metastyle.cli import app; app.guard(lambda _: print('wrote caf\\udce9.png'), [])"
     environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
@@ -73,6 +74,7 @@ def meta_train(*flags):
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "line"),
     [

@@ -192,6 +192,7 @@ def test_examples_are_accepted(run, folder):
     assert Path("night_cafe.safetensors").is_file() and Path("out.png").is_file()
 
 
+@pytest.mark.processes
 def test_the_command_is_installed():
     command = Path(sys.executable).with_name("metastyle")
     if not command.exists():

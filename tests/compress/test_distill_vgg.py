@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from metastyle.compress import distill_vgg, prune_vgg
 from metastyle.losses import perceptual
@@ -59,6 +60,7 @@ def numpy_objective(slim, seen, scale):
     return total
 
 
+@pytest.mark.slow
 def test_the_objective_is_what_the_docstring_says():
     slim, scale = prune_vgg.prune(TEACHER, PICTURES, SLIM, RANKS)
     loss, metrics = objective(slim, seen_of(), TEACHER, scale, LOSS)
@@ -105,6 +107,7 @@ def taken(lr, steps):
     return chosen, first, state
 
 
+@pytest.mark.slow
 def test_painter_and_canvas_follow_the_slim_network():
     """One that stays as it is: they lag behind one that learns."""
     chosen, first, state = taken(0.0, 12)
@@ -130,6 +133,7 @@ def test_painter_and_canvas_follow_the_slim_network():
     assert after[0] < before[0] and after[1] < before[1]
 
 
+@pytest.mark.slow
 def test_for_every_third_style_the_works_follow_the_teacher():
     chosen, batch = settings(steps_per_style=5, canvas_lr=0.01), batch_of()
     state = distill_vgg.initial_state(chosen, TEACHER, PICTURES)
@@ -164,6 +168,7 @@ def test_for_every_third_style_the_works_follow_the_teacher():
             assert min(alike) > 0.99 if name == leader else max(alike) < 0.95
 
 
+@pytest.mark.slow
 def test_the_slim_network_learns():
     _, first, state = taken(1e-2, 12)
     seen = {kind: x[:2].astype(jnp.float32) / 255 for kind, x in state.gallery.items()}

@@ -16,6 +16,7 @@ from tests.support.toy_distillation import FULL, FULL_RANK, LOSS, PICTURES, RANK
 objective = jax.jit(distill_vgg.objective, static_argnums=4)
 
 
+@pytest.mark.slow
 def test_pruning_nothing_is_the_teacher():
     slim, scale = prune_vgg.prune(TEACHER, PICTURES, FULL, FULL_RANK)
     loss, metrics = objective(slim, seen_of(), TEACHER, scale, LOSS)
@@ -30,6 +31,7 @@ def feature_errors(slim, scale):
     return {t: float(perceptual.ratio(ours[t] @ slim.maps[t], theirs[t] * scale[t]).mean()) for t in vgg.TAPS}
 
 
+@pytest.mark.slow
 def test_pruning_leaves_less_the_narrower_and_more_than_random_features():
     errors = []
     for widths in (FULL, SLIM, (2,) * 10):
@@ -39,6 +41,7 @@ def test_pruning_leaves_less_the_narrower_and_more_than_random_features():
     assert (np.diff(errors, axis=0) > 0).all() and np.max(errors) < 1
 
 
+@pytest.mark.slow
 def test_a_kernel_of_lower_rank_loses_more_and_one_of_full_rank_nothing():
     errors = []
     for rank in (8, 4, 2):
@@ -48,6 +51,7 @@ def test_a_kernel_of_lower_rank_loses_more_and_one_of_full_rank_nothing():
     assert errors[0] < 1e-6 < errors[1] < errors[2] < 1
 
 
+@pytest.mark.slow
 def test_every_layer_starts_at_rms_1():
     slim, _ = prune_vgg.prune(TEACHER, PICTURES, SLIM, RANKS)
     relus = tuple(f"relu{layer[4:]}" for layer in vgg.LAYERS)
@@ -81,6 +85,7 @@ def test_a_network_that_is_taken_up_is_itself_and_its_maps_are_those_of_pruning(
         assert after[tap] == pytest.approx(before[tap], rel=0.02, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_a_network_that_is_there(tmp_path):
     pruned, _ = prune_vgg.prune(TEACHER, PICTURES, SLIM, RANKS)
     start = saved(tmp_path / "slim.safetensors", pruned)

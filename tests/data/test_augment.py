@@ -22,6 +22,7 @@ def test_no_crop_reaches_outside_the_picture(shape, zoom, rotate):
     assert crops(white, zoom=zoom, rotate=rotate).min() == 1.0
 
 
+@pytest.mark.slow
 def test_without_augmentation_a_square_picture_of_the_size_is_itself():
     picture = NOISE[:SIZE, :SIZE]
     np.testing.assert_array_equal(crops(picture, 3), np.stack([picture / np.float32(255)] * 3))

@@ -89,6 +89,7 @@ def crops_of(picture, count, zoom, flip):
     return np.asarray(cut(jax.random.split(jax.random.key(0), count)))
 
 
+@pytest.mark.slow
 def test_without_augmentation_a_square_picture_of_the_size_is_itself():
     picture = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     np.testing.assert_allclose(crops_of(picture, 1, 1.0, False)[0], picture / 255, atol=1e-6)
@@ -104,6 +105,7 @@ def test_a_smaller_crop_is_pillows():
     assert np.abs(crops_of(noise, 1, 1.0, False)[0] - pillows).max() < 0.006  # Pillow rounds to bytes, twice
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(20, 33), (47, 30)])
 def test_crops_are_as_large_as_asked_come_from_everywhere_and_from_nowhere_else(shape):
     height, width = shape
@@ -140,6 +142,7 @@ def test_photographs_are_styles_in_the_share_that_is_asked_for(folders):
     np.testing.assert_allclose(styles[~photographs][..., 1], 100 / 255, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_synthetic_styles_have_their_share(folders):
     asked = settings(*folders, data={"procedural_styles": 0.25})
     tasks = drawn(asked, DeviceSampler(asked), [(step, 0) for step in range(120)])
@@ -170,6 +173,7 @@ def test_styles_are_turned_by_quarters_in_the_share_that_is_asked_for(tmp_path, 
     assert 30 <= counts[0] <= 60 and counts[1:].min() >= 7
 
 
+@pytest.mark.slow
 def test_collages_have_their_share_and_a_part_of_another_style(folders):
     asked = settings(*folders, data={"collage": 0.5})
     plain = dataclasses.replace(asked, data=dataclasses.replace(asked.data, collage=0.0))

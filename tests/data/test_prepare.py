@@ -158,6 +158,7 @@ def test_bad_arguments_are_named(folder, tmp_path, name, value):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.processes
 def test_the_command_prints_the_line_to_use(folder, tmp_path):
     def command(*flags):
         line = [sys.executable, "-m", "experiments.prepare_data", f"--out={tmp_path / 'out'}", *flags]

@@ -20,12 +20,15 @@ from tests.support.evaluations import deploy, protocol, untimed
 from tests.support.places import ROOT
 
 
+@pytest.mark.slow
 def test_nothing_is_done_twice(whole, start, monkeypatch):
     found, out = whole
     monkeypatch.setattr(cells.Cell, "fill", lambda *_: pytest.fail("a cell was filled again"))
     assert untimed(evaluation.run(protocol(), {"ours": Start(start)}, out)) == untimed(found)
 
 
+@pytest.mark.slow
+@pytest.mark.processes
 def test_a_stopped_and_killed_evaluation_goes_on_as_if_it_had_been_left_alone(start, tmp_path):
     bundles.save_bundle(tmp_path / "b", start)
     flags = ["contents=procedural", "styles=procedural", "pairs=6", "size=32", "vgg=random", "steps=0,1,40"]
@@ -61,6 +64,7 @@ def test_a_stopped_and_killed_evaluation_goes_on_as_if_it_had_been_left_alone(st
     assert untimed(alone) == untimed(stopped)
 
 
+@pytest.mark.slow
 def test_only_what_changed_is_done_again(whole, start, tmp_path, filled):
     out = tmp_path / "out"
     shutil.copytree(whole[1], out)
@@ -71,6 +75,7 @@ def test_only_what_changed_is_done_again(whole, start, tmp_path, filled):
     assert filled == [("ours", 0), ("ours", 1), ("gatys", 0)]
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_gone_is_made_again(whole, start, tmp_path, filled):
     out = tmp_path / "out"
     shutil.copytree(whole[1], out)
@@ -83,6 +88,7 @@ def test_a_picture_that_is_gone_is_made_again(whole, start, tmp_path, filled):
     assert filled == [("ours", 1)] and gone.read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [5, 19])
 def test_an_interrupted_evaluation_goes_on(after, whole, start, tmp_path, monkeypatch):
     call, count = judge.Judge.__call__, 0

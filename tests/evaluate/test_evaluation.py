@@ -20,6 +20,7 @@ from tests.support.evaluations import line, protocol, untimed
 from tests.support.metric_nets import drawn_alexnet, drawn_inception, save
 
 
+@pytest.mark.slow
 def test_bounds_are_what_they_must_be(whole):
     found, _ = whole
     photograph, style = line(found, "photograph", 0), line(found, "style picture", 0)
@@ -59,6 +60,7 @@ def test_scores_are_of_the_picture_that_is_saved(whole):
         assert {k: getattr(row, k) for k in again} == pytest.approx(again, rel=1e-5, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_parts_make_the_whole(whole, start, tmp_path, capsys):
     assert evaluation.run(protocol(), {"ours": Start(start)}, tmp_path, part=(1, 2)) is None
     assert "are still missing; run the other parts" in capsys.readouterr().out
@@ -76,6 +78,7 @@ def test_few_pairs_are_evenly_spread_and_of_different_styles():
     assert chosen(3, [0, 10, 20, 30]) == [0, 10, 20], "there is no other"
 
 
+@pytest.mark.slow
 def test_lpips_and_artfid_are_of_the_pictures_that_they_name(tmp_path):
     """A style picture itself has an FID of 0, a photograph itself an LPIPS of 0."""
     made = {"lpips": drawn_alexnet()[1], "art_inception": drawn_inception()[1]}
@@ -155,6 +158,7 @@ def test_settings_of_the_command_line():
             evaluation.read_settings(*given)
 
 
+@pytest.mark.slow
 def test_command_line_mistakes(start, tmp_path, monkeypatch):
     for text in ("1/1", "2", "a/b", "-1/2"):
         with pytest.raises(InputError, match="`part`: expected i/n"):

@@ -13,6 +13,7 @@ from tests.support import toy
 from tests.support.evaluations import line, protocol
 
 
+@pytest.mark.slow
 def test_checkpoints_are_followed_and_kept(tmp_path):
     settings = dataclasses.replace(toy.settings(inner={"steps": 1}, run={"steps": 4}), vgg="random")
     run, out = tmp_path / "run", tmp_path / "out"

@@ -13,6 +13,7 @@ from metastyle.nets import vgg
 from metastyle.weights import vgg_files
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_shared_losses():
     rng = np.random.default_rng(0)
     output, content, style = rng.random((3, 32, 32, 3), np.float32)

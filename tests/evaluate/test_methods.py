@@ -26,6 +26,7 @@ def test_a_random_start_needs_no_code_of_the_first_bundles_encoder():
     assert [view.steps for view in views] == [0, 1] and np.abs(views[1].picture - views[0].picture).max() > 0
 
 
+@pytest.mark.slow
 def test_johnson_shows_every_pair_again_and_trains_anew_for_another_judge(tmp_path, monkeypatch):
     """Also where pairs share a style, and where what was shown is asked for again."""
     pair, train = Pairs("procedural", "procedural", 1, 32)[0], johnson.train
@@ -51,6 +52,7 @@ def test_johnson_shows_every_pair_again_and_trains_anew_for_another_judge(tmp_pa
         list(first.views(pair))
 
 
+@pytest.mark.slow
 def test_learning_is_not_taken_for_compiling(start, tmp_path, monkeypatch):
     monkeypatch.setenv("METASTYLE_CACHE", str(tmp_path))
     compiled, pair = [], Pairs("procedural", "procedural", 1, 44)[0]  # px of no other test

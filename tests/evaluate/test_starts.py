@@ -18,6 +18,7 @@ from tests.support import toy
 from tests.support.evaluations import deploy, line, protocol
 
 
+@pytest.mark.slow
 def test_metastyles_deployment_is_adam_on_everything_from_the_same_start(whole, start, tmp_path):
     bundles.save_bundle(tmp_path / "b", start)
     loaded = starts.load_starts({"paper": config.Deployment(f"{tmp_path}/b", adam_all=True)})
@@ -50,6 +51,7 @@ def test_a_bundle_learns_with_its_own_network_whatever_judges(whole, start, tmp_
     assert line(found, "ours", 2).J != line(whole[0], "ours", 2).J
 
 
+@pytest.mark.slow
 def test_a_bundle_in_half_precision_is_close_and_not_the_same(whole, start, tmp_path):
     bundles.save_bundle(tmp_path / "b", start)
     loaded = deploy(tmp_path / "b", dtype="bfloat16")
@@ -59,6 +61,7 @@ def test_a_bundle_in_half_precision_is_close_and_not_the_same(whole, start, tmp_
         assert exact != half == pytest.approx(exact, rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_bundle_may_learn_on_the_photograph_that_is_judged(whole, start, tmp_path):
     bundles.save_bundle(tmp_path / "b", start)
     loaded = deploy(tmp_path / "b", judged=True)
@@ -77,6 +80,7 @@ def test_a_bundle_may_learn_on_the_photograph_that_is_judged(whole, start, tmp_p
     assert ours[0] == apart[0] and ours[2] != apart[2]
 
 
+@pytest.mark.slow
 def test_a_bundle_may_be_run_by_onnxruntime(whole, start, tmp_path):
     pytest.importorskip("onnxruntime")
     bundles.save_bundle(tmp_path / "b", start)

@@ -128,6 +128,7 @@ def test_too_small_for_a_spectrum():
         grid_artefact(np.zeros((40, 31, 3)))
 
 
+@pytest.mark.slow
 def test_the_grid_term_is_of_what_the_grid_score_is_the_largest_of():
     board = 0.05 * (-1.0) ** (np.indices((32, 32)) // 2).sum(0)[..., None]  # squares of 2 px: period 4 both ways
     smooth = np.random.default_rng(0).uniform(0.3, 0.7, size=(32, 32, 3))

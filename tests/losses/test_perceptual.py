@@ -50,6 +50,7 @@ def parts(outputs, photographs, style, loss, params=PARAMS):
 # Golden values
 
 
+@pytest.mark.slow
 def test_golden_grams_and_losses(sample_data):
     golden = np.load(sample_data / "weights/golden.npz")
     params = vgg_files.load(sample_data / WEIGHTS)
@@ -74,6 +75,7 @@ def test_gram_is_numpy_s():
     np.testing.assert_allclose(perceptual.gram(features), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2])
 def test_gradients_of_gram_are_those_of_the_plain_product(count):
     features = jnp.asarray(np.random.default_rng(0).normal(size=(count, 3, 4, 3)), jnp.float32)
@@ -144,6 +146,7 @@ def test_pictures_of_different_sizes_weigh_the_same():
 # The loss
 
 
+@pytest.mark.slow
 @every_kind
 def test_a_batch_gives_each_picture_its_own_loss(loss):
     outputs, photographs, style = pictures(3), pictures(3, seed=1), pictures(1, seed=2)
@@ -217,6 +220,7 @@ def value_and_gradient(outputs, params, content, target, loss):
     return jax.value_and_grad(lambda x: perceptual.perceptual(params, x, content, target, loss).total.sum())(outputs)
 
 
+@pytest.mark.slow
 @every_statistic
 def test_flat_pictures_and_flat_features_give_finite_losses_and_gradients(loss):
     """Black and white in every role. Features of 0 have no norm to divide by, equal ones no slope of their std."""

@@ -20,6 +20,7 @@ from tests.support import toy
 from tests.support.places import FORMAT_1
 
 
+@pytest.mark.slow
 def test_deployment_runs_exactly_what_was_meta_trained_then_adam():
     settings = toy.settings(inner={"support": 2})
     params, task, problem = outer_loop.initial_meta(settings), toy.one_task(), toy.problem()

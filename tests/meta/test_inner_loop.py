@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from metastyle.meta import inner_loop, outer_loop
 from tests.support import toy
@@ -19,6 +20,7 @@ def test_normalised_steps_have_the_size_of_their_rate_whatever_the_loss_is_scale
     np.testing.assert_allclose(inner_loop.descend(fast, gradient, log_lr, normalize=False)["a"], [-0.3, 0.4], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_support_losses_that_are_not_counted_change_nothing_else():
     settings, problem = toy.settings(inner={"scope": "norm"}), toy.problem()
     params, task = outer_loop.initial_meta(settings), toy.one_task()

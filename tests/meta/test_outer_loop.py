@@ -30,6 +30,7 @@ def loss_and_gradient(settings, params, task, dtype, first_order=False, step=0):
     return jax.jit(loss), jax.jit(jax.grad(loss))(params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scope", "rate_kind", "multi_step", "hidden"),
     [("norm", "step", 0, 0), ("norm", "step", 10, 4), ("all", "step", 10, 0), ("all", "parameter", 0, 4)],
@@ -58,6 +59,7 @@ def test_meta_gradient_is_the_finite_difference_in_both_modes(scope, rate_kind, 
             assert abs(numeric - analytic) <= 1e-6 * abs(numeric), name
 
 
+@pytest.mark.slow
 def test_second_order_differs_from_first_order():
     settings = toy.settings()
     params = outer_loop.initial_meta(settings)
@@ -65,6 +67,7 @@ def test_second_order_differs_from_first_order():
     assert toy.relative_error(first.fast, second.fast) > 1e-2
 
 
+@pytest.mark.slow
 def test_first_order_is_the_gradient_at_the_adapted_parameters_and_rates_still_learn():
     settings = toy.settings(inner={"scope": "all", "normalize": False}, outer={"objective": "mean"})
     params, task = outer_loop.initial_meta(settings), toy.one_task()
@@ -90,6 +93,7 @@ def fast_after(problem, settings, params, prepared, steps):
     return inner_loop.inner_loop(problem.loss, start, support, (prepared.target, toy.VGG), inner).fast
 
 
+@pytest.mark.slow
 def test_the_query_may_be_judged_by_another_network():
     """The inner loop goes where the inner network leads it, and what is reported there is the outer network's loss."""
     settings = toy.settings(inner={"steps": 2, "support": 2})
@@ -145,6 +149,7 @@ def test_rates_are_deployed_as_they_had_decayed():
     assert jax.tree.all(jax.tree.map(np.array_equal, same, params))
 
 
+@pytest.mark.slow
 def test_the_log_objective_divides_the_gradient_by_the_loss():
     gradients = {}
     for objective in ("mean", "log"):
@@ -167,6 +172,7 @@ def test_multi_step_weights_anneal_to_the_last_step():
     np.testing.assert_array_equal(outer_loop.step_weights(config.Outer(multi_step=0), 3, 0), [0, 0, 0, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first_order", [True, False])
 def test_the_multi_step_gradient_is_the_mean_of_the_gradients_after_each_number_of_steps(first_order):
     settings = toy.settings(outer={"multi_step": 10})
@@ -186,6 +192,7 @@ def test_the_multi_step_gradient_is_the_mean_of_the_gradients_after_each_number_
     assert toy.relative_error(gradient, expected) < 1e-5
 
 
+@pytest.mark.slow
 def test_another_networks_multi_step_loss_is_of_the_start_and_then_of_another_step_in_turn():
     settings, problem = toy.settings(outer={"multi_step": 10**9}), toy.problem()
     params, task = outer_loop.initial_meta(settings), toy.one_task()
@@ -200,6 +207,7 @@ def test_another_networks_multi_step_loss_is_of_the_start_and_then_of_another_st
         assert float(loss(step)) == pytest.approx(float(0.75 * logs[before] + 0.25 * logs[3]), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first_order", [True, False])
 def test_tasks_side_by_side_have_the_gradient_of_one_after_the_other(first_order):
     settings = toy.settings(outer={"multi_step": 10}, hidden=4)
@@ -214,6 +222,7 @@ def test_tasks_side_by_side_have_the_gradient_of_one_after_the_other(first_order
             assert float(metrics[name]) == pytest.approx(float(value), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_reptile_moves_towards_where_the_inner_loop_ends():
     settings = toy.settings(
         inner={"scope": "all", "rate_kind": "fixed"},
@@ -231,6 +240,7 @@ def test_reptile_moves_towards_where_the_inner_loop_ends():
         dataclasses.replace(settings, inner=dataclasses.replace(settings.inner, scope="norm"))
 
 
+@pytest.mark.slow
 def test_fixed_rates_stay_fixed_and_learned_rates_move():
     for rate_kind, moves in (("fixed", False), ("step", True)):
         settings = toy.settings(inner={"rate_kind": rate_kind}, outer={"tasks": 1})
@@ -240,6 +250,7 @@ def test_fixed_rates_stay_fixed_and_learned_rates_move():
         assert changed == moves
 
 
+@pytest.mark.slow
 def test_meta_training_lowers_the_loss_after_adaptation():
     settings = toy.settings(outer={"tasks": 4, "lr": 3e-3}, run={"steps": 100})
     problem, state = toy.problem(), outer_loop.initial_state(settings)

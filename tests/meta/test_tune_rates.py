@@ -56,6 +56,7 @@ def times(start, factor):
     return dataclasses.replace(start, log_lr=jax.tree.map(lambda x: x + np.float32(np.log(factor)), start.log_lr))
 
 
+@pytest.mark.slow
 def test_unseen_tasks_keep_improving_beyond_the_meta_trained_steps(learned):
     settings, start = learned
     start, rate = choose(settings, start, some_tasks(8, seed=500))

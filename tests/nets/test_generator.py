@@ -67,6 +67,7 @@ def test_what_is_computed_apart_is_the_same(arch):
     np.testing.assert_allclose(apart, forward(settings, params, pictures), atol=2e-5)
 
 
+@pytest.mark.slow
 def test_side_by_side_each_picture_has_its_own_kernels_and_no_convolution_is_grouped():
     settings, pictures = Generator(SMALL[1]), uniform(3, 16, 20, 3)
     sets = [random_params(settings, seed) for seed in range(3)]
@@ -80,6 +81,7 @@ def test_side_by_side_each_picture_has_its_own_kernels_and_no_convolution_is_gro
     assert set(re.findall(r"feature_group_count = (\d+)", program)) == {"1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", [*architecture.ARCHITECTURES, *SMALL])
 def test_stylize_is_apply(arch):
     settings = Generator(arch)
@@ -92,6 +94,7 @@ def test_stylize_is_apply(arch):
 # Pictures of any size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [COMPACT, JOHNSON], ids=["compact", "johnson"])
 @pytest.mark.parametrize("height, width", [(16, 16), (17, 23), (50, 31)])
 def test_any_size_gives_that_size_in_range(settings, height, width):
@@ -228,10 +231,12 @@ def grids(settings, photographs, equal_subpixels=False):
     return np.array(scores) / [grid_artefact(x) for x in photographs]
 
 
+@pytest.mark.slow
 def test_johnson_leaves_no_grid(photographs):
     assert grids(JOHNSON, photographs).max() <= 2
 
 
+@pytest.mark.slow
 def test_compact_leaves_no_grid_and_a_plain_twin_does(photographs, monkeypatch):
     start = generator.initial_params(Generator("s4,p4-3"), 0)["out/kernel"]
     np.testing.assert_array_equal(start, np.tile(start[..., :3], 16))

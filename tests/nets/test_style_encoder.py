@@ -26,6 +26,7 @@ def uniform(*shape, seed=0):
     return np.random.default_rng(seed).uniform(size=shape).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_a_code_is_the_logarithm_of_means_and_deviations():
     pictures = uniform(2, 16, 24, 3)
     found = style_encoder.code(PARAMS, pictures)
@@ -68,6 +69,7 @@ def test_the_guess_is_two_layers_on_the_normalised_code():
     assert place == offsets.size > 0
 
 
+@pytest.mark.slow
 def test_the_outer_loop_trains_it():
     """Styles differ in colour: what is guessed from the colour is better than what is the same for all."""
     found = []
@@ -100,6 +102,7 @@ def test_a_bundle_without_its_encoder_is_refused(tmp_path):
         bundles.load_bundle(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_zero_steps_depend_on_the_style(tmp_path):
     vgg_files.save(tmp_path / "vgg.safetensors", vgg_files.tensors(PARAMS), vgg.TORCHVISION)
     settings = dataclasses.replace(network_settings(), vgg=str(tmp_path / "vgg.safetensors"))
@@ -130,6 +133,7 @@ def test_another_loss_network_is_refused():
         stylizer.Stylizer(start).adapt(uniform(32, 32, 3), steps=0, weights="slim")
 
 
+@pytest.mark.slow
 def test_it_reads_by_its_own_network_whatever_the_bundle_learns_with():
     settings, pair = network_settings(), Pairs("procedural", "procedural", 1, 32)[0]
     start = Start(bundles.Bundle(settings, with_weights(settings), 1e-3), Deployment(learn_with="random"))

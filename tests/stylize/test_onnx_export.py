@@ -27,6 +27,7 @@ def by_jax(settings, params, pictures):
     return codec.to_uint8(np.asarray(generator.stylize(settings, params, pictures.astype(np.float32) / 255)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", [*SMALL, *U_NETS])
 def test_it_stylises_as_jax_does_at_any_size(arch):
     settings = Generator(arch)
@@ -40,6 +41,7 @@ def test_it_stylises_as_jax_does_at_any_size(arch):
         assert ours.std() > 10
 
 
+@pytest.mark.slow
 def test_int8_is_close():
     settings = Generator(SMALL[1])
     params = generator.initial_params(settings, 0)

@@ -50,6 +50,7 @@ def test_chosen():
         assert np.ptp(np.diff(found)) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["webp", "gif", "WEBP"])
 @pytest.mark.parametrize("steps, paces", [(3, [400] * 3 + [2000]), (200, [100] * 59 + [2000])])
 def test_frames_and_durations(tmp_path, suffix, steps, paces):

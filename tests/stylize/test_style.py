@@ -119,6 +119,7 @@ def test_plain_parameters_of_another_shape_are_no_bundle(start, tmp_path):
     refused("`bundle`: ", bundles.load_bundle, tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_the_style_grows_with_strength_on_the_shipped_bundle(sample_data):
     """S, judged by VGG-16, falls from 0 over 0.25, 0.5 and 0.75 to 1: in the mean, and in 90 % of pairs.
 
@@ -300,6 +301,7 @@ def test_content_size_is_the_shorter_side_of_what_is_stylised(styles):
     np.testing.assert_array_equal(found, styles[0].stylize(larger))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("knobs", [{}, {"strength": 0.5}, {"color": "content"}, {"mask": level(128)}])
 def test_tiles_change_nothing(styles, knobs):
     photograph = picture(75, 98, seed=5)

@@ -82,6 +82,7 @@ def refused(message, call, *arguments, kind=InputError, **options):
 # Adaptation
 
 
+@pytest.mark.slow
 def test_learned_steps_are_those_of_meta_training(start):
     """The pictures go through the API as uint8 and one by one, through the inner loop of training as one task."""
     settings, meta = start.bundle.config, start.bundle.meta
@@ -238,6 +239,7 @@ def test_weights_are_the_argument_else_those_of_training_else_vgg16(start, tmp_p
     assert loaded == ["random", "slim", trained_with[2], "vgg16", "mine.safetensors"]
 
 
+@pytest.mark.slow
 def test_an_encoder_reads_by_its_own_network_whatever_is_learned_with(start, tmp_path):
     settings, meta, own = start.bundle.config, start.bundle.meta, vgg.random_params()
     settings = dataclasses.replace(settings, encoder=config.Encoder(hidden=3, code=style_encoder.size(own)))

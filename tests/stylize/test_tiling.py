@@ -39,6 +39,7 @@ def check(settings, height, width, *tiles):
         np.testing.assert_allclose(ours, expected, atol=TOLERANCE, err_msg=f"tiles of {tile} px")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", NETS)
 @pytest.mark.parametrize("height, width, tiles", [(16, 16, [16]), (39, 70, [16, 40]), (80, 18, [31])])
 def test_tiles_change_nothing(arch, height, width, tiles):
@@ -51,6 +52,7 @@ def test_tiles_change_nothing_of_u_nets(arch, height, width, tiles):
     check(Generator(arch), height, width, *tiles)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", architecture.ARCHITECTURES)
 def test_tiles_change_nothing_of_the_nets_that_are_used(arch):
     check(Generator(arch), 50, 37, 20)

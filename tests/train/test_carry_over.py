@@ -40,6 +40,7 @@ def carried(folder, **changes):
     return carry_over.carry_over(*names, **{"styles": 240} | changes)
 
 
+@pytest.mark.slow
 def test_the_bundle_reads_the_other_network_and_guesses_about_the_same(given):
     lost = carried(given)
     before, after = bundles.load_bundle(given / "b"), bundles.load_bundle(given / "out")
@@ -56,6 +57,7 @@ def test_the_bundle_reads_the_other_network_and_guesses_about_the_same(given):
     assert 0 < lost < 0.5
 
 
+@pytest.mark.slow
 def test_a_narrower_encoder_loses_more(given):
     assert carried(given, hidden=1) > carried(given)
     assert bundles.load_bundle(given / "out").config.encoder.hidden == 4

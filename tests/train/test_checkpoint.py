@@ -145,6 +145,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.slow
 @unfinished_reads
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_named_in_one_line(original, tmp_path, capfd, damage):

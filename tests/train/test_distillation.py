@@ -44,6 +44,7 @@ def files(workdir):
         return list(csv.reader(file)), {name: x.tolist() for name, x in network.items()}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_and_stopped_goes_on_as_if_it_had_been_left_alone(tmp_path, monkeypatch):
     chosen = settings(run={"steps": 12, "log_every": 1, "checkpoint_every": 2, "picture_every": 12})
     distillation.distill(chosen, tmp_path / "a")
@@ -62,6 +63,7 @@ def test_a_run_that_is_killed_and_stopped_goes_on_as_if_it_had_been_left_alone(t
     assert tuple(loaded[layer]["bias"].shape[-1] for layer in vgg.LAYERS) == SLIM
 
 
+@pytest.mark.slow
 def test_a_run_without_a_step_writes_the_pruned_network(tmp_path):
     distillation.distill(settings(run={"steps": 0}), tmp_path)
     loaded = vgg_files.load(tmp_path / distillation.FILE_NAME)
@@ -105,6 +107,7 @@ def test_canvas_and_painter_start_afresh_in_time():
     assert any((np.asarray(x) != np.asarray(second[path])).any() for path, x in first.items())
 
 
+@pytest.mark.slow
 def test_the_painter_starts_from_guesses_for_half_of_the_styles():
     chosen = settings(
         steps_per_style=3, styles_per_painter=4, guess_lr=1e-4, bundle="default", painter={"arch": "compact_half"}
@@ -150,6 +153,7 @@ def test_a_painter_that_is_none_is_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_a_run_is_not_continued_with_other_settings(tmp_path):
     workdir = tmp_path / "a"
     workdir.mkdir()
@@ -158,6 +162,8 @@ def test_a_run_is_not_continued_with_other_settings(tmp_path):
         distillation.distill(settings(), workdir)
 
 
+@pytest.mark.slow
+@pytest.mark.processes
 def test_the_command_line_names_what_is_missing(tmp_path):
     line = [sys.executable, "-m", "experiments.distill", "--config=configs/distill.py", f"--workdir={tmp_path}/a"]
     done = subprocess.run([*line, "--config.vgg=nowhere"], cwd=ROOT, capture_output=True, text=True)

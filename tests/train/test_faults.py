@@ -21,6 +21,8 @@ from metastyle.train import checkpoint
 from tests.support import toy_train
 from tests.support.places import ROOT
 
+pytestmark = pytest.mark.processes
+
 STEPS = toy_train.RUN["steps"]
 PATIENCE = 240  # seconds for what should take a few
 
@@ -113,6 +115,7 @@ def finished(start, tmp_path_factory):
 # The same numbers everywhere
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hosts", "devices"), [(2, 2)])  # one process with 8: test_mesh.py
 def test_many_devices_and_hosts_are_one(finished, hosts, devices):
     alone, together = finished(1, 1), finished(hosts, devices)
@@ -124,6 +127,7 @@ def test_many_devices_and_hosts_are_one(finished, hosts, devices):
     assert np.sqrt(sum(np.square(a - b).sum() for a, b in zip(*moments, strict=True))) < 1e-5 * norm
 
 
+@pytest.mark.slow
 def test_tasks_that_do_not_divide_are_told_before_anything_is_read(start, tmp_path):
     started = start(tmp_path / "a", "outer.tasks=6", "run.steps=1", hosts=2, devices=2)
     assert started.ends() == 1
@@ -131,6 +135,7 @@ def test_tasks_that_do_not_divide_are_told_before_anything_is_read(start, tmp_pa
     assert "Traceback" not in started.output() and not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_a_long_choice_of_the_adam_rate_ends_nobody(start, tmp_path):
     started = start(tmp_path / "a", "run.steps=1", "patience=8", "tuning=12", hosts=2)
     assert started.ends() == 0, started.output()
@@ -140,6 +145,7 @@ def test_a_long_choice_of_the_adam_rate_ends_nobody(start, tmp_path):
 # Asked to stop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hosts", "devices", "told"), [(1, 1, 0), (2, 2, 1)])
 def test_sigterm_saves_and_the_same_line_goes_on(start, finished, tmp_path, hosts, devices, told):
     """Of two processes, it is enough that one is told."""
@@ -163,6 +169,7 @@ def test_sigterm_saves_and_the_same_line_goes_on(start, finished, tmp_path, host
 # Killed
 
 
+@pytest.mark.slow
 def test_a_killed_run_loses_what_came_after_the_last_checkpoint_and_nothing_else(start, finished, tmp_path):
     started = start(tmp_path / "a", "pause=0.02")
     killed_at = started.until(9)
@@ -175,6 +182,7 @@ def test_a_killed_run_loses_what_came_after_the_last_checkpoint_and_nothing_else
     assert_the_same(tmp_path / "a", finished(1, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
 def test_a_lost_process_ends_the_others(start, tmp_path, lost):
     started = start(tmp_path / "a", "run.steps=2000", "timeout=6", hosts=2)
@@ -188,6 +196,7 @@ def test_a_lost_process_ends_the_others(start, tmp_path, lost):
     assert "Traceback" not in started.output()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(start, finished, tmp_path):
     workdir = shutil.copytree(finished(1, 1), tmp_path / "a")
     for step in range(1, STEPS + 1):
@@ -216,6 +225,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_good_checkpoint(start, finished, small_disk):
     started = start(small_disk / "a", "pause=0.05")
     started.until(6)
@@ -229,6 +239,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(start, finished, small_disk
     assert_the_same(small_disk / "a", finished(1, 1))
 
 
+@pytest.mark.slow
 def test_a_read_only_folder_is_told(start, small_disk):
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     started = start(small_disk / "a")

@@ -30,6 +30,7 @@ def moved(before, after):
     return jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), before.meta, after.meta)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "count"), [("shard_map", 1), ("shard_map", 2), ("shard_map", 8), ("pmap", 2), ("pmap", 8)]
 )

@@ -121,6 +121,7 @@ def copied(finished, tmp_path):
     return shutil.copytree(finished[0], tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_run_writes_what_it_promises(finished):
     workdir, _ = finished
     settings = toy_settings()
@@ -162,6 +163,7 @@ def test_derived_sizes_are_told_and_the_one_switch_of_order(finished):
     assert re.search(r"5 steps after step 2: [\d.]+ steps/s", told)
 
 
+@pytest.mark.slow
 def test_compiled_once_and_once_more_at_the_switch(monkeypatch, tmp_path, quick):
     compiled = []
 
@@ -179,6 +181,7 @@ def test_compiled_once_and_once_more_at_the_switch(monkeypatch, tmp_path, quick)
     assert compiled == [(0, True), (SWITCH, False), (0, True), (0, False)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", [SWITCH - 1, 4])
 def test_resumed_is_uninterrupted_bit_for_bit(finished, tmp_path, quick, signal_at, capsys, when):
     settings, workdir = toy_settings(), tmp_path / "run"
@@ -201,6 +204,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(finished, tmp_path, quick, signal_
     assert_bundle_of(made, uninterrupted)  # of which one is without a gain: see `quick`
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["shard_map", "pmap"])
 def test_with_crops_cut_on_the_device_too(tmp_path, quick, signal_at, mode):
     rng = np.random.default_rng(0)
@@ -224,6 +228,7 @@ def test_with_crops_cut_on_the_device_too(tmp_path, quick, signal_at, mode):
     assert len({row[2] for row in rows_of(tmp_path / "whole")}) == 4  # rows of steps 2, 4 and 6, and their names
 
 
+@pytest.mark.slow
 def test_pmap_trains_checkpoints_and_resumes_as_shard_map_does(finished, tmp_path, quick, signal_at):
     settings, workdir = toy_settings(run={"parallel": "pmap"}), tmp_path / "run"
     signal_at(4)
@@ -251,6 +256,7 @@ def test_a_stop_in_the_last_step_leaves_the_bundle_to_the_next_run(copied, quick
     assert "compiled" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_after_the_first_step_but_the_switch_to_second_order(tmp_path, monkeypatch, quick):
     compiled, before = [], []  # programs; how many there were when the loop asked for the batch of each step
     jax.monitoring.register_event_duration_secs_listener(compiled_into(compiled))
@@ -349,6 +355,7 @@ def test_a_picture_is_drawn_of_nothing_that_is_not_finite(tmp_path, monkeypatch)
     assert not (tmp_path / "run" / "pictures").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [1, 3])  # before the first checkpoint, and at one
 def test_events_of_a_continued_run_are_each_there_once(tmp_path, quick, signal_at, stop_at):
     settings, workdir = toy_settings(run={"log_every": 1}), tmp_path / "run"
@@ -432,6 +439,7 @@ def test_a_run_starts_from_a_bundle(copied, tmp_path, quick):
     assert_equal(ours.log_lr, drawn | theirs.log_lr)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_when_what_it_started_from_is_gone(copied, tmp_path, quick):
     settings = dataclasses.replace(toy_settings(run={"steps": 2}), start=str(copied / "bundle"))
     workdir = tmp_path / "new"
@@ -472,6 +480,7 @@ def test_a_start_with_another_generator_is_refused(copied, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_the_query_loss_of_another_network_is_trained_from_files(tmp_path, quick):
     settings = toy_settings(run={"steps": 1, "picture_every": 1}, outer={"vgg": "random"})
     settings = dataclasses.replace(settings, vgg="random")

@@ -172,6 +172,7 @@ def test_named_weights_must_be_there(nowhere, monkeypatch, name):
         vgg_files.load("vgg16")
 
 
+@pytest.mark.slow
 def test_the_slim_network_in_the_package_stands_for_vgg16(sample_data):
     """As a loss: it ranks pictures as VGG-16 does, from a photograph over blends and damage to the style itself."""
     stats = pytest.importorskip("scipy.stats")

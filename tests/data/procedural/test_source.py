@@ -39,6 +39,7 @@ def test_threads_give_the_serial_pictures():
         np.testing.assert_array_equal(picture, source[index])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", STYLES)
 @pytest.mark.parametrize("size", [16, 63])
 def test_every_family_is_finite_in_range_and_not_constant(family, size):

@@ -30,6 +30,7 @@ def assert_same(a, b):
         np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.slow
 def test_the_objective_is_j_and_its_gradient(objective):
     other = picture(2, width=32)
     value, gradient = objective(other)
@@ -106,6 +107,7 @@ def quadratic(seed, condition):
     return objective, matrix, lowest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_quadratic_within_bounds_ends_where_scipy_ends(seed):
     optimize = pytest.importorskip("scipy.optimize")
@@ -180,6 +182,7 @@ def test_settings_that_make_no_sense(wrong):
         Settings(**wrong)
 
 
+@pytest.mark.slow
 def test_real_features(sample_data):
     photograph, painting = (
         square(codec.load(sorted((sample_data / folder).glob("*.jpg"))[0])[0], 64)

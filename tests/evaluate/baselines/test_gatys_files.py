@@ -172,6 +172,7 @@ def end(process):
     return process.returncode, out, err
 
 
+@pytest.mark.slow
 def test_the_command_line_is_stopped_continued_and_completed(files):
     process = start(files, "--iterations=1000000")
     while process.poll() is None and "out.png.state" not in names(files):
@@ -188,6 +189,7 @@ def test_the_command_line_is_stopped_continued_and_completed(files):
     assert pixels(files["out"]).shape == PHOTOGRAPH.shape and "out.png.state" not in names(files)
 
 
+@pytest.mark.slow
 def test_a_mistake_on_the_command_line_is_one_line(files):
     mistakes = {
         "--style_weight=-1": "error: flag --style_weight=-1: ",

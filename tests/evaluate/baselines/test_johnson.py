@@ -11,6 +11,7 @@ from tests.support import toy
 from tests.support.stopping import stop_at
 
 
+@pytest.mark.slow
 def test_johnson_goes_on_as_if_it_had_not_been_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(johnson, "SAVE_EVERY", 2)
     settings = johnson.settings("procedural", size=32, steps=8, arch=toy.ARCH)

@@ -115,6 +115,7 @@ def test_a_vote_in_two_files_counts_once(tmp_path):
     assert read_votes([tmp_path / "early.json", tmp_path / "late.json"]) == late
 
 
+@pytest.mark.processes
 def test_votes_at_the_command_line(tmp_path):
     (tmp_path / "good.json").write_text(json.dumps([vote("a")] * 2 + [vote(None, pair=1), vote("b", "style")]))
     (tmp_path / "bad.json").write_text("[{")

@@ -64,6 +64,7 @@ def report(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_ranks(report):
     found = compare_losses.ranks(TEACHER, report)
     assert found.outputs == 5
@@ -82,6 +83,7 @@ def test_ranks_are_those_of_the_other_networks_losses(report):
         np.testing.assert_allclose(found, np.corrcoef(a, b)[0, 1])
 
 
+@pytest.mark.slow
 def test_gradients(report):
     """One direction for the same network, another for another, and by hand for one method's last output."""
     assert compare_losses.gradients(TEACHER, TEACHER, report) == {"blend": pytest.approx(1, abs=1e-4)}
@@ -109,6 +111,8 @@ def test_few_outputs_are_refused(report, tmp_path):
         compare_losses.ranks(TEACHER, tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.processes
 def test_a_folder_that_is_no_report(tmp_path):
     line = [sys.executable, "-m", "experiments.compare_losses", "--slim=random", "--vgg=random", f"--report={tmp_path}"]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
@@ -124,6 +128,7 @@ def test_a_folder_that_is_no_report(tmp_path):
     assert done.stderr == "error: `slim`: expected slim, vgg16, random or a safetensors file, got 'nowhere'\n"
 
 
+@pytest.mark.slow
 def test_steering(tmp_path, monkeypatch):
     """1 for the same network in any order and scale; for another, the angle taken by hand at the start."""
     monkeypatch.setattr(compare_losses, "_STEERED", 2)

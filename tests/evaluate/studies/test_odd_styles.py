@@ -10,6 +10,7 @@ from tests.support.places import FORMAT_1
 BUNDLE = FORMAT_1 / "bundle"
 
 
+@pytest.mark.slow
 def test_every_kind_leaves_finite_numbers():
     found = odd_styles.survey(metastyle.load(BUNDLE), len(odd_styles.KINDS), steps=4)
     assert [entry.tried for entry in found.values()] == [1] * len(odd_styles.KINDS)
@@ -18,6 +19,7 @@ def test_every_kind_leaves_finite_numbers():
     assert odd_styles.table(found).count("\n") == len(odd_styles.KINDS)
 
 
+@pytest.mark.slow
 def test_the_generator_in_the_package_learns_a_black_page():
     found = odd_styles.survey(metastyle.load(), 1, steps=2)
     assert not found["black"].wrong
