@@ -7,7 +7,7 @@ from metastyle import config
 from metastyle.config import Evaluation
 from metastyle.data.sources import open_source
 from metastyle.errors import InputError
-from metastyle.evaluate import methods
+from metastyle.evaluate import adapting, methods
 from metastyle.evaluate.baselines import johnson
 from metastyle.evaluate.methods import Method
 from metastyle.evaluate.pairs import Pairs
@@ -31,7 +31,7 @@ def choose_methods(settings: Evaluation, starts: Mapping[str, Start], params: vg
         "style": lambda: [methods.style_picture()],
         "gatys": lambda: [methods.gatys(params, settings.gatys_iterations, settings.gatys_pairs or None)],
         "johnson": lambda: [_johnson(settings, params, out / "johnson")],
-        "random": lambda: [methods.random_start(first, params, settings.steps, lr) for lr in methods.RANDOM_LRS],
+        "random": lambda: [adapting.random_start(first, params, settings.steps, lr) for lr in adapting.RANDOM_LRS],
         "lite": lambda: [methods.lite()],
     }
     chosen = []
@@ -75,7 +75,7 @@ def _bundles(settings: Evaluation, starts: Mapping[str, Start], params: vgg.Para
             raise FileNotFoundError(
                 f"`bundle`: the loss network of {name}, {recorded}, is gone; pass --bundle={name}=PATH,learn_with=vgg16"
             )
-        found.append(methods.bundle(name, start, load(learn_with or own), settings.steps, load(own)))
+        found.append(adapting.bundle(name, start, load(learn_with or own), settings.steps, load(own)))
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from metastyle import config
 from metastyle.errors import InputError
-from metastyle.evaluate import evaluation, judge, lineup, methods, metrics, results
+from metastyle.evaluate import adapting, evaluation, judge, lineup, metrics, results
 from metastyle.evaluate.methods import Method
 from metastyle.evaluate.pairs import Pairs
 from metastyle.evaluate.starts import Start
@@ -32,7 +32,7 @@ def test_bounds_are_what_they_must_be(whole):
 def test_every_method_is_judged_after_every_number_of_steps(whole):
     found, _ = whole
     looks = {(m.name): [s.steps for s in found.summary if s.method == m.name] for m in found.methods}
-    rates = {f"random, Adam {lr:g}": [0, 1, 2] for lr in methods.RANDOM_LRS}
+    rates = {f"random, Adam {lr:g}": [0, 1, 2] for lr in adapting.RANDOM_LRS}
     assert looks == {
         "photograph": [0], "style picture": [0], "ours": [0, 1, 2], "gatys": [0, 1, 2, 3], "johnson": [0, 10, 12],
     } | rates  # fmt: skip

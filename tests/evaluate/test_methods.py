@@ -8,7 +8,7 @@ import pytest
 
 from metastyle import config
 from metastyle.errors import InputError
-from metastyle.evaluate import methods
+from metastyle.evaluate import adapting, methods
 from metastyle.evaluate.baselines import johnson
 from metastyle.evaluate.pairs import Pairs
 from metastyle.evaluate.starts import Start
@@ -21,7 +21,7 @@ from tests.train import test_meta_training as toy_train
 
 def test_a_random_start_needs_no_code_of_the_first_bundles_encoder():
     settings = toy.settings(inner={"steps": 1}, hidden=4)
-    method = methods.random_start(settings, vgg_files.load("random"), (0, 1), 1e-3)
+    method = adapting.random_start(settings, vgg_files.load("random"), (0, 1), 1e-3)
     views = list(method.views(Pairs("procedural", "procedural", 1, 32)[0]))
     assert [view.steps for view in views] == [0, 1] and np.abs(views[1].picture - views[0].picture).max() > 0
 
@@ -58,7 +58,7 @@ def test_learning_is_not_taken_for_compiling(start, tmp_path, monkeypatch):
     compiled, pair = [], Pairs("procedural", "procedural", 1, 44)[0]  # px of no other test
     net = dataclasses.replace(start.config, generator=config.Generator("c3s1-5,c3s1-3"))  # of no other test
     bundle = dataclasses.replace(start, config=net, meta=outer_loop.initial_meta(net))
-    ours = methods.bundle("ours", Start(bundle), vgg.random_params(), (0, 1, 3))
+    ours = adapting.bundle("ours", Start(bundle), vgg.random_params(), (0, 1, 3))
     gatys = methods.gatys(vgg.random_params(), 10, None)
     for method, steps in ((ours, [0, 1, 3]), (gatys, [0, 1, 2, 5, 10])):
         compiled.clear()

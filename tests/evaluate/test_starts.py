@@ -7,7 +7,7 @@ import pytest
 
 from metastyle import config
 from metastyle.errors import InputError
-from metastyle.evaluate import evaluation, methods, starts
+from metastyle.evaluate import adapting, evaluation, starts
 from metastyle.evaluate.pairs import Pairs
 from metastyle.evaluate.starts import Start
 from metastyle.meta import outer_loop
@@ -70,7 +70,7 @@ def test_a_bundle_may_learn_on_the_photograph_that_is_judged(whole, start, tmp_p
     assert "learns on the judged photograph" in note
     params, pair = vgg.random_params(), Pairs("procedural", "procedural", 1, 32)[0]
     own, others = (
-        list(methods.bundle("ours", chosen, params, (0, 2)).views(given))
+        list(adapting.bundle("ours", chosen, params, (0, 2)).views(given))
         for chosen, given in ((loaded["ours"], pair), (Start(start), pair._replace(support=[pair.content])))
     )
     for ours, theirs in zip(own, others, strict=True):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from metastyle import config
-from metastyle.evaluate import methods, pairs
+from metastyle.evaluate import adapting, pairs
 from metastyle.evaluate.starts import Start
 from metastyle.evaluate.studies import compare_losses
 from metastyle.meta import adaptation, inner_loop, outer_loop, tune_rates
@@ -104,7 +104,7 @@ def test_every_user_begins_a_style_alike(begun_by, bundle, monkeypatch):
     monkeypatch.setattr(pairs, "Pairs", lambda *_: [pair])
     users = {
         "the Python API": lambda: Stylizer(bundle).adapt(painting, steps=2, support=support),
-        "evaluation": lambda: list(methods.bundle("bundle", start, params, [2]).views(pair)),
+        "evaluation": lambda: list(adapting.bundle("bundle", start, params, [2]).views(pair)),
         "pictures": lambda: meta_training.picture_grid(settings, bundle.meta, [task], problem, Networks(params)),
         "comparison of loss networks": lambda: compare_losses.steering(params, params, settings.data, steps=count),
         "rates": lambda: tune_rates.choose(bundle.meta, settings, [task], Networks(params), problem),

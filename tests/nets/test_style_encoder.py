@@ -10,7 +10,7 @@ import pytest
 from metastyle.cli import info
 from metastyle.config import Deployment
 from metastyle.errors import InputError
-from metastyle.evaluate import methods
+from metastyle.evaluate import adapting
 from metastyle.evaluate.pairs import Pairs
 from metastyle.evaluate.starts import Start
 from metastyle.meta import outer_loop
@@ -128,7 +128,7 @@ def test_another_loss_network_is_refused():
     start = bundles.Bundle(settings, outer_loop.initial_meta(settings), 1e-3)
     message = r"`vgg`: expected the loss network .* codes have 480 numbers .*, got one whose codes have 36"
     with pytest.raises(InputError, match=message):
-        methods.bundle("ours", Start(start), PARAMS, (0,))
+        adapting.bundle("ours", Start(start), PARAMS, (0,))
     with pytest.raises(InputError, match="`vgg`: expected the loss network that the encoder is for"):
         stylizer.Stylizer(start).adapt(uniform(32, 32, 3), steps=0, weights="slim")
 
@@ -138,7 +138,7 @@ def test_it_reads_by_its_own_network_whatever_the_bundle_learns_with():
     settings, pair = network_settings(), Pairs("procedural", "procedural", 1, 32)[0]
     start = Start(bundles.Bundle(settings, with_weights(settings), 1e-3), Deployment(learn_with="random"))
     own, other = (
-        {view.steps: view.picture for view in methods.bundle("ours", start, params, (0, 1), PARAMS).views(pair)}
+        {view.steps: view.picture for view in adapting.bundle("ours", start, params, (0, 1), PARAMS).views(pair)}
         for params in (PARAMS, vgg.random_params())
     )
     np.testing.assert_array_equal(own[0], other[0])
