@@ -1,4 +1,4 @@
-"""Compares a slim loss network with VGG-16: features on val pictures, and the ranks of an evaluation's outputs.
+"""Compares a slim loss network with VGG-16: features, ranks of an evaluation's outputs, directions of gradients.
 
 python -m experiments.compare_losses --slim=runs/slim/slim_vgg.safetensors --report=report
 """

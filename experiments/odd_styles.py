@@ -1,4 +1,4 @@
-"""Adapts to a thousand styles that nobody paints; exit status 1 if anything is not finite, or raises.
+"""Adapts to a thousand styles that nobody paints; exit status 1 if a number is not finite or an error is raised.
 
 python -m experiments.odd_styles --count=1000 --steps=10
 """
@@ -18,8 +18,8 @@ def main(_: list[str]) -> int:
     from metastyle.evaluate.studies import odd_styles
     from metastyle.stylize import stylizer
 
-    found = odd_styles.survey(stylizer.load(_BUNDLE.value), _COUNT.value, _STEPS.value, _SEED.value)
-    print(odd_styles.table(found))
+    found = odd_styles.survey_styles(stylizer.load(_BUNDLE.value), _COUNT.value, _STEPS.value, _SEED.value)
+    print(odd_styles.format_table(found))
     return 1 if any(entry.wrong for entry in found.values()) else 0
 
 

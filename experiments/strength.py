@@ -1,4 +1,4 @@
-"""How S falls with strength, on pairs that were never seen: python -m experiments.strength --pairs=40"""
+"""Measures how the style loss falls with strength, on held-out pairs: python -m experiments.strength --pairs=40"""
 
 from absl import flags
 
@@ -21,7 +21,8 @@ def main(_: list[str]) -> None:
 
     chosen = pairs.Pairs(_CONTENTS.value, _STYLES.value, _PAIRS.value, _SIZE.value)
     start, params = stylizer.load(_BUNDLE.value), vgg_files.load(_VGG.value)
-    print(strength.table(*strength.measure(start, chosen, params, strength.SHOWN, _STEPS.value), strength.SHOWN))
+    measured = strength.measure_levels(start, chosen, params, strength.SHOWN, _STEPS.value)
+    print(strength.format_table(measured, strength.SHOWN))
 
 
 if __name__ == "__main__":

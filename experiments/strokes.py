@@ -1,4 +1,4 @@
-"""How the sizes of style and photograph change the strokes, on the packaged paintings: python -m experiments.strokes"""
+"""Measures how the sizes of style and photograph change the strokes: python -m experiments.strokes"""
 
 from absl import flags
 
@@ -15,10 +15,14 @@ def main(_: list[str]) -> None:
 
     start, styles = stylizer.load(_BUNDLE.value), paths.demo_pictures("styles")
     sizes = [64, 128, 256]
-    for size, found in zip(sizes, strokes.by_style_size(start, styles, sizes, _STEPS.value).mean(0), strict=True):
+    for size, found in zip(
+        sizes, strokes.measure_by_style_size(start, styles, sizes, _STEPS.value).mean(0), strict=True
+    ):
         print(f"--style_size={size:<5} mean wavelength {found:.1f} px")
     sizes = [256, 512, 1024]
-    for size, found in zip(sizes, strokes.by_content_size(start, styles, sizes, _STEPS.value).mean(0), strict=True):
+    for size, found in zip(
+        sizes, strokes.measure_by_content_size(start, styles, sizes, _STEPS.value).mean(0), strict=True
+    ):
         print(f"--content_size={size:<5} mean wavelength {found:.2%} of the side")
 
 

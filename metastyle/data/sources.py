@@ -28,6 +28,9 @@ MAX_UNREADABLE = 0.05  # the largest share of pictures that may be unreadable
 _log = logging.getLogger(__name__)
 
 
+Kind = Literal["content", "style"]  # of pictures: photographs, or pictures of styles
+
+
 class Source(Protocol):
     """Pictures by index. An index always gives the same picture, and several threads may read at once."""
 
@@ -42,9 +45,7 @@ class Source(Protocol):
         ...
 
 
-def open_source(
-    spec: str, kind: Literal["content", "style"], *, size: int, seed: int = 0, name: str | None = None
-) -> Source:
+def open_source(spec: str, kind: Kind, *, size: int, seed: int = 0, name: str | None = None) -> Source:
     """Opens the source that `spec` describes.
 
     Args:

@@ -1,4 +1,4 @@
-"""One method on one pair, kept on disk as soon as it is judged."""
+"""The unit of work of an evaluation, a cell: one method on one pair, kept on disk as soon as it is judged."""
 
 import contextlib
 import hashlib
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from tqdm import tqdm
 
 from metastyle import config
@@ -20,8 +21,8 @@ from metastyle.images import codec
 from metastyle.losses import perceptual
 from metastyle.system import files
 
-_JUDGING = 3.0  # passes through the VGG that looking at one pair's outputs takes
-_FORMAT = 1  # of a cell; a change of what is measured changes it
+_JUDGING = 3.0  # the cost of judging the outputs for one pair, in passes forward and back through the VGG
+_FORMAT = 1  # version of a cell; a change in the measures changes it
 
 
 class Kept(NamedTuple):
@@ -36,7 +37,7 @@ class Cell:
     """One method on one pair. OUT/cells/METHOD/PAIR.json keeps its rows, OUT/pictures/METHOD/ its outputs."""
 
     def __init__(self, out: Path, method: Method, pair: int, digest: str):
-        """digest: of everything that scores depend on besides the method and the pair."""
+        """digest: identifies everything that scores depend on besides the method and the pair."""
         folder = slug(method.name)
         self.method, self.pair, self._out, self._digest = method, pair, out, digest
         self._path = out / "cells" / folder / f"{pair:03d}.json"
@@ -86,7 +87,7 @@ class Cell:
 
 
 def fill_cells(cells: list[Cell], pairs: Pairs, judge: Judge) -> None:
-    """Fills the cells; says first about how long that takes, and then how far it is."""
+    """Fills the cells; prints first about how long that takes, and shows progress."""
     if not cells:
         return
     unit = _seconds_per_pass(judge, pairs[cells[0].pair])
@@ -111,11 +112,16 @@ def fill_cells(cells: list[Cell], pairs: Pairs, judge: Judge) -> None:
 
 
 def _seconds_per_pass(judge: Judge, pair: Pair) -> float:
-    """Of one pass forward and back through the VGG at this size, measured."""
-    loss, content = config.Loss(), pair.content[None]
-    target = perceptual.style_target(judge.params, pair.style[None], loss)
+    """The measured duration of one pass forward and back through the VGG at this size."""
+    content, style, loss = jnp.asarray(pair.content[None]), jnp.asarray(pair.style[None]), config.Loss()
     kept = perceptual.content_target(judge.params, content, loss)
-    gradient = jax.jit(jax.grad(lambda x, *fixed: perceptual.perceptual(fixed[0], x, *fixed[1:], loss).total.sum()))
+    target = perceptual.style_target(judge.params, style, loss)
+
+    @jax.jit
+    @jax.grad
+    def gradient(picture, params, kept, target):
+        return perceptual.perceptual(params, picture, kept, target, loss).total.sum()
+
     seconds = []
     for _ in range(3):
         began = time.perf_counter()

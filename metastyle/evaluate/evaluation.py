@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -94,7 +95,7 @@ def run(
     _make_folder(out)
     for skip in skipped:
         print(f"skipped {skip.file}: {skip.reason}", flush=True)
-    digest = f"{loss_network.digest(params)} {sha256(weights.lpips) if weights.lpips else ''}"
+    digest = f"{loss_network.digest(params)} {sha256(jax.device_get(weights.lpips)) if weights.lpips else ''}"
     cells = [Cell(out, method, i, digest) for method in chosen for i in choose_pairs(method, left, pairs)]
     rows = _fill(cells, pairs, Judge(params, weights.lpips), part)
     if rows is None:

@@ -1,4 +1,4 @@
-"""The evaluation of every checkpoint of a run."""
+"""Evaluates every checkpoint of a run, as they appear."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from metastyle.meta import outer_loop
 from metastyle.train import checkpoint
 from metastyle.weights import bundles
 
-_UNTUNED_ADAM_LR = 1e-3  # of a checkpoint, for steps beyond K; a bundle has chosen its own
+_UNTUNED_ADAM_LR = 1e-3  # for steps beyond the learned ones; only a finished bundle has a rate of its own
 _POLL_S = 10
 
 
@@ -55,6 +55,7 @@ def _step_name(step: int) -> str:
 
 
 def _settings_of(checkpoints: Path) -> config.Config:
+    """The settings of the run that writes the checkpoints."""
     path = checkpoints.parent / "config.json"
     if not checkpoints.is_dir() or not path.is_file():
         raise FileNotFoundError(f"`checkpoints`: expected the folder `checkpoints` of a run, got {checkpoints}")
@@ -65,7 +66,7 @@ def _settings_of(checkpoints: Path) -> config.Config:
 
 
 def _keep(folder: Path, starts: Path) -> None:
-    """Makes bundles of the checkpoints that are there and have none yet."""
+    """Makes a bundle of every checkpoint that has none yet."""
     settings = _settings_of(folder)
     origin = bundles.load_start(folder.parent, settings)
     seen_before = origin.pictures_seen if origin else 0

@@ -1,6 +1,6 @@
 """What an output is judged by: the same measures for every method, on the picture as it would be saved."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -40,6 +40,8 @@ class Scores(NamedTuple):
 
 
 class _Reference(NamedTuple):
+    """The photograph's features, and the style's statistics of both kinds."""
+
     content: jax.Array
     gram: perceptual.Target
     mean_std: perceptual.Target
@@ -51,9 +53,9 @@ class Judge:
     params: the loss network that judges. lpips: the weights of `metric_nets.lpips`, or None.
     """
 
-    def __init__(self, params: vgg.Params, lpips: Any = None):
+    def __init__(self, params: vgg.Params, lpips: metric_nets.Params | None = None):
         self.params, self._lpips = params, lpips
-        self._last: tuple[int | None, _Reference | None] = (None, None)
+        self._last: tuple[int, _Reference] | None = None
 
     def parts(self, output: np.ndarray, pair: Pair) -> perceptual.Parts:
         """The relative losses alone, each f32[1]."""
@@ -61,6 +63,7 @@ class Judge:
         return _parts(self.params, seen[None], reference.content, reference.gram)
 
     def __call__(self, output: np.ndarray, pair: Pair) -> Scores:
+        """The scores of an output f32[S, S, 3] in [0, 1]."""
         seen = _seen(output)
         reference = self._reference(pair)
         gram, mean_std, features = _judge(self.params, seen[None], reference)
@@ -79,12 +82,14 @@ class Judge:
         )
 
     def _reference(self, pair: Pair) -> _Reference:
-        if self._last[0] != pair.index:
-            self._last = (pair.index, _measure(self.params, pair.content[None], pair.style[None]))
+        """What outputs for a pair are compared with; that of the last pair is kept."""
+        if self._last is None or self._last[0] != pair.number:
+            self._last = (pair.number, _measure(self.params, pair.content[None], pair.style[None]))
         return self._last[1]
 
 
 def _seen(output: np.ndarray) -> np.ndarray:
+    """The output as a picture file would hold it."""
     return codec.to_uint8(output).astype(np.float32) / 255
 
 

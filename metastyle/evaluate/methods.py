@@ -152,12 +152,12 @@ class _PerStyle:
         for trained in per_style.train(self._settings, pair.style, self._params, state, set(left), digest):
             began = time.perf_counter()
             picture = self._stylize(trained.params, pair.content)
-            view = View(trained.steps, picture, trained.seconds, 1000 * (time.perf_counter() - began))
+            stylize_ms = 1000 * (time.perf_counter() - began)
             self._folder.mkdir(parents=True, exist_ok=True)
-            with files.atomic(kept[view.steps]) as temporary:
-                np.savez(temporary, picture=view.picture, adapt_s=view.adapt_s, stylize_ms=view.stylize_ms)
-            left.remove(view.steps)
-            yield view
+            with files.atomic(kept[trained.steps]) as temporary:
+                np.savez(temporary, picture=picture, adapt_s=trained.seconds, stylize_ms=stylize_ms)
+            left.remove(trained.steps)
+            yield View(trained.steps, picture, trained.seconds, stylize_ms)
         if left:
             raise InputError(
                 f"`out`: {state} is past step {min(left)}, whose picture is gone; delete it to start again"

@@ -1,7 +1,7 @@
-"""A measure of pictures, of VGG features: CFSD.
+"""Measures from features: CFSD from those of the VGG, FID and ArtFID from those of an Inception network.
 
-The style distance by means and standard deviations is `losses.perceptual` with `Loss(statistic="mean_std")`; measures
-with networks of their own are in nets/metric_nets.py.
+The style distance by means and standard deviations is `losses.perceptual` with `Loss(statistic="mean_std")`. The
+networks of LPIPS and ArtFID are in nets/metric_nets.py.
 """
 
 import jax
@@ -11,25 +11,27 @@ import numpy as np
 from metastyle.errors import InputError
 from metastyle.nets import vgg
 
+Features = jax.Array | np.ndarray
+
 _ROWS = 256  # positions whose similarities to all positions are held at once: 16 MiB at 512 px
 
 
-def cfsd(params: vgg.Params, content: np.ndarray, output: np.ndarray) -> float:
+def cfsd(params: vgg.Params, content: Features, output: Features) -> float:
     """Content feature structural distance (StyleID, Chung et al. 2024); 0 where the structure is the same.
 
         S(F) = softmax over j of F_i . F_j / C^2          for positions i and j of C channels, F_i in R^C
         CFSD = sum over i of KL(S_i(content) || S_i(output))
 
     How alike every position is to every other one, compared as one distribution per position: what a style does to all
-    positions alike matters little. The formula is that of the authors' public code, which the values in their tables
-    are the size of: similarities are divided by C^2, and divergences summed over positions. So compare outputs of one
-    size only. Features enter in the units of torchvision's normalisation: CFSD grows like their fourth power.
+    positions alike matters little. The formula is that of the authors' public code, whose values have the size of
+    those in their tables: similarities are divided by C^2, and divergences summed over positions. So compare outputs of
+    one size only. Features enter in the units of torchvision's normalisation: CFSD grows like their fourth power.
 
-    The original takes VGG-19 after `relu3_1`, torchvision's weights. Here it is whichever network's features come in,
+    The original takes the features of torchvision's VGG-19 after `relu3_1`. Here the caller chooses the features,
     `relu3_3` of our VGG-16 by convention: the order of methods can be compared with that of papers, numbers can't.
 
     Args:
-      params: the VGG that gave the features, which says what units they are in.
+      params: the VGG that gave the features; its input convention says what units they are in.
       content, output: f32[h, w, C], features of the photograph and of the output, as from `vgg.features`.
 
     Takes time (h w)^2 C, and memory for 256 rows of the (h w)^2 similarities at a time. Raises InputError for features

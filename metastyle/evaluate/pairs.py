@@ -1,4 +1,4 @@
-"""Which photograph is judged in which style, and which photographs may be learned on: the same for every method."""
+"""The pairs of an evaluation: which photograph is judged in which style, and on which photographs methods learn."""
 
 import functools
 import hashlib
@@ -10,17 +10,17 @@ from typing import NamedTuple
 import numpy as np
 
 from metastyle.config import Evaluation
-from metastyle.data.sources import Source, load_square, open_source
+from metastyle.data.sources import Kind, Source, load_square, open_source
 from metastyle.errors import InputError
 from metastyle.evaluate.results import Skipped
 
-SUPPORT = 16  # photographs to learn on, per pair
+SUPPORT = 16  # photographs that a method may learn on, per pair
 
 
 class Pair(NamedTuple):
     """A photograph and a style picture, f32[S, S, 3], with their names; and `support`, other photographs likewise."""
 
-    index: int
+    number: int
     content_name: str
     style_name: str
     content: np.ndarray
@@ -31,25 +31,30 @@ class Pair(NamedTuple):
 class Pairs:
     """The pairs of a protocol, by index; pictures are read when they are asked for.
 
-    Pair i is photograph i (mod their number) with style p(i), p a permutation drawn from `seed`, which moves on by one
-    wherever the same pair would come again. With `product`, it is the i-th of every photograph with every style. No
-    pair comes twice: there are at most as many as photographs times styles. The support of a pair are the photographs
-    that come next after the judged one, round and round, never the judged one itself.
+    Pair i is photograph i (modulo their number) with style p(i), where p is a permutation drawn from `seed` that moves
+    on by one wherever the same pair would come again. With `product`, pair i is the i-th combination of all photographs
+    with all styles. No pair comes twice, so there are at most as many as photographs times styles. The support of a
+    pair are the photographs that follow the judged one, beginning again after the last; never the judged one itself.
     """
 
     def __init__(
-        self, contents: str, styles: str, count: int, size: int, *,
-        product: bool = False, leave_out: Collection[str] = (), seed: int = 0,
-    ):  # fmt: skip
+        self,
+        contents: str,
+        styles: str,
+        count: int,
+        size: int,
+        *,
+        product: bool = False,
+        leave_out: Collection[str] = (),
+        seed: int = 0,
+    ):
         """contents, styles: folders, or specs of sources.open_source. leave_out: names of pictures not to use.
 
         size: px, the side of the squares. Raises FileNotFoundError or InputError for what can't be opened, fewer than
         two photographs (one to judge, one to learn on), or a name in `leave_out` that is not there.
         """
         self._size = size
-        self._contents, self._styles = (
-            _open(spec, kind, size) for spec, kind in ((contents, "content"), (styles, "style"))
-        )
+        self._contents, self._styles = _open(contents, "content", size), _open(styles, "style", size)
         content, style = self._kept(set(leave_out))
         if len(content) < 2:
             raise InputError(
@@ -103,7 +108,7 @@ class Pairs:
             try:
                 self._square("content", self._content[i % count])
             except (InputError, OSError):
-                continue  # it is named when it comes to be judged
+                continue  # `readable` names it
             found.append(self._content[i % count])
         return found
 
@@ -111,12 +116,12 @@ class Pairs:
         return load_square(self._contents if kind == "content" else self._styles, index, self._size)
 
     def digest(self, index: int) -> str:
-        """Of the pixels of a pair and of its support."""
+        """A hash of the pixels of a pair and of its support."""
         judged, style = self._order[index]
         pixels = [self._pixels("content", i) for i in (self._content[judged], *self._support(judged))]
         return hashlib.sha256(" ".join([self._pixels("style", self._style[style]), *pixels]).encode()).hexdigest()
 
-    @functools.cache  # noqa: B019  (as long as the process, and so are the pairs)
+    @functools.cache  # noqa: B019  (pairs live as long as the process)
     def _pixels(self, kind: str, index: int) -> str:
         return hashlib.sha256(np.ascontiguousarray(self._square(kind, index)).tobytes()).hexdigest()
 
@@ -149,11 +154,15 @@ class Pairs:
 def pairs_of(settings: Evaluation) -> Pairs:
     """The pairs of an evaluation."""
     return Pairs(
-        settings.contents, settings.styles, settings.pairs, settings.size,
-        product=settings.product, leave_out=settings.leave_out,
-    )  # fmt: skip
+        settings.contents,
+        settings.styles,
+        settings.pairs,
+        settings.size,
+        product=settings.product,
+        leave_out=settings.leave_out,
+    )
 
 
-def _open(spec: str, kind: str, size: int) -> Source:
+def _open(spec: str, kind: Kind, size: int) -> Source:
     is_spec = re.match(r"(folder|tfds):|procedural$", spec)
     return open_source(spec if is_spec else f"folder:{spec}", kind, size=size, name=f"{kind}s")

@@ -35,7 +35,7 @@ def assemble(
     ends = _ends(rows, settings.gatys_iterations)
     left_out = [i for i in sorted(ends.best) if i in ends.photo and _gained(ends, i) < _HARDLY * ends.photo[i]]
     rows = [row._replace(closed=_closed(row, ends, left_out)) for row in rows]
-    names = [PairNames(pair.index, pair.content_name, pair.style_name) for pair in pairs]
+    names = [PairNames(pair.number, pair.content_name, pair.style_name) for pair in pairs]
     judged = [{row.pair for row in rows if row.method == method.name} for method in chosen]
     common = set.intersection(*filter(None, judged)) if any(judged) else set()
     summary, curves = [], {}

@@ -5,7 +5,6 @@ ImageNet with the linear weights of LPIPS 0.1, and Inception v3 as trained on ar
 with the package; weights/metric_files.py reads them.
 """
 
-import re
 from collections.abc import Iterator
 
 import jax
@@ -16,9 +15,12 @@ from metastyle.errors import InputError
 
 Params = dict[str, jax.Array]
 
-MIN_SIDE = 75  # px, of what the Inception takes
+MIN_SIDE = 75  # px, of the pictures that `inception` takes
 
-_SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of pictures in [-1, 1]; the authors' digits
+_SHIFT, _SCALE = (
+    (-0.030, -0.088, -0.188),
+    (0.458, 0.448, 0.450),
+)  # normalisation of pictures in [-1, 1], with the authors' digits
 ALEXNET = {"conv1": 11, "conv2": 5, "conv3": 3, "conv4": 3, "conv5": 3}  # kernel sizes
 
 # Blocks of Inception v3 (Szegedy et al. 2016) in torchvision's names. The outputs of a block's branches are
@@ -74,7 +76,8 @@ def lpips(params: Params, a: jax.Array, b: jax.Array) -> jax.Array:
         raise InputError(f"`b`: expected the shape of `a`, {a.shape}, got {b.shape}; resize")
     _check_sides(a, 31, "a")
     layers = enumerate(zip(_alexnet(params, a), _alexnet(params, b), strict=True), 1)
-    return sum((jnp.square(x - y) * params[f"linear{i}"]).sum(-1).mean((1, 2)) for i, (x, y) in layers)
+    distances = ((jnp.square(x - y) * params[f"linear{i}"]).sum(-1).mean((1, 2)) for i, (x, y) in layers)
+    return sum(distances, start=jnp.zeros(len(a)))
 
 
 def _alexnet(params: Params, images: jax.Array) -> Iterator[jax.Array]:
@@ -116,8 +119,9 @@ def _branch(params: Params, prefix: str, branch: str, x: jax.Array) -> jax.Array
 
 
 def parse_convolution(step: str) -> tuple[str, tuple[int, int], int]:
-    """Name, kernel size and stride of a convolution; stride 0: it keeps the size."""
-    name, size, stride = re.fullmatch(r"(\w+):(\w+)/?(\d?)", step).groups()
+    """Name, kernel size and stride of a convolution; stride 0 stands for one that keeps the size."""
+    name, _, rest = step.partition(":")
+    size, _, stride = rest.partition("/")
     height, width = map(int, size.split("x"))
     return name, (height, width), int(stride or 0)
 
@@ -139,7 +143,7 @@ def _pool(x: jax.Array, reduce, initial: float, stride: int, padding: str) -> ja
 
 
 def _check_sides(images: jax.Array, least: int, name: str) -> None:
-    """Below `least` px, nothing is left for the last pooling."""
+    """Raises InputError below `least` px, where nothing would be left for the last pooling."""
     height, width = images.shape[1:3]
     if min(height, width) < least:
         raise InputError(f"`{name}`: expected sides of at least {least} px, got {width} x {height}; use larger ones")

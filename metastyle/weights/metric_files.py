@@ -23,7 +23,7 @@ from metastyle.weights.convert import READING, read_torch
 
 FORMAT_VERSION = 1
 LPIPS, INCEPTION = "lpips", "art_inception"  # kinds of files
-_ALEXNET_INDEXES = (0, 3, 6, 8, 10)  # of these convolutions in torchvision's `features`
+_ALEXNET_INDEXES = (0, 3, 6, 8, 10)  # of the five convolutions in torchvision's `features`
 _BATCH_NORM_EPS = 1e-3  # of torchvision's Inception v3
 _CONVERT = "convert the weights with experiments.convert_metrics"
 _DOWNLOAD = (
@@ -33,12 +33,12 @@ _DOWNLOAD = (
 
 
 def load_lpips(path: str | os.PathLike) -> Params:
-    """The params of `lpips`. Raises FileNotFoundError, or InputError when the file is not one of ours of that kind."""
+    """The params of `metric_nets.lpips`. Raises FileNotFoundError, or InputError for a file of another kind."""
     return _load(path, LPIPS, "lpips")
 
 
 def load_inception(path: str | os.PathLike) -> Params:
-    """The params of `inception`. Raises as `load_lpips` does."""
+    """The params of `metric_nets.inception`. Raises the same errors as `load_lpips`."""
     return _load(path, INCEPTION, "inception")
 
 
@@ -58,14 +58,14 @@ def _load(path: str | os.PathLike, kind: str, name: str) -> Params:
 def _names(
     tensors: Mapping[str, np.ndarray], kind: str, name: str, source: object, remedy: str = _CONVERT
 ) -> list[str]:
-    """The names of the params of `kind`. Raises InputError unless all are there, in shapes that fit each other.
+    """The names of the params of `kind`. Raises InputError unless all are present, in shapes that fit each other.
 
-    For errors: `name` is the argument, `source` where the tensors are from, `remedy` what to do.
+    Error messages name the argument `name`, the `source` of the tensors and what to do, `remedy`.
     """
-    names = []
+    names: list[str] = []
 
-    def check(key, *shape):
-        got = np.shape(tensors.get(key))
+    def check(key: str, *shape: int | None) -> int:
+        got = _shape_of(tensors, key)
         if not _fits(got, shape):
             raise InputError(
                 f"`{name}`: expected {key} of shape {_text(shape)}, got {_text(got)} in {source}; {remedy}"
@@ -73,7 +73,7 @@ def _names(
         names.append(key)
         return got[-1]
 
-    def convolution(layer, height, width, channels):
+    def convolution(layer: str, height: int, width: int, channels: int) -> int:
         return check(f"{layer}/bias", check(f"{layer}/kernel", height, width, channels, None))
 
     channels = 3
@@ -97,6 +97,11 @@ def _convolutions(branch: str) -> list[str]:
     return [step for step in branch.split() if ":" in step]
 
 
+def _shape_of(tensors: Mapping[str, np.ndarray], key: str) -> tuple[int, ...]:
+    """The shape of a tensor; () where it is missing."""
+    return np.shape(tensors[key]) if key in tensors else ()
+
+
 def _fits(shape: tuple, expected: tuple) -> bool:
     """Whether a shape is the expected one, in which None stands for any number."""
     return len(shape) == len(expected) and all(e in (None, s) for s, e in zip(shape, expected, strict=True))
@@ -110,10 +115,10 @@ def convert(sources: Sequence[str | os.PathLike], out: str | os.PathLike) -> Non
     """Writes `out`, the weights of one network in the on-disk form, from public PyTorch files.
 
     sources: torchvision's AlexNet (alexnet-owt-7be5be79.pth) and the linear weights of the lpips package
-    (weights/v0.1/alex.pth), or ArtFID's art_inception.pth; told apart by what they hold.
+    (weights/v0.1/alex.pth), or ArtFID's art_inception.pth. Their tensors tell which network it is.
 
-    Raises FileNotFoundError when there is no such file or no folder for `out`; InputError when they are none of these,
-    or torch, which reads them, is not installed.
+    Raises FileNotFoundError for a source or a folder of `out` that doesn't exist, and InputError for other files or
+    where torch, which reads them, is not installed.
     """
     for source in sources:
         if not Path(source).is_file():
@@ -172,7 +177,7 @@ def from_inception(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _get(state: Mapping[str, np.ndarray], key: str, expected: tuple) -> np.ndarray:
-    got = np.shape(state.get(key))
+    got = _shape_of(state, key)
     if not _fits(got, expected):
         raise InputError(f"`source`: expected {key} of shape {_text(expected)}, got {_text(got)}; {_DOWNLOAD}")
     return state[key]

@@ -12,12 +12,14 @@ from metastyle.errors import InputError
 from metastyle.evaluate import adapting, evaluation, judge, lineup, metrics, results
 from metastyle.evaluate.methods import Method
 from metastyle.evaluate.pairs import Pairs
+from metastyle.evaluate.report.table import format_table
 from metastyle.evaluate.starts import Start
 from metastyle.images import codec
 from metastyle.nets import metric_nets
 from metastyle.weights import metric_files, vgg_files
 from tests.support.evaluations import line, protocol, untimed
 from tests.support.metric_nets import drawn_alexnet, drawn_inception, save
+from tests.support.reports import Reader, data_of
 
 
 @pytest.mark.slow
@@ -31,11 +33,10 @@ def test_bounds_are_what_they_must_be(whole):
 
 def test_every_method_is_judged_after_every_number_of_steps(whole):
     found, _ = whole
-    looks = {(m.name): [s.steps for s in found.summary if s.method == m.name] for m in found.methods}
-    rates = {f"random, Adam {lr:g}": [0, 1, 2] for lr in adapting.RANDOM_LRS}
-    assert looks == {
-        "photograph": [0], "style picture": [0], "ours": [0, 1, 2], "gatys": [0, 1, 2, 3], "johnson": [0, 10, 12],
-    } | rates  # fmt: skip
+    looks = {m.name: [s.steps for s in found.summary if s.method == m.name] for m in found.methods}
+    expected = {"photograph": [0], "style picture": [0], "ours": [0, 1, 2], "gatys": [0, 1, 2, 3]}
+    expected |= {"johnson": [0, 10, 12]} | {f"random, Adam {lr:g}": [0, 1, 2] for lr in adapting.RANDOM_LRS}
+    assert looks == expected
     counts = {m.name: line(found, m.name, looks[m.name][0]).pairs for m in found.methods}
     assert counts == dict.fromkeys(counts, 2) | {"johnson": 1}
 
@@ -45,8 +46,12 @@ def test_what_is_written_is_there_and_agrees(whole):
     assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(results.to_json(found)))
     assert (out / "pairs.csv").read_text().splitlines()[0] == "pair,content,style"
     assert len((out / "pairs.csv").read_text().splitlines()) == 3
-    for name in ("index.html", "vote.html", "curve.png", "table.txt"):
-        assert (out / name).stat().st_size > 0
+    assert (out / "table.txt").read_text() == format_table(found) + "\n"
+    assert codec.load(out / "curve.png")[0].shape[2] == 3
+    page = Reader((out / "index.html").read_text())
+    titles = page.all("img", "alt")
+    assert all(any(title.startswith(method.name) for title in titles) for method in found.methods)
+    assert data_of((out / "vote.html").read_text())["choices"], "two methods meet"
     for row in found.rows:
         assert codec.load(out / row.picture)[0].shape == (32, 32, 3)
 
@@ -143,8 +148,9 @@ def test_settings_of_the_command_line():
     settings = evaluation.read_settings(file, ["photo=default,judged"])
     assert settings.methods == ("identity", "gatys", "style") and settings.steps == (0, 5)
     assert settings.bundles == {
-        "ours": config.Deployment("default"), "photo": config.Deployment("default", judged=True)
-    }  # fmt: skip
+        "ours": config.Deployment("default"),
+        "photo": config.Deployment("default", judged=True),
+    }
     for given, message in (
         (({"steps": ("0,x",)},), "`steps`: expected whole numbers from 0 such as 0,5,10, got "),
         (({"methods": (1,)},), "`methods`: expected some of"),

@@ -34,9 +34,15 @@ def test_johnson_shows_every_pair_again_and_trains_anew_for_another_judge(tmp_pa
     monkeypatch.setattr(johnson, "train", lambda *given: trained.append(given[4]) or train(*given))
     settings = johnson.settings("procedural", size=32, steps=12, arch=toy.ARCH)
     first, second = (methods.johnson(settings, vgg.random_params(seed), tmp_path, 2) for seed in (0, 1))
-    shown = {name: list(method.views(given)) for name, method, given in (
-        ("one", first, pair), ("other", first, other), ("again", first, pair), ("judged", second, pair)
-    )}  # fmt: skip
+    shown = {
+        name: list(method.views(given))
+        for name, method, given in (
+            ("one", first, pair),
+            ("other", first, other),
+            ("again", first, pair),
+            ("judged", second, pair),
+        )
+    }
     assert {name: [view.steps for view in views] for name, views in shown.items()} == dict.fromkeys(shown, [0, 10, 12])
     assert trained == [{0, 10, 12}] * 3
     for one, again in zip(shown["one"], shown["again"], strict=True):

@@ -39,8 +39,10 @@ def test_curves_are_of_the_pairs_that_all_were_run_on():
     found = assemble(config.from_dict({"contents": "a", "styles": "b"}, config.Evaluation), chosen, rows, pairs, [])
     assert found.curve_pairs == [0]
     assert {name: curve.J for name, curve in found.curves.items()} == {
-        "photograph": [4.0], "ours": [3.0, 2.0], "johnson": [4.0, 3.0],
-    }  # fmt: skip
+        "photograph": [4.0],
+        "ours": [3.0, 2.0],
+        "johnson": [4.0, 3.0],
+    }
     assert line(found, "ours", 5).J == 5.0, "the table is of all pairs"
 
 

@@ -126,17 +126,17 @@ def test_the_style_grows_with_strength_on_the_shipped_bundle(sample_data):
     At the size that the bundle was trained at. At 128 px it does in 8 of these 10 (experiments/results/strength.md).
     """
     pairs = Pairs(*(str(sample_data / "data" / kind / "val") for kind in ("content", "style")), 10, 256)
-    found, similar = strength.measure(metastyle.load(), pairs, vgg_files.load("vgg16"), steps=5)
+    found, similar = strength.measure_levels(metastyle.load(), pairs, vgg_files.load("vgg16"), steps=5)
     assert found.shape == similar.shape == (10, 5)
     assert (np.diff(found.mean(0)) < 0).all(), found.mean(0)
-    assert strength.falling(found) >= 0.9, found
+    assert strength.share_falling(found) >= 0.9, found
     np.testing.assert_allclose(similar[:, 0], 1)
 
 
 def test_the_table_of_strengths():
     losses = np.array([[3.0, 2.0, 1.5, 1.2, 1.0], [1.0, 1.1, 0.9, 0.8, 0.7]])
-    assert strength.falling(losses) == 0.5
-    assert strength.table(losses, losses / 4, strength.LEVELS).splitlines() == [
+    assert strength.share_falling(losses) == 0.5
+    assert strength.format_table(strength.Measured(losses, losses / 4), strength.LEVELS).splitlines() == [
         "strength       S    SSIM",
         "       0   2.000   0.500",
         "    0.25   1.550   0.388",

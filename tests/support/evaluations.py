@@ -9,10 +9,19 @@ TIMES = ("adapt_s", "stylize_ms")
 
 def protocol(**changes):
     values = {
-        "contents": "procedural", "styles": "procedural", "pairs": 2, "size": 32, "steps": (0, 1, 2), "vgg": "random",
-        "methods": ("identity", "style", "gatys", "johnson", "random"), "gatys_iterations": 3, "baseline_pairs": 1,
-        "johnson_steps": 12, "johnson_arch": toy.ARCH, "train_contents": "procedural",
-    }  # fmt: skip
+        "contents": "procedural",
+        "styles": "procedural",
+        "pairs": 2,
+        "size": 32,
+        "steps": (0, 1, 2),
+        "vgg": "random",
+        "methods": ("identity", "style", "gatys", "johnson", "random"),
+        "gatys_iterations": 3,
+        "baseline_pairs": 1,
+        "johnson_steps": 12,
+        "johnson_arch": toy.ARCH,
+        "train_contents": "procedural",
+    }
     return config.from_dict(values | changes, config.Evaluation)
 
 

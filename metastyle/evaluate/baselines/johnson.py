@@ -22,6 +22,7 @@ from metastyle.errors import InputError
 from metastyle.meta import outer_loop
 from metastyle.meta.problem import Networks, style_problem
 from metastyle.nets import vgg
+from metastyle.nets.params import Flat
 from metastyle.system import files
 from metastyle.train import loop
 from metastyle.train.checkpoint import Store
@@ -34,7 +35,7 @@ class Trained(NamedTuple):
     """The flat parameters after `steps` steps, and the seconds that these steps took."""
 
     steps: int
-    params: dict[str, np.ndarray]
+    params: Flat
     seconds: float
 
 

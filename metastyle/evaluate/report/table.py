@@ -7,6 +7,8 @@ from metastyle.evaluate.results import Results, Row, Summary
 
 
 class Column(NamedTuple):
+    """A column: `key` is a field of Row and Summary. `better` is ↓ where less is better, ↑ where more is."""
+
     key: str
     label: str
     digits: int
@@ -14,15 +16,13 @@ class Column(NamedTuple):
     meaning: str
 
 
+_CLOSED = "share of the way from the photograph's J (0) to that of Gatys's optimisation (1); mean over pairs"
 COLUMNS = (
     Column("J", "J", 3, "↓", "the total loss, C + 5 S"),
     Column("C", "C", 3, "↓", "content loss: how far the VGG features are from the photograph's; 0 is the photograph"),
     Column("S", "S", 3, "↓", "style loss: how far the Gram matrices are from the style's; 0 is the style picture"),
     Column("S_mean_std", "S_mean_std", 3, "↓", "style loss of means and standard deviations: a second opinion on S"),
-    Column(
-        "closed", "closed", 3, "↑",
-        "share of the way from the photograph's J (0) to that of Gatys's optimisation (1); mean over pairs",
-    ),
+    Column("closed", "closed", 3, "↑", _CLOSED),
     Column("closed_median", "median", 3, "↑", "median of closed over pairs"),
     Column("closed_ratio", "ratio", 3, "↑", "closed of the mean losses: pairs on which little is to gain weigh less"),
     Column("ssim", "SSIM", 3, "↑", "structural similarity of the luma with the photograph's; 1 is the photograph"),
@@ -33,7 +33,7 @@ COLUMNS = (
     Column("adapt_s", "adapt_s", 2, "↓", "seconds to fit the style"),
     Column("stylize_ms", "stylize_ms", 1, "↓", "milliseconds to stylise a photograph once the style is fitted"),
     Column("pairs", "pairs", 0, "", "photograph-style pairs that the means are over"),
-)  # fmt: skip
+)
 _NEED_WEIGHTS = ("lpips", "artfid")  # columns that are there only where they were measured
 OF_SUMMARY = ("closed_median", "closed_ratio", "artfid", "pairs")  # columns that no single pair has
 

@@ -1,10 +1,10 @@
-"""How well a loss network stands in for VGG-16: the same features, the same ranks, the same way downhill?"""
+"""How well a loss network stands in for VGG-16: same features, same ranks of outputs, same gradient direction?"""
 
 import dataclasses
 import functools
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from metastyle import config
-from metastyle.data.sources import load_square, open_source
+from metastyle.data.sources import Kind, load_square, open_source
 from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
 from metastyle.evaluate import pairs
@@ -21,7 +21,7 @@ from metastyle.evaluate.results import Row, read_rows
 from metastyle.images import codec
 from metastyle.losses import perceptual
 from metastyle.meta import adaptation, inner_loop
-from metastyle.meta.problem import Networks, Targets, make_measure, style_problem
+from metastyle.meta.problem import Measure, Networks, Targets, make_measure, style_problem
 from metastyle.nets import vgg
 from metastyle.system.optional import need
 from metastyle.weights import bundles, loss_network
@@ -32,21 +32,22 @@ _LEAST = 5  # outputs of a pair that are worth ranking
 
 
 class Ranks(NamedTuple):
-    """Spearman's correlation of the two networks' J over the outputs for a pair, by pair; the outputs per pair."""
+    """Spearman's correlation of the two networks' J over the outputs for a pair, by pair; the fewest outputs."""
 
     by_pair: dict[int, float]
     outputs: int
 
 
 def embedding(slim: vgg.Params, teacher: vgg.Params, data: config.Data) -> dict[str, float]:
-    """|f W - F|^2 / |F|^2 at each tap on val pictures of `data`, W fitted by least squares on training pictures.
+    """How well a linear map W of the slim network's features f gives the teacher's F: |f W - F|^2 / |F|^2 at each tap.
 
-    Squares of `data.size` px, photographs and styles alike, means over pictures.
+    W is fitted by least squares on training pictures of `data`; the errors are means over its val pictures. The
+    pictures are squares of `data.size` px, photographs and styles alike.
     """
     sampler = TaskSampler(config.from_dict({"data": vars(data), "inner": {"steps": 1}}))
     tasks = [sampler.task(i, 0) for i in range(_FITTED)]
     fit = np.concatenate([x for task in tasks for x in (task["style"][:1], task["query"])])
-    val = np.stack([x for kind in ("content", "style") for x in _squares(getattr(data, f"val_{kind}"), kind, data)])
+    val = _squares(data.val_content, "content", data) + _squares(data.val_style, "style", data)
     both = jax.jit(lambda pictures: (vgg.features(slim, pictures), vgg.features(teacher, pictures)))
     products: dict[str, list] = {tap: [0.0, 0.0] for tap in vgg.TAPS}
     for picture in fit:
@@ -63,16 +64,17 @@ def embedding(slim: vgg.Params, teacher: vgg.Params, data: config.Data) -> dict[
     return {tap: float(np.mean(found)) for tap, found in errors.items()}
 
 
-def _squares(spec: str, kind: str, data: config.Data) -> list[np.ndarray]:
+def _squares(spec: str, kind: Kind, data: config.Data) -> list[np.ndarray]:
     source = open_source(spec, kind, size=data.size, name=f"data.val_{kind}")
     count = min(_CHECKED, len(source))
     return [load_square(source, i * len(source) // count, data.size) for i in range(count)]
 
 
 def ranks(slim: vgg.Params, report: str | os.PathLike) -> Ranks:
-    """Compares the J of `slim` with that in an evaluation's results, over all methods and steps of each pair.
+    """Ranks the outputs of an evaluation by the J of `slim`, and compares with the ranks by the J in its results.
 
-    Raises FileNotFoundError or InputError for a folder that is no complete report, or has few outputs.
+    report: the folder that experiments.evaluate wrote; the outputs are those of all methods and steps. Raises
+    FileNotFoundError or InputError for a folder that is no complete report, or has less than 5 outputs of a pair.
     """
     stats = need("scipy.stats", "the comparison of ranks")
     settings, rows = read_rows(Path(report))
@@ -104,14 +106,18 @@ def gradients(slim: vgg.Params, teacher: vgg.Params, report: str | os.PathLike) 
 
 
 def steering(
-    slim: vgg.Params, teacher: vgg.Params, data: config.Data, bundle: str | os.PathLike = config.DEFAULT_BUNDLE,
+    slim: vgg.Params,
+    teacher: vgg.Params,
+    data: config.Data,
+    bundle: str | os.PathLike = config.DEFAULT_BUNDLE,
     steps: int = 10,
-) -> dict[int, float]:  # fmt: skip
-    """The same cosine where it steers: of dJ / d(fast parameters) of a bundle, each leaf brought to rms 1.
+) -> dict[int, float]:
+    """The cosine of the two networks' gradients by the fast parameters of a bundle, which steer an adaptation.
 
-    Those are the gradients that the inner loop descends, on val photographs of `data`, squares of `data.size` px, after
-    0 and `steps` steps of adaptation with the bundle's own loss network: {steps: mean over pairs}. What a loss has
-    besides (`tv`, `grid`) is the same by any network, and not compared.
+    The gradients are those that the inner loop descends, each leaf brought to rms 1, on val photographs of `data`,
+    squares of `data.size` px. They are taken after 0 and `steps` steps of adaptation with the bundle's own loss
+    network. Returns {steps: mean over pairs}. The terms `tv` and `grid` of a loss are the same by any network, and left
+    out.
     """
     start = bundles.load_bundle(bundle)
     settings, own = start.config, loss_network.load_own(start)
@@ -119,24 +125,23 @@ def steering(
     problem = style_problem(settings.generator, settings.loss)
     compared = style_problem(settings.generator, dataclasses.replace(settings.loss, tv=0.0, grid=0.0))
     measure = make_measure(settings.generator, settings.loss)
+    plan = adaptation.Plan(steps, settings.inner, start.adam_lr)
     found: dict[int, list[float]] = {0: [], steps: []}
     for i in tqdm(range(len(judged)), desc="steering"):
         pair = judged[i]
         begun = adaptation.begin(settings, start.meta, own, [pair.style], pair.support[:steps])
-        plan = adaptation.Plan(steps, settings.inner, start.adam_lr)
         adapted, _ = adaptation.adapt(problem.loss, begun, Networks(own), plan)
-        judging = [
-            (
-                measure.content(params, pair.content[None]),
-                Targets(measure.style(params, pair.style[None]).target),
-                Networks(params),
-            )
-            for params in (slim, teacher)
-        ]
+        by_network = [_measure(params, pair, measure) for params in (slim, teacher)]
         for k, fast in ((0, begun.start.fast), (steps, adapted)):
-            ours, theirs = (_steer(compared.loss, fast, begun.start.slow, *fixed) for fixed in judging)
+            ours, theirs = (_steer(compared.loss, fast, begun.start.slow, *measured) for measured in by_network)
             found[k].append(float(perceptual.cosine(ours, theirs)[0]))
     return {k: float(np.mean(cosines)) for k, cosines in found.items()}
+
+
+def _measure(params: vgg.Params, pair: pairs.Pair, measure: Measure) -> tuple[Any, Targets, Networks]:
+    """A pair as the network sees it: the photograph, the style's statistics, and the network itself."""
+    content, style = jnp.asarray(pair.content[None]), jnp.asarray(pair.style[None])
+    return measure.content(params, content), Targets(measure.style(params, style).target), Networks(params)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -156,10 +161,10 @@ def _downhill(params, output, content, style):
 
 
 def describe(slim: vgg.Params, teacher: vgg.Params, data: config.Data, report: str | os.PathLike) -> str:
-    """All comparisons, for a terminal."""
+    """All comparisons in lines, for a terminal."""
     found = ranks(slim, report)
     cosines = gradients(slim, teacher, report)
-    lowest = min(found.by_pair, key=found.by_pair.get)
+    lowest = min(found.by_pair, key=lambda pair: found.by_pair[pair])
     lines = [f"relative feature error at {tap}: {e:.3f}" for tap, e in embedding(slim, teacher, data).items()]
     lines += [
         f"Spearman's correlation of J with VGG-16's, {found.outputs} outputs of each of {len(found.by_pair)} pairs: "

@@ -19,8 +19,9 @@ def test_page_needs_no_other_file_and_no_network(index):
     assert page.open == [] and "{{" not in index.replace("$_{{rows}}", "")
     assert not re.search(r"https?://|@import|url\(", index)
     assert {uri.partition(",")[0] for uri in page.all("img", "src")} == {
-        "data:image/jpeg;base64", "data:image/png;base64",
-    }  # fmt: skip
+        "data:image/jpeg;base64",
+        "data:image/png;base64",
+    }
     assert set(page.all("a", "href")) == {"#" + place for place in page.all("section", "id") + page.all("h3", "id")}
     assert not {"link", "iframe", "object"} & {tag for tag, _ in page.tags}
 

@@ -70,9 +70,15 @@ def test_preferences_by_hand():
     votes += [vote("c", left="c", right="a")] * 10 + [vote("b", question="style")]
     found = {(p.question, p.method, p.against): p for p in count_preferences(votes)}
     assert list(found) == [
-        ("content", "c", None), ("content", "a", None), ("content", "b", None), ("content", "c", "a"),
-        ("content", "a", "b"), ("style", "b", None), ("style", "a", None), ("style", "b", "a"),
-    ]  # fmt: skip
+        ("content", "c", None),
+        ("content", "a", None),
+        ("content", "b", None),
+        ("content", "c", "a"),
+        ("content", "a", "b"),
+        ("style", "b", None),
+        ("style", "a", None),
+        ("style", "b", "a"),
+    ]
     numbers = lambda *key: [getattr(found[key], name) for name in ("wins", "comparisons", "share", "low", "high")]
     # Wilson's intervals of 8, 0 and 10 in 10, from tables.
     assert numbers("content", "a", "b") == pytest.approx([8, 10, 0.8, 0.4902, 0.9433], abs=1e-4)

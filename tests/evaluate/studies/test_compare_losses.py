@@ -65,11 +65,11 @@ def report(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_ranks(report):
-    found = compare_losses.ranks(TEACHER, report)
-    assert found.outputs == 5
-    np.testing.assert_allclose(list(found.by_pair.values()), 1)
-    assert all(-1 <= x < 1.0001 for x in compare_losses.ranks(OTHER, report).by_pair.values())
+def test_a_network_ranks_as_itself_in_any_order_and_units(report):
+    for network in (TEACHER, permuted(TEACHER)):
+        found = compare_losses.ranks(network, report)
+        assert found.outputs == 5 and list(found.by_pair) == [0, 1]
+        np.testing.assert_allclose(list(found.by_pair.values()), 1)
 
 
 def test_ranks_are_those_of_the_other_networks_losses(report):

@@ -18,4 +18,6 @@ def test_a_wave_has_its_length(angle, length):
 
 
 def test_the_smooth_picture_is_smooth():
-    assert strokes.smooth().shape == (512, 512, 3) and strokes.wavelength(strokes.smooth()) > 40
+    assert (
+        strokes.make_smooth_picture().shape == (512, 512, 3) and strokes.wavelength(strokes.make_smooth_picture()) > 40
+    )
