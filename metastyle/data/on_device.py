@@ -1,14 +1,14 @@
-"""Tasks of crops that an accelerator cuts itself, from pictures that it holds: what a host can't cut fast enough.
+"""Tasks whose crops an accelerator cuts itself, from pictures that it holds, where a host is too slow for it.
 
-A task is {"draw": i32[2]}, the step and the task's index, until the step draws it (`draw`): then it is as in tasks.py,
-and like there a pure function of (`run.seed`, step, index). Unlike there crops are upright, synthetic styles are of a
-bank, and a recoloured style's colours out of gamut are clipped.
+The host only names a task: {"draw": i32[2]}, the step and the task's index. In the step, `draw` makes the task of it, a
+pure function of (`run.seed`, step, index) as in tasks.py. Three things differ from there: crops are upright, synthetic
+styles come from a fixed number of pictures, and colours of a recoloured style that are out of gamut are clipped.
 """
 
 import functools
 import math
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,24 +25,39 @@ from metastyle.images.resize import resize_short
 from metastyle.system import memory
 
 BANK = 256  # synthetic styles, where `data.procedural_styles` asks for any
-_ASPECT = 1.5  # what is longer is cut: all pictures are held in squares
-_SHARE = 0.5  # of the accelerator's free memory, that pictures may take
-Pictures = dict[str, Any]
+_ASPECT = 1.5  # longer pictures are cut, because all pictures are held in squares
+_SHARE = 0.5  # the share of the accelerator's free memory that pictures may take
+
+
+class Held(NamedTuple):
+    """Pictures that an accelerator holds.
+
+    pixels: u8[N, L, L, 3], each picture in the upper left corner of a square, with its edge repeated beyond. size:
+    i32[N, 2], height and width of the pictures.
+    """
+
+    pixels: jax.Array | np.ndarray
+    size: jax.Array | np.ndarray
+
+
+Pictures = dict[str, Held]  # "content", "style" and perhaps "procedural"
 
 
 class DeviceSampler:
     """The sources of a TaskSampler, read once.
 
-    `pictures` are {"content", "style"} and, where `data.procedural_styles` asks for it, {"procedural"}, each {"pixels":
-    u8[N, L, L, 3], "size": i32[N, 2]}, numpy arrays: height and width of what is in the square's upper left corner,
-    with the edge repeated beyond. Sides are as long as the largest zoom needs at most, and never enlarged.
+    pictures: "content", "style" and, where `data.procedural_styles` asks for it, "procedural", numpy arrays. Pictures
+    are reduced to what the largest zoom needs, and never enlarged.
     """
 
     def __init__(self, settings: Config):
-        """Raises as TaskSampler, and InputError, naming `data.on_device`, where the pictures take too much memory."""
+        """Raises as TaskSampler does, and InputError, naming `data.on_device`, where pictures take too much memory."""
         data, sources = settings.data, TaskSampler(settings)
         side = math.ceil(data.size * data.zoom)
-        opened = {"content": (sources.content, len(sources.content)), "style": (sources.style, len(sources.style))}
+        opened: dict[str, tuple[Source, int]] = {
+            "content": (sources.content, len(sources.content)),
+            "style": (sources.style, len(sources.style)),
+        }
         if data.procedural_styles:
             opened["procedural"] = sources.procedural, BANK
         _check_memory(sum(count for _, count in opened.values()) * math.ceil(side * _ASPECT) ** 2 * 3)
@@ -50,12 +65,12 @@ class DeviceSampler:
             self.pictures = {name: _read(pool, *counted, side, name) for name, counted in opened.items()}
 
     def task(self, step: int, index: int) -> dict[str, np.ndarray]:
-        """Task `index` of outer step `step`, yet to be drawn."""
+        """Names task `index` of outer step `step`, which `draw` makes."""
         return {"draw": np.array([step, index], np.int32)}
 
 
 def draw(settings: Config, place: jax.Array, pictures: Pictures) -> dict[str, jax.Array]:
-    """The task of `place`, i32[2]: see TaskSampler for its shapes."""
+    """The task of `place`, i32[2], with the shapes that TaskSampler gives."""
     data, inner = settings.data, settings.inner
     key = functools.reduce(jax.random.fold_in, place, jax.random.key(settings.run.seed))
     keys = jax.random.split(key, 8)
@@ -63,14 +78,15 @@ def draw(settings: Config, place: jax.Array, pictures: Pictures) -> dict[str, ja
     turning, choosing = (jax.random.split(jax.random.fold_in(key, n), 2) for n in (2, 3))
     support = (inner.steps, inner.support)
     count = math.prod(support) + settings.outer.query
-    # The places of the largest of N random numbers: photographs without one twice.
-    _, photographs = jax.lax.top_k(jax.random.uniform(keys[0], pictures["content"]["pixels"].shape[:1]), count)
+    # The places of the largest of N random numbers, so that no photograph comes twice.
+    _, photographs = jax.lax.top_k(jax.random.uniform(keys[0], pictures["content"].pixels.shape[:1]), count)
 
     def one_of(key, kind):
-        return jax.random.randint(key, (), 0, pictures[kind]["pixels"].shape[0])
+        return jax.random.randint(key, (), 0, pictures[kind].pixels.shape[0])
 
     def crops(key, kind, which, flip, zoom=data.zoom):
-        cut = jax.vmap(lambda key, i: crop(key, *_picture(pictures[kind], i), data.size, zoom, flip))
+        pixels, size = pictures[kind]
+        cut = jax.vmap(lambda key, i: crop(key, pixels[i], size[i], data.size, zoom, flip))
         return cut(jax.random.split(key, len(which)), which)
 
     several = lambda i: jnp.full(data.shots, i)
@@ -90,17 +106,25 @@ def draw(settings: Config, place: jax.Array, pictures: Pictures) -> dict[str, ja
         style = jnp.where(jax.random.uniform(keys[6]) < data.recolor, recolored(style, other), style)
     if data.collage:
         other = crops(more[0], "style", one_of(more[1], "style")[None], flip=False)[0]
-        cut = collage(style, other, *jax.random.uniform(more[2], (2,)), jnp)
+        across, place = jax.random.uniform(more[2], (2,))
+        cut = collage(style, other, across, place, jnp)
         style = jnp.where(jax.random.uniform(more[3]) < data.collage, cut, style)
     contents = crops(keys[7], "content", photographs, flip=True)
     first, last = contents[: math.prod(support)], contents[math.prod(support) :]
     return {"style": style, "support": first.reshape(*support, *first.shape[1:]), "query": last}
 
 
-def crop(key: jax.Array, pixels: jax.Array, size: jax.Array, out: int, zoom: float, flip: bool) -> jax.Array:
-    """A random crop, f32[out, out, 3] in [0, 1], of a random scaling of a picture, as tasks.augment without a turn.
+def crop(
+    key: jax.Array,
+    pixels: jax.Array | np.ndarray,
+    size: jax.Array | np.ndarray,
+    out: int,
+    zoom: float,
+    flip: bool,
+) -> jax.Array:
+    """A random crop, f32[out, out, 3] in [0, 1], of a picture at a random scale, as by augment.py without a turn.
 
-    pixels: u8[L, L, 3], of which `size` (height and width) is the picture.
+    pixels: u8[L, L, 3]. The picture is its upper left corner, of `size` (height and width).
     """
     scale, x, y, mirror = jax.random.uniform(key, (4,))
     height, width = size.astype(jnp.float32)
@@ -114,7 +138,7 @@ def crop(key: jax.Array, pixels: jax.Array, size: jax.Array, out: int, zoom: flo
 
 
 def recolored(picture: jax.Array, like: jax.Array) -> jax.Array:
-    """color.recolor, f32[..., 3], on an accelerator; colours out of gamut are clipped."""
+    """`color.recolor` on an accelerator, f32[..., 3]; colours out of gamut are clipped."""
     mixed = lambda x, matrix: jnp.einsum("...i,ji->...j", x, jnp.float32(matrix), precision="highest")
     lab, goal = (
         mixed(jnp.cbrt(mixed(color.decode(x, jnp), color.TO_CONES)), color.TO_LAB).reshape(-1, 3)
@@ -126,11 +150,7 @@ def recolored(picture: jax.Array, like: jax.Array) -> jax.Array:
     return color.encode(linear, jnp).reshape(picture.shape)
 
 
-def _picture(kept: Pictures, index: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return kept["pixels"][index], kept["size"][index]
-
-
-def _read(pool: ThreadPoolExecutor, source: Source, count: int, side: int, name: str) -> dict[str, np.ndarray]:
+def _read(pool: ThreadPoolExecutor, source: Source, count: int, side: int, name: str) -> Held:
     read = pool.map(lambda i: _reduced(source[i], side), range(count))
     pictures = list(tqdm(read, f"reading {name}", count, leave=False, unit="picture"))
     square = max(max(picture.shape) for picture in pictures)
@@ -138,17 +158,17 @@ def _read(pool: ThreadPoolExecutor, source: Source, count: int, side: int, name:
     for squared, picture in zip(pixels, pictures, strict=True):
         height, width = picture.shape[:2]
         squared[:] = np.pad(picture, ((0, square - height), (0, square - width), (0, 0)), "edge")
-    return {"pixels": pixels, "size": np.array([picture.shape[:2] for picture in pictures], np.int32)}
+    return Held(pixels, np.array([picture.shape[:2] for picture in pictures], np.int32))
 
 
 def _reduced(picture: np.ndarray, side: int) -> np.ndarray:
-    """u8[H, W, 3] with its long side cut from both ends to `_ASPECT` of its short one, and that no more than `side`."""
+    """u8[H, W, 3] with both ends of its long side cut to `_ASPECT` times the short one, which is at most `side`."""
     height, width = picture.shape[:2]
     short = min(height, width)
     rows, columns = (min(length, math.floor(short * _ASPECT)) for length in (height, width))
     top, left = (height - rows) // 2, (width - columns) // 2
     cut = picture[top : top + rows, left : left + columns]
-    return cut if short <= side else codec.to_uint8(resize_short(np.float32(cut) / 255, side))
+    return cut if short <= side else codec.to_uint8(resize_short(cut.astype(np.float32) / 255, side))
 
 
 def _check_memory(needed: int) -> None:

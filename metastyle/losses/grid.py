@@ -1,4 +1,8 @@
-"""How far a pixel grid of period 2 or 4 px stands out in a picture: a score, and a loss that can be differentiated."""
+"""How far a pixel grid stands out in a picture, such as up-sampling leaves: as a score, and as a differentiable loss.
+
+Both measure spectral power at 1/4 and at 1/2 cycle per px, which are periods of 4 and 2 px, against the power at
+neighbouring frequencies.
+"""
 
 from typing import Any
 
@@ -10,29 +14,29 @@ from metastyle.errors import InputError
 from metastyle.losses.ssim import LUMA
 
 _STRIP = 4  # lines whose spectra are averaged: enough to steady them, few enough to follow the picture
-_NEAR = np.array([*range(-6, -1), *range(2, 7)])  # bins to compare with; a Hann window leaks into the one beside
+_NEAR = np.array([*range(-6, -1), *range(2, 7)])  # bins to compare with; not the next one, where a Hann window leaks
 _ROUNDING = 1 / 12 / 255**2  # power of the noise of 8-bit rounding
 _MIN_SIDE = 32
 
 
 def grid_artefact(image: np.ndarray) -> float:
-    """How far a grid of period 2 or 4 px, such as up-sampling leaves, stands out: about 1 where there is none.
+    """How far a grid of period 2 or 4 px stands out: about 1 where there is none.
 
-    Spectral power at 1/4 and at 1/2 cycle per px against neighbouring frequencies. The luma's power spectrum is taken
-    along each row (Hann window) and averaged over strips of 4 rows. In each strip, the power at 1/4 is divided by the
-    mean power 2 to 6 bins away on either side; of these ratios, the geometric mean over the strips says how far that
-    frequency stands out, whatever each strip holds besides. Likewise at 1/2, and along columns; the score is the
-    largest of the four.
+    The power spectrum of the luma is taken along each row (Hann window) and averaged over strips of 4 rows. In each
+    strip, the power at 1/4 cycle per px is divided by the mean power 2 to 6 bins away on either side. The geometric
+    mean of these ratios over the strips says how far that frequency stands out, whatever else each strip shows. The
+    same is done at 1/2 cycle per px, and along columns. The score is the largest of the four numbers.
 
-    Checkerboards and stripes of 1 or 2 px count alike. Squares of 4 px and more don't, and neither do blocks of one
-    colour each, as of nearest up-sampling, whose spectrum vanishes there. The power of 8-bit rounding noise is added
-    throughout: a constant picture scores 1. White noise and photographs score 0.7 to 1.3; a photograph of 256 px with a
-    checkerboard of 2 px squares, +-8/255, scores over 30 times what it scores without.
+    Checkerboards and stripes of 1 or 2 px count alike. Squares of 4 px and more don't count, and neither do blocks of
+    one colour each, as nearest-neighbour up-sampling makes them, because their spectrum vanishes there. The power of
+    8-bit rounding noise is added everywhere, so a constant picture scores 1. White noise and photographs score 0.7 to
+    1.3. A photograph of 256 px with a checkerboard of 2 px squares, +-8/255, scores over 30 times its score without it.
 
     Args:
       image: floats [H, W, 3] in [0, 1], sides of at least 32 px; rows and columns beyond a multiple of 4 are left out.
 
-    Raises InputError for a smaller picture.
+    Raises:
+      InputError: the picture is smaller.
     """
     height, width = image.shape[:2]
     if min(height, width) < _MIN_SIDE:
@@ -45,17 +49,16 @@ def grid_artefact(image: np.ndarray) -> float:
 def grid_loss(images: jax.Array) -> jax.Array:
     """How far a grid of period 2 or 4 px stands out: f32[N, H, W, 3] in [0, 1], sides of at least 16 px -> f32[N].
 
-    The mean, over both periods and directions, of the logarithm of what `grid_artefact` is the largest of,
-    where that is above 0.
+    It is the mean of the four numbers of `log_prominence`, where those below 0 count as 0.
     """
-    with jax.default_matmul_precision("highest"):  # less would see the mean of a picture at every frequency
+    with jax.default_matmul_precision("highest"):  # at less, the mean of a picture shows at every frequency
         return jnp.maximum(log_prominence(images, jnp), 0).mean(-1)
 
 
 def log_prominence(images: Any, xp: Any = np) -> Any:
     """The logarithms of the four numbers whose largest is `grid_artefact`: floats [..., H, W, 3] -> [..., 4].
 
-    xp: numpy, or jax.numpy for a gradient.
+    They belong to 1/4 and 1/2 cycle per px along rows, then along columns. xp: numpy, or jax.numpy for a gradient.
     """
     height, width = images.shape[-3:-1]
     luma = images[..., : height // 4 * 4, : width // 4 * 4, :] @ xp.asarray(LUMA, images.dtype)
@@ -63,10 +66,10 @@ def log_prominence(images: Any, xp: Any = np) -> Any:
 
 
 def _along_rows(lines: Any, xp: Any) -> Any:
-    """How far 1/4 and 1/2 cycle per px stand out along the rows of [..., lines, pixels], both multiples of 4.
+    """How far 1/4 and 1/2 cycle per px stand out along the rows of [..., lines, pixels], both multiples of 4: [..., 2].
 
-    By products with the few waves that count. With a Fourier transform among other work jaxlib 0.11 may wait for ever
-    on CPUs: it waits for threads on one of them.
+    The spectrum is computed by products with the few waves that count. A Fourier transform beside other work can make
+    jaxlib 0.11 hang on CPUs: the transform waits on one of the threads for the other threads.
     """
     pixels = lines.shape[-1]
     places = np.arange(pixels)

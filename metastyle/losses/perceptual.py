@@ -1,6 +1,7 @@
 """Perceptual losses on VGG features (Gatys et al. 2016; Johnson et al. 2016).
 
-The default is relative, hence scale-free: styles are comparable, and one set of learning rates serves all.
+The default loss is relative, so it does not depend on the scale of features: styles are comparable, and one set of
+learning rates serves all of them.
 
     content  C = |F(out) - F(photo)|^2 / |F(photo)|^2                      at relu3_3
     style    S = mean over taps of |G(out) - G(style)|_F^2 / |G(style)|_F^2
@@ -9,29 +10,32 @@ The default is relative, hence scale-free: styles are comparable, and one set of
 `kind="paper"` is MetaStyle's loss (Zhang et al. 2019): mean squared errors of features at relu2_2 and of Gram / C at
 all four taps, on features in the units of torchvision's normalisation. Its weights are `content=1, style=1e5`.
 
-Two terms on the picture itself may be added, `tv` and `grid`: of weight 0 by default, and never part of a reported J.
+Two terms may be added that look at the picture itself: `tv` (total variation) and `grid` (losses/grid.py). Their
+weights are 0 by default, and a reported J never includes them.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from metastyle.config import Loss
 from metastyle.losses.grid import grid_loss
 from metastyle.nets import vgg
 
 _EPS = 1e-8  # keeps a ratio finite for a picture without any features; far below any real denominator
-_TINY = 1e-20  # the same for an angle between gradients, which are small numbers
+_TINY = 1e-20  # keeps a cosine finite; gradients are small numbers
 _CONTENT_TAP = {"relative": "relu3_3", "paper": "relu2_2"}
 
-Target = dict[str, dict[str, jax.Array]]
+Array = jax.Array | np.ndarray
+Target = dict[str, dict[str, jax.Array]]  # for each tap {"gram"}, f32[N, C, C], or {"mean", "variance"}, f32[N, C]
 
 
 class Parts(NamedTuple):
     """The parts of the loss and their weighted sum, each f32[N], one value per output picture.
 
-    `grid` is 0 where its weight is: nobody waits for spectra that don't count.
+    Where the weight of `grid` is 0, so is `grid`: spectra that don't count are not computed.
     """
 
     content: jax.Array
@@ -49,7 +53,7 @@ def gram(features: jax.Array) -> jax.Array:
 
 @gram.defjvp
 def _gram_tangent(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """F^T dF is computed once: by itself, autodiff takes dF^T F for another product, and so do its gradients."""
+    """Computes F^T dF once. Autodiff alone would compute dF^T F as a second product, in its gradients too."""
     (features,), (change,) = primals, tangents
     product = _product(features, change)
     return gram(features), product + product.mT
@@ -58,7 +62,7 @@ def _gram_tangent(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tupl
 def _product(a: jax.Array, b: jax.Array) -> jax.Array:
     n, h, w, c = a.shape
     a, b = a.reshape(n, h * w, c), b.reshape(n, h * w, c)
-    if n == 1:  # XLA:CPU takes twice as long over the gradient of a product with a batch axis
+    if n == 1:  # on CPUs, XLA's gradient of a product with a batch axis takes twice as long
         return (a[0].T @ b[0])[None] / (h * w)
     return jnp.einsum("npc,npd->ncd", a, b) / (h * w)
 
@@ -69,53 +73,64 @@ def moments(features: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def total_variation(images: jax.Array) -> jax.Array:
-    """Mean absolute difference of horizontal plus of vertical neighbours: f32[N, H, W, 3] -> f32[N]."""
+    """Mean absolute difference of horizontal neighbours plus that of vertical ones: f32[N, H, W, 3] -> f32[N]."""
     return jnp.abs(jnp.diff(images, axis=1)).mean((1, 2, 3)) + jnp.abs(jnp.diff(images, axis=2)).mean((1, 2, 3))
 
 
-def style_target(params: vgg.Params, pictures: jax.Array, loss: Loss, dtype=jnp.float32) -> Target:
-    """What an output's statistics are compared with, for the pictures of one style.
+def style_target(params: vgg.Params, pictures: Array, loss: Loss, dtype: Any = jnp.float32) -> Target:
+    """The statistics of one style, which those of an output are compared with.
 
-    pictures: f32[shots, H, W, 3] in [0, 1]. Gram: the unweighted mean of the pictures' Grams. Mean and standard
-    deviation: those of all pictures' pixels pooled, with equal weight per picture.
+    pictures: f32[shots, H, W, 3] in [0, 1]. The Gram matrix is the unweighted mean of those of the pictures. The mean
+    and the standard deviation are those of all pictures' pixels pooled, with equal weight per picture.
     """
     return jax.tree.map(lambda x: x[None], _pool(_statistics(_features(params, pictures, vgg.TAPS, loss, dtype), loss)))
 
 
 def mean_target(targets: list[Target], loss: Loss) -> Target:
-    """The target of pictures that were measured one by one (of any sizes): the same as `style_target` of them all."""
+    """Combines targets of pictures that were measured one by one, which may have different sizes.
+
+    For pictures of one size it is `style_target` of all of them.
+    """
     if len(targets) == 1:
         return targets[0]
     return jax.tree.map(lambda x: x[None], _pool(jax.tree.map(lambda *x: jnp.concatenate(x), *targets)))
 
 
-def content_target(params: vgg.Params, photographs: jax.Array, loss: Loss, dtype=jnp.float32) -> jax.Array:
-    """The features that an output must keep: f32[N, H, W, 3] in [0, 1] -> f32[N, h, w, C]."""
+def content_target(params: vgg.Params, photographs: Array, loss: Loss, dtype: Any = jnp.float32) -> jax.Array:
+    """The features that an output should keep: f32[N, H, W, 3] in [0, 1] -> f32[N, h, w, C]."""
     tap = _CONTENT_TAP[loss.kind]
     return _features(params, photographs, (tap,), loss, dtype)[tap]
 
 
 def perceptual(
-    params: vgg.Params, outputs: jax.Array, content: jax.Array, style: Target, loss: Loss, dtype=jnp.float32
+    params: vgg.Params, outputs: jax.Array, content: jax.Array, style: Target, loss: Loss, dtype: Any = jnp.float32
 ) -> Parts:
-    """Loss of `outputs` (f32[N, H, W, 3] in [0, 1]) against `content_target` and `style_target`, per picture."""
+    """The loss of each of `outputs`, f32[N, H, W, 3] in [0, 1].
+
+    content: a `content_target`. style: a `style_target`.
+    """
     features = _features(params, outputs, vgg.TAPS, loss, dtype)
     statistics = _statistics(features, loss)
     kept = features[_CONTENT_TAP[loss.kind]]
     if loss.kind == "relative":
         content_loss = ratio(kept, content)
-        style_loss = sum(_style_ratio(statistics[tap], style[tap]) for tap in vgg.TAPS) / len(vgg.TAPS)
+        errors = [_style_ratio(statistics[tap], style[tap]) for tap in vgg.TAPS]
+        style_loss = cast(jax.Array, sum(errors) / len(vgg.TAPS))
     else:
         content_loss = jnp.square(kept - content).mean((1, 2, 3))
-        style_loss = sum(_style_error(statistics[tap], style[tap], features[tap].shape[-1]) for tap in vgg.TAPS)
+        errors = [_style_error(statistics[tap], style[tap], features[tap].shape[-1]) for tap in vgg.TAPS]
+        style_loss = cast(jax.Array, sum(errors))
     tv = total_variation(outputs)
     grid = grid_loss(outputs) if loss.grid else jnp.zeros_like(tv)
     total = loss.content * content_loss + loss.style * style_loss + loss.tv * tv + loss.grid * grid
     return Parts(content_loss, style_loss, tv, grid, total)
 
 
-def _features(params, pictures, taps, loss, dtype):
-    features = vgg.features(params, pictures, taps, dtype)
+def _features(
+    params: vgg.Params, pictures: Array, taps: tuple[str, ...], loss: Loss, dtype: Any
+) -> dict[str, jax.Array]:
+    """The features in the units that the loss is for."""
+    features = vgg.features(params, cast(jax.Array, pictures), taps, dtype)  # numpy arrays will do, too
     if loss.kind == "relative":
         return features
     # The paper's weights hold for torchvision's units; Caffe's network sees pixels about 57 times as large.
@@ -123,43 +138,45 @@ def _features(params, pictures, taps, loss, dtype):
     return jax.tree.map(lambda x: x * scale, features)
 
 
-def _statistics(features, loss):
+def _statistics(features: dict[str, jax.Array], loss: Loss) -> Target:
     if loss.statistic == "gram":
         return {tap: {"gram": gram(x)} for tap, x in features.items()}
     return {tap: dict(zip(("mean", "variance"), moments(x), strict=True)) for tap, x in features.items()}
 
 
-def _pool(statistics):
+def _pool(statistics: Target) -> Target:
+    """The statistics of all N pictures together, without the first axis."""
     pooled = jax.tree.map(lambda x: x.mean(0), statistics)
     for tap, s in statistics.items():
-        if "variance" in s:  # law of total variance; E[x^2] - mean^2 would cancel
+        if "variance" in s:  # by the law of total variance, because E[x^2] - mean^2 would cancel
             pooled[tap]["variance"] += s["mean"].var(0)
     return pooled
 
 
-def _comparable(statistic):
+def _comparable(statistic: dict[str, jax.Array]) -> jax.Array:
+    """One array of a tap's statistics: the Gram matrix, or means and standard deviations."""
     if "gram" in statistic:
         return statistic["gram"]
     return jnp.stack([statistic["mean"], jnp.sqrt(statistic["variance"] + _EPS)], -1)
 
 
 def ratio(value: jax.Array, target: jax.Array) -> jax.Array:
-    """|value - target|^2 / |target|^2: two [N, ...] -> [N]."""
+    """|value - target|^2 / |target|^2: two arrays [N, ...] -> [N]."""
     axes = tuple(range(1, value.ndim))
     return jnp.square(value - target).sum(axes) / (jnp.square(target).sum(axes) + _EPS)
 
 
 def cosine(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Of the angle between two [N, ...]: [N]."""
+    """The cosine of the angle between two arrays [N, ...]: [N]."""
     axes = tuple(range(1, a.ndim))
     return (a * b).sum(axes) * jax.lax.rsqrt(jnp.square(a).sum(axes) * jnp.square(b).sum(axes) + _TINY)
 
 
-def _style_ratio(statistic, target):
+def _style_ratio(statistic: dict[str, jax.Array], target: dict[str, jax.Array]) -> jax.Array:
     return ratio(_comparable(statistic), _comparable(target))
 
 
-def _style_error(statistic, target, channels):
+def _style_error(statistic: dict[str, jax.Array], target: dict[str, jax.Array], channels: int) -> jax.Array:
     error = jnp.square(_comparable(statistic) - _comparable(target))
     scale = channels**2 if "gram" in statistic else 1  # the paper divides each Gram by C h w, ours by h w
     return error.mean(tuple(range(1, error.ndim))) / scale

@@ -1,4 +1,4 @@
-"""Structural similarity (Wang et al. 2004): scikit-image's for a score, and one that can be differentiated."""
+"""Structural similarity (SSIM, Wang et al. 2004): scikit-image's as a score, and a differentiable one as a loss."""
 
 import jax
 import numpy as np
@@ -7,11 +7,11 @@ from metastyle.errors import InputError
 from metastyle.system.optional import need
 
 LUMA = (0.299, 0.587, 0.114)  # Rec. 601
-_WINDOW, _C1, _C2 = 7, 0.01**2, 0.03**2
+_WINDOW, _C1, _C2 = 7, 0.01**2, 0.03**2  # px, and the constants of the paper for a data range of 1
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """Structural similarity (Wang et al. 2004) of two pictures' luma; 1 where they are equal.
+    """The SSIM of two pictures' luma; 1 where they are equal.
 
     a, b: floats [H, W, 3] in [0, 1] of one size, sides of at least 7 px. Raises InputError for pictures of different
     or smaller sizes, and when scikit-image is not installed.
@@ -23,7 +23,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def differentiable_ssim(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Mean SSIM over the windows of f32[N, H, W] in [0, 1]; differentiable, at most 1."""
+    """The mean SSIM over all windows of 7 px of two lumas, f32[N, H, W] in [0, 1]: a scalar, at most 1."""
 
     def mean(x):
         window = (1, _WINDOW, _WINDOW)

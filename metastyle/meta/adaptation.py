@@ -1,4 +1,7 @@
-"""The inner loop at deployment: the meta-trained steps, then Adam; one compiled gradient, the loop in Python."""
+"""The inner loop at deployment: set up in `begin`, then the meta-trained steps, then steps of Adam in `adapt`.
+
+The gradient is compiled once, and the loop is Python, so that it can be watched, stopped and continued.
+"""
 
 import functools
 import operator
@@ -19,16 +22,20 @@ from metastyle.nets import vgg
 from metastyle.nets.params import Flat
 
 ADAM_WARMUP = 5
-WINDOW = 10  # steps, whose mean losses `settled` compares
+WINDOW = 10  # `settled` compares the mean losses of so many steps
 Tree = Any
 
 
 class Begun(NamedTuple):
-    """A task as the inner loop begins it: meta-parameters for its style, the style's statistics, the photographs."""
+    """A task that the inner loop is ready to learn.
+
+    start: the meta-parameters, with the fast ones that the encoder guesses for the style. target: what outputs are
+    compared with; `Targets` in a style problem. support: leaves [N, ...], one for each photograph.
+    """
 
     start: Meta
-    target: Any  # `Targets` in a style problem
-    support: Tree  # leaves [N, ...]: a photograph each
+    target: Any
+    support: Tree
 
 
 def begin(
@@ -39,10 +46,10 @@ def begin(
     photographs: Sequence[np.ndarray],
     reads: vgg.Params | None = None,
 ) -> Begun:
-    """Sets up the adaptation to a style, from pictures.
+    """Sets up the adaptation to a style from pictures.
 
     Args:
-      settings: those of the bundle that `learned` is of.
+      settings: those that `learned` was meta-trained with.
       params: the loss network to learn with.
       paintings: f32[H, W, 3] in [0, 1], at least one, of any sizes.
       photographs: f32[S, S, 3] in [0, 1], all of one size.
@@ -59,7 +66,7 @@ def begin_style(
     paintings: Sequence[np.ndarray],
     reads: vgg.Params | None = None,
 ) -> tuple[Meta, Targets]:
-    """The half of `begin` that concerns the style: where the inner loop starts, and the style's statistics."""
+    """The half of `begin` that needs the style: where the inner loop starts, and the style's statistics."""
     measure = make_measure(settings.generator, settings.loss)
     measured = [measure.style(params, picture[None]) for picture in paintings]
     codes = [style.code for style in measured]
@@ -70,40 +77,44 @@ def begin_style(
 
 
 def measure_support(settings: config.Config, params: vgg.Params, photographs: Sequence[np.ndarray]) -> Tree:
-    """The half of `begin` that concerns the photographs: leaves [N, ...], measured one by one; None without any."""
+    """The half of `begin` that needs the photographs: leaves [N, ...], measured one by one. None for no photographs."""
     content = make_measure(settings.generator, settings.loss).content
     batches = [content(params, picture[None]) for picture in photographs]
     return jax.tree.map(lambda *x: jnp.concatenate(x), *batches) if batches else None
 
 
 def begin_prepared(learned: Meta, prepared: Prepared) -> Begun:
-    """The same for a task that `Problem.prepare` has measured: its support, leaves [K, B, ...], as [K B, ...]."""
+    """`begin` for a task that `Problem.prepare` has measured. Its support, leaves [K, B, ...], becomes [K B, ...]."""
     support = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), prepared.support)
     return Begun(guess_start(learned, prepared.code), prepared.target, support)
 
 
 class Plan(NamedTuple):
-    """How long an adaptation goes on, and by which rates.
+    """How many steps an adaptation takes, and by which rates.
 
-    The first `learned_steps` (default: `inner.steps`) steps are the meta-trained ones, all others Adam's at `adam_lr`.
+    The first `learned_steps` steps (by default `inner.steps`) are the meta-trained ones; all others are steps of Adam
+    at `adam_lr`. until: see `settled`.
     """
 
     steps: int
     inner: config.Inner
     adam_lr: float
     learned_steps: int | None = None
-    until: float = 0.0  # see `settled`
+    until: float = 0.0
 
 
 class Step(NamedTuple):
-    """What `on_step` is told before each deployment step: its number from 0, and the loss there."""
+    """What `on_step` is called with before each step: its number, from 0, and the loss there."""
 
     step: int
     loss: float
 
 
 class AdaptState(NamedTuple):
-    """Where an adaptation stands after len(history) steps: Adam's moments are None before its first step."""
+    """The state of an adaptation after len(history) steps. `moments` is None before the first step of Adam.
+
+    history: the loss before each step.
+    """
 
     fast: Flat
     history: tuple[float, ...]
@@ -111,7 +122,7 @@ class AdaptState(NamedTuple):
 
 
 def moment_shapes(fast: Flat, adam_lr: float) -> Tree:
-    """The shapes of AdaptState.moments."""
+    """The shapes of `AdaptState.moments`, Adam's state."""
     return jax.eval_shape(_adam(adam_lr)[0], fast)
 
 
@@ -146,18 +157,20 @@ def adapt(
     on_step: Callable[[Step], None] | None = None,
     on_state: Callable[[AdaptState], None] | None = None,
 ) -> tuple[Flat, list[float]]:
-    """The inner loop at deployment: one compiled gradient, the loop in Python.
+    """Runs the steps of `plan`.
 
-    Step k uses `plan.inner.support` of the support pictures, round and round. Steps beyond the meta-trained ones are
-    Adam with fresh moments and a warm-up of 5 steps. The loop ends early where `settled(history, plan.until)`.
+    Step k learns on `plan.inner.support` of the support photographs, which are used in turn, again and again. Adam
+    begins with fresh moments, and its rate warms up over 5 steps. The loop ends early where
+    `settled(history, plan.until)`.
 
     Args:
-      loss: `loss(fast, slow, batch, target, networks)`, as in `Problem`.
-      state: one of the states that `on_state` was given before; the loop goes on from there.
+      loss: as in `Problem`.
+      state: one of the states that `on_state` was called with; the loop goes on from there.
       on_step: called with the loss before each step.
       on_state: called with the state after 0, 1, ... steps.
 
-    Returns the adapted fast parameters and the loss before each step.
+    Returns:
+      The adapted fast parameters, and the loss before each step.
     """
     inner, slow, log_lr = plan.inner, begun.start.slow, begun.start.log_lr
     learned_steps = inner.steps if plan.learned_steps is None else plan.learned_steps
@@ -186,9 +199,9 @@ def adapt(
 
 
 def settled(history: Sequence[float], until: float) -> bool:
-    """Whether the mean loss of the last 10 steps is less than the share `until` below that of the 10 before; 0: never.
+    """Whether the mean loss of the last 10 steps is less than a share `until` below that of the 10 steps before.
 
-    The loss of one step tells little: each step has photographs of its own.
+    It is never so with `until` 0. The loss of one step says little, because each step has photographs of its own.
     """
     if not until or len(history) < 2 * WINDOW:
         return False

@@ -1,10 +1,11 @@
-"""The outer loop's maths: the loss of a task after adaptation, its gradient averaged over tasks, one optimiser step.
+"""The outer loop's mathematics: the loss of a task after adaptation, its gradient over tasks, one optimiser step.
 
-Knows of devices no more than the name of the axis over which tasks are spread.
+Of devices this module knows only the name of the axis that tasks are spread over.
 """
 
 import dataclasses
 import operator
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import jax
@@ -21,19 +22,24 @@ from metastyle.nets import generator, style_encoder
 from metastyle.nets.params import in_scope, split_by_scope
 
 _MULTI_STEP_FLOOR = 0.03  # share that intermediate steps keep when the multi-step loss is annealed (MAML++)
-_INVERSE_DECAY = 2.5e-5  # MetaStyle: both learning rates / (1 + 2.5e-5 step)
+_INVERSE_DECAY = 2.5e-5  # MetaStyle divides both learning rates by 1 + 2.5e-5 step
+
+Metrics = dict[str, jax.Array]
 
 
 class MetaState(NamedTuple):
-    """The whole state of a run. The order of the fields is that of numbered leaves in files."""
+    """The whole state of a run. Files that number the leaves depend on the order of the fields."""
 
     meta: Meta
     optimizer: Any
-    step: jax.Array  # i32: how many are done
+    step: jax.Array  # i32: how many outer steps are done
 
 
 def initial_meta(settings: config.Config) -> Meta:
-    """Meta-parameters before any step, drawn from `run.seed`."""
+    """Meta-parameters before the first step, drawn from `run.seed`.
+
+    Raises InputError for an encoder where none of the parameters that it guesses is fast.
+    """
     params = generator.initial_params(settings.generator, settings.run.seed)
     scope = settings.inner.scope
     fast, slow = split_by_scope(params, scope)
@@ -50,47 +56,57 @@ def initial_meta(settings: config.Config) -> Meta:
 
 
 def initial_state(settings: config.Config, meta: Meta | None = None) -> MetaState:
-    """The state of a run before its first step; `meta` takes the place of meta-parameters that are drawn."""
-    meta = initial_meta(settings) if meta is None else meta
-    return MetaState(meta, optimizer(settings).init(meta), jnp.zeros((), jnp.int32))
+    """The state of a run before its first step. With `meta`, the run starts from these meta-parameters."""
+    learned: Any = initial_meta(settings) if meta is None else meta  # optax's types know no dataclasses
+    return MetaState(learned, optimizer(settings).init(learned), jnp.zeros((), jnp.int32))
 
 
 def optimizer(settings: config.Config) -> optax.GradientTransformation:
-    """Clipping, then Adam or SGD with warm-up and decay. Learned rates move in log space, `outer.rate_lr` a step."""
-    outer, steps = settings.outer, settings.run.steps
-
-    def schedule(peak):
-        def decay(count):
-            if outer.decay == "inverse":
-                return peak / (1 + _INVERSE_DECAY * count)
-            progress = jnp.clip((count - outer.warmup) / max(steps - outer.warmup, 1), 0, 1)
-            return peak * 0.5 * (1 + jnp.cos(jnp.pi * progress))
-
-        return lambda count: decay(count) * jnp.minimum(1.0, (count + 1) / max(outer.warmup, 1))
-
+    """Clipping, then Adam or SGD with warm-up and decay. Learned rates move in log space, by `outer.rate_lr` a step."""
+    outer = settings.outer
     make = {"adam": optax.adam, "sgd": optax.sgd}[outer.optimizer]
     clip = optax.clip_by_global_norm(outer.clip) if outer.clip else optax.identity()
-    transforms = {"params": make(schedule(outer.lr)), "rates": make(schedule(outer.rate_lr))}
+    transforms: dict[Hashable, optax.GradientTransformation] = {
+        "params": make(_schedule(settings, outer.lr)),
+        "rates": make(_schedule(settings, outer.rate_lr)),
+    }
     return optax.chain(clip, optax.multi_transform(transforms, _labels))
 
 
-def _labels(meta: Meta) -> Meta:
-    """Which of the optimizer's transforms each part is for."""
+def _schedule(settings: config.Config, peak: float) -> Callable:
+    """The learning rate at each outer step.
+
+    optax's warm-up and cosine round otherwise in the last bit, so a run would not go on as it began.
+    """
+    outer, steps = settings.outer, settings.run.steps
+
+    def decay(count):
+        if outer.decay == "inverse":
+            return peak / (1 + _INVERSE_DECAY * count)
+        progress = jnp.clip((count - outer.warmup) / max(steps - outer.warmup, 1), 0, 1)
+        return peak * 0.5 * (1 + jnp.cos(jnp.pi * progress))
+
+    return lambda count: decay(count) * jnp.minimum(1.0, (count + 1) / max(outer.warmup, 1))
+
+
+def _labels(meta: Meta) -> Any:
+    """The name of the optimiser's transform for each part of `meta`."""
     encoder: Any = None if meta.encoder is None else "params"
-    return Meta(fast="params", slow="params", log_lr="rates", encoder=encoder)  # pyright: ignore[reportArgumentType] labels
+    label: Any = {"fast": "params", "slow": "params", "log_lr": "rates", "encoder": encoder}
+    return Meta(**label)
 
 
 def is_first_order(settings: config.Config, step: int) -> bool:
-    """Whether the meta-gradient of this outer step is first order: the one thing for which a step is recompiled."""
+    """Whether the meta-gradient of this outer step is first order. Only this makes a run compile its step again."""
     if settings.outer.update == "reptile":
         return True
     return settings.inner.first_order or step < settings.outer.second_order_from
 
 
-def step_weights(outer: config.Outer, steps: int, step: jax.Array) -> jax.Array:
+def step_weights(outer: config.Outer, steps: int, step: jax.Array | int) -> jax.Array:
     """Weights of the losses after 0 ... K inner steps, f32[K + 1], summing to 1.
 
-    Uniform at first; annealed over `outer.multi_step` outer steps towards the last (MAML++, section 4).
+    They are uniform at first, and move towards the last loss over `outer.multi_step` outer steps (MAML++, section 4).
     """
     last = jnp.zeros(steps + 1).at[-1].set(1.0)
     if not outer.multi_step:
@@ -100,26 +116,34 @@ def step_weights(outer: config.Outer, steps: int, step: jax.Array) -> jax.Array:
 
 
 def task_loss(
-    problem: Problem, settings: config.Config, meta: Meta, task: Any, vgg: Any, step: jax.Array, first_order: bool
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Query loss of one task after adaptation (MAML, Finn et al. 2017), and what is logged of it.
+    problem: Problem,
+    settings: config.Config,
+    meta: Meta,
+    task: Any,
+    networks: Any,
+    step: jax.Array | int,
+    first_order: bool,
+) -> tuple[jax.Array, Metrics]:
+    """Query loss of one task after adaptation (MAML, Finn et al. 2017), and the metrics that are logged.
 
-    The multi-step loss (MAML++) costs nothing here: every inner step has photographs of its own, so the support loss
-    before it, which is computed anyway, is the loss on photographs that the parameters haven't seen. Unless the query
-    is judged by another network: then that one judges one of them for all, too, every other time the start.
-    `outer.objective` "log" takes logarithms: the mean over tasks then is that of relative improvements, where the
-    few styles with a loss ten times that of others would drown them.
+    The multi-step loss (MAML++) costs nothing extra: every inner step has photographs of its own, so the support loss
+    before a step, which is computed anyway, is measured on photographs that the parameters haven't seen. This does not
+    hold where another network judges the query: then it judges one earlier step as well, in turn; every second time
+    that is the start.
+
+    With `outer.objective` "log" the mean over tasks is one of logarithms, that is of relative improvements. Otherwise
+    the few styles whose loss is ten times that of others would dominate it.
     """
     inner, outer = settings.inner, settings.outer
-    prepared = problem.prepare(task, vgg)
-    fixed, meta = (prepared.target, vgg), guess_start(meta, prepared.code)
+    prepared = problem.prepare(task, networks)
+    fixed, meta = (prepared.target, networks), guess_start(meta, prepared.code)
     if inner.rate_kind == "fixed":
         meta = dataclasses.replace(meta, log_lr=jax.lax.stop_gradient(meta.log_lr))
     judged = problem.query_loss is not None
+    scale, counted = lr_scale(outer, step), bool(outer.multi_step) and not judged
     result = inner_loop.inner_loop(
-        problem.loss, meta, prepared.support, fixed, inner, first_order=first_order, lr_scale=lr_scale(outer, step),
-        counted=bool(outer.multi_step) and not judged,
-    )  # fmt: skip
+        problem.loss, meta, prepared.support, fixed, inner, first_order=first_order, lr_scale=scale, counted=counted
+    )
     judge = lambda fast: problem.outer_loss(fast, meta.slow, prepared.query, *fixed)
     query, weights = judge(result.fast), step_weights(outer, inner.steps, step)
     curve = jnp.append(result.support, query)
@@ -133,45 +157,53 @@ def task_loss(
     return loss, {"loss": loss, "query": query, "support_first": support[0], "support_mean": support.mean()}
 
 
-def reptile_gradient(problem: Problem, settings: config.Config, meta: Meta, task: Any, vgg: Any, step: jax.Array):
-    """`(metrics, gradient)` of Reptile (Nichol et al. 2018): from where the inner loop ends to where it began."""
-    prepared = problem.prepare(task, vgg)
-    fixed = (prepared.target, vgg)
-    result = inner_loop.inner_loop(
-        problem.loss, meta, prepared.support, fixed, settings.inner, lr_scale=lr_scale(settings.outer, step)
-    )
+def reptile_gradient(
+    problem: Problem, settings: config.Config, meta: Meta, task: Any, networks: Any, step: jax.Array | int
+) -> tuple[Metrics, Meta]:
+    """Metrics and gradient of Reptile (Nichol et al. 2018): from where the inner loop ends to where it began."""
+    prepared = problem.prepare(task, networks)
+    fixed, scale = (prepared.target, networks), lr_scale(settings.outer, step)
+    result = inner_loop.inner_loop(problem.loss, meta, prepared.support, fixed, settings.inner, lr_scale=scale)
     query = problem.outer_loss(result.fast, meta.slow, prepared.query, *fixed)
     metrics = {"loss": query, "query": query, "support_first": result.support[0], "support_mean": result.support.mean()}
     gradient = jax.tree.map(jnp.zeros_like, meta)
     return metrics, dataclasses.replace(gradient, fast=jax.tree.map(jnp.subtract, meta.fast, result.fast))
 
 
-def lr_scale(outer: config.Outer, step: jax.Array) -> jax.Array | float:
-    """What the inner rates are multiplied by at this outer step."""
+def lr_scale(outer: config.Outer, step: jax.Array | int) -> jax.Array | float:
+    """The factor of the inner rates at this outer step."""
     return 1 / (1 + _INVERSE_DECAY * step) if outer.decay == "inverse" else 1.0
 
 
 def deployed(outer: config.Outer, state: MetaState) -> Meta:
-    """The meta-parameters of a state as they are deployed, numpy arrays: with the rates by which it learns by then."""
+    """The meta-parameters of a state for deployment, numpy arrays: their rates include the decay so far."""
     learned = jax.tree.map(np.asarray, state.meta)
     shift = np.float32(np.log(lr_scale(outer, int(state.step))))
     return dataclasses.replace(learned, log_lr={path: x + shift for path, x in learned.log_lr.items()})
 
 
 def meta_gradient(
-    problem: Problem, settings: config.Config, meta: Meta, tasks: Any, vgg: Any, step: jax.Array, first_order: bool
-) -> tuple[dict[str, jax.Array], Meta]:
+    problem: Problem,
+    settings: config.Config,
+    meta: Meta,
+    tasks: Any,
+    networks: Any,
+    step: jax.Array | int,
+    first_order: bool,
+) -> tuple[Metrics, Meta]:
     """Metrics and meta-gradient, averaged over `tasks` (leaves [T, ...]).
 
-    Accumulated over groups of `outer.tasks_side_by_side` tasks side by side, so that memory does not grow with T.
+    They are accumulated over groups of `outer.tasks_side_by_side` tasks, so that memory does not grow with T.
     """
     together = settings.outer.tasks_side_by_side
 
     def one(group):
         if settings.outer.update == "reptile":
-            return reptile_gradient(problem, settings, meta, group, vgg, step)
-        loss = lambda m, task: task_loss(problem, settings, m, task, vgg, step, first_order)
-        if together > 1:  # the mean is differentiated, not each: one convolution for all tasks' gradients of a kernel
+            return reptile_gradient(problem, settings, meta, group, networks, step)
+        loss = lambda m, task: task_loss(problem, settings, m, task, networks, step, first_order)
+        if together > 1:
+            # The mean is differentiated, not each loss: then the gradients of a kernel for all tasks are one
+            # convolution.
             each = jax.vmap(loss, (None, 0))
             loss = lambda m, group: jax.tree.map(lambda x: x.mean(0), each(m, group))
         (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(meta, group)
@@ -181,7 +213,7 @@ def meta_gradient(
     if together > 1:
         count //= together
         tasks = jax.tree.map(lambda x: x.reshape(count, together, *x.shape[1:]), tasks)
-    if jax.default_backend() == "cpu":  # no while loop, as in adapt.inner_loop
+    if jax.default_backend() == "cpu":  # no while loop, for the reason given in inner_loop.py
         total = one(jax.tree.map(lambda x: x[0], tasks))
         for i in range(1, count):
             total = jax.tree.map(jnp.add, total, one(jax.tree.map(operator.itemgetter(i), tasks)))
@@ -192,24 +224,31 @@ def meta_gradient(
     return jax.tree.map(lambda x: x / count, total)
 
 
-def _varying_zero(tasks, dtype):
+def _varying_zero(tasks: Any, dtype: Any) -> jax.Array:
     """A zero that varies over devices as the tasks do: a scan's carry must start with the type it ends with."""
     return (jax.tree.leaves(tasks)[0].ravel()[0] * 0).astype(dtype)
 
 
 def outer_step(
-    problem: Problem, settings: config.Config, first_order: bool, state: MetaState, tasks: Any, vgg: Any,
+    problem: Problem,
+    settings: config.Config,
+    first_order: bool,
+    state: MetaState,
+    tasks: Any,
+    networks: Any,
     axis: str | None = None,
-) -> tuple[MetaState, dict[str, jax.Array]]:  # fmt: skip
-    """One step of meta-training on this device's `tasks`; averages over `axis` where there are several devices."""
+) -> tuple[MetaState, Metrics]:
+    """One step of meta-training on this device's `tasks`; with several devices, it averages over `axis`."""
     meta = state.meta
     if axis:
         # Without this, gradients with respect to replicated values are summed over devices, inside the inner loop too.
         meta = jax.tree.map(lambda x: jax.lax.pcast(x, axis, to="varying"), meta)
-    metrics, gradient = meta_gradient(problem, settings, meta, tasks, vgg, state.step, first_order)
+    metrics, gradient = meta_gradient(problem, settings, meta, tasks, networks, state.step, first_order)
     if axis:
         metrics, gradient = jax.lax.pmean((metrics, gradient), axis)
     metrics["gradient_norm"] = optax.tree.norm(gradient)
-    updates, optimizer_state = optimizer(settings).update(gradient, state.optimizer, state.meta)
-    meta = optax.apply_updates(state.meta, updates)
-    return MetaState(meta, optimizer_state, state.step + 1), metrics
+    before: Any = state.meta
+    change: Any = gradient
+    updates, optimizer_state = optimizer(settings).update(change, state.optimizer, before)
+    after: Any = optax.apply_updates(before, updates)
+    return MetaState(after, optimizer_state, state.step + 1), metrics

@@ -1,4 +1,7 @@
-"""What is learned for a task: the loss, and what of a task is computed once, before its first step."""
+"""What a task asks for: the loss that the inner loop lowers, and what is computed once, before the first step.
+
+A task is a style and photographs. The inner loop learns on the support photographs; the query photographs judge it.
+"""
 
 import functools
 from collections.abc import Callable
@@ -16,7 +19,7 @@ Tree = Any
 
 
 class Networks(NamedTuple):
-    """The loss networks: `inner` leads the inner loop. `outer`, if any, judges the query in its place."""
+    """The loss networks. `inner` leads the inner loop; it judges the query too, unless there is an `outer` network."""
 
     inner: vgg.Params
     outer: vgg.Params | None = None
@@ -28,40 +31,46 @@ class Networks(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """The style's statistics by each of the `Networks`; `outer` is None where that network is."""
+    """The style's statistics as each of the `Networks` measures them; `outer` is None where that network is."""
 
     inner: perceptual.Target
     outer: perceptual.Target | None = None
 
     @property
     def judge(self) -> perceptual.Target:
-        """The statistics that the query is judged by."""
+        """The statistics that the query is compared with."""
         return self.inner if self.outer is None else self.outer
 
 
 class Prepared(NamedTuple):
-    """What stays fixed while a task is learned: computed once, not per step."""
+    """What stays fixed while a task is learned. It is computed once, not at every step.
 
-    target: Tree  # of the style; `Targets` in a style problem
-    support: Tree  # leaves [K, ...], one batch per inner step
+    target: what outputs are compared with; `Targets` in a style problem. support: leaves [K, ...], one batch for each
+    inner step. query: one batch. code: what the encoder reads (nets/style_encoder.py).
+    """
+
+    target: Tree
+    support: Tree
     query: Tree
-    code: Tree = None  # what the encoder reads of the style
+    code: Tree = None
 
 
 class Problem(NamedTuple):
-    """A family of tasks: `prepare(task, vgg) -> Prepared` and `loss(fast, slow, batch, target, vgg) -> scalar`.
+    """A family of tasks.
 
-    In a style problem `vgg` are the `Networks`. The loss must be a function of its arguments alone; only `fast` and
-    `slow` may depend on meta-parameters.
-    `query_loss` takes the same, and the query batch; where it is None, it is the loss.
+    prepare: `prepare(task, networks) -> Prepared`. loss: `loss(fast, slow, batch, target, networks) -> scalar`. It must
+    be a function of its arguments alone; only `fast` and `slow` may depend on meta-parameters. query_loss: takes the
+    same arguments, with the query batch; None where it is `loss`.
+
+    In a style problem `networks` are the `Networks`. Tests pass something simpler.
     """
 
-    prepare: Callable[[Tree, Tree], Prepared]
-    loss: Callable[[Flat, Flat, Tree, Tree, Tree], jax.Array]
-    query_loss: Callable[[Flat, Flat, Tree, Tree, Tree], jax.Array] | None = None
+    prepare: Callable[[Tree, Any], Prepared]
+    loss: Callable[[Flat, Flat, Tree, Tree, Any], jax.Array]
+    query_loss: Callable[[Flat, Flat, Tree, Tree, Any], jax.Array] | None = None
 
     @property
-    def outer_loss(self) -> Callable:
+    def outer_loss(self) -> Callable[[Flat, Flat, Tree, Tree, Any], jax.Array]:
         """What the outer loop minimises."""
         return self.query_loss or self.loss
 
@@ -70,7 +79,7 @@ class Problem(NamedTuple):
 def style_problem(
     net: config.Generator, loss: config.Loss, other_judge: bool = False, side_by_side: bool = False
 ) -> Problem:
-    """Stylise photographs in one style. A task is {"style", "support", "query"}, as in data/tasks.py.
+    """The problem of stylising photographs in one style. A task is {"style", "support", "query"}, as in data/tasks.py.
 
     Args:
       other_judge: whether the query loss is that of another network than the inner loop's: `Networks.outer`.
@@ -79,7 +88,7 @@ def style_problem(
     dtype = jnp.dtype(net.dtype)
 
     def prepare(task, networks):
-        # Batch by batch: together, the features of all photographs take K times the memory of a step.
+        # Batch by batch, because the features of all photographs together take K times the memory of one step.
         support = _map(lambda pictures: content_batch(networks.inner, pictures, loss, dtype), task["support"])
         query = content_batch(networks.judge, task["query"], loss, dtype)
         target = Targets(perceptual.style_target(networks.inner, task["style"], loss, dtype))
@@ -101,14 +110,14 @@ def style_problem(
 
 
 def _map(function: Callable, xs: jax.Array) -> Tree:
-    """`function` of each x, stacked; without a while loop on CPU, where convolutions in one are slow."""
+    """`function` of each x, stacked. On CPUs it uses no while loop, in which convolutions are slow."""
     if jax.default_backend() != "cpu" or len(xs) == 0:
         return jax.lax.map(function, xs)
     return jax.tree.map(lambda *x: jnp.stack(x), *map(function, xs))
 
 
-def content_batch(params: vgg.Params, pictures: jax.Array, loss: config.Loss, dtype=jnp.float32) -> Tree:
-    """Photographs f32[N, H, W, 3] with the features that the loss compares their stylisations with."""
+def content_batch(params: vgg.Params, pictures: perceptual.Array, loss: config.Loss, dtype: Any = jnp.float32) -> Tree:
+    """Photographs f32[N, H, W, 3], with the features that their stylisations are compared with."""
     return {"images": pictures, "content": perceptual.content_target(params, pictures, loss, dtype)}
 
 
@@ -120,18 +129,18 @@ class StyleMeasure(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """The once-per-task part of a style problem, compiled, for pictures that come one by one.
+    """What a style problem computes once per task, compiled, for pictures that come one by one.
 
-    `style(vgg, pictures)` measures pictures of a style, `content(vgg, pictures)` makes a batch of photographs.
+    `style(params, pictures)` measures pictures of a style. `content(params, pictures)` is `content_batch`.
     """
 
-    style: Callable[[vgg.Params, jax.Array], StyleMeasure]
-    content: Callable[[vgg.Params, jax.Array], Tree]
+    style: Callable[[vgg.Params, perceptual.Array], StyleMeasure]
+    content: Callable[[vgg.Params, perceptual.Array], Tree]
 
 
 @functools.cache
 def make_measure(net: config.Generator, loss: config.Loss) -> Measure:
-    """The measure for outputs of this generator under this loss."""
+    """The `Measure` for outputs of this generator under this loss."""
     dtype = jnp.dtype(net.dtype)
 
     def style(params, pictures):

@@ -1,7 +1,7 @@
-"""The rates that a bundle's steps have at deployment, chosen on styles that meta-training did not see.
+"""Chooses the rates for deployment on styles that meta-training did not see.
 
-Learned rates are those of training styles, whose guesses by an encoder are better than those of others: of these there
-is more to learn. And steps beyond the meta-trained ones have no learned rate.
+Meta-training learns rates for its own styles. For unseen styles the encoder guesses worse, so they need larger steps.
+And steps beyond the meta-trained ones have no learned rate at all.
 """
 
 import dataclasses
@@ -30,17 +30,17 @@ def choose(
     problem: Problem,
     beyond: int = 20,
 ) -> tuple[Meta, float]:
-    """`learned` with its rates multiplied by one of GAINS, and one of ADAM_LRS for the steps after the meta-trained K.
+    """Returns `learned` with its rates multiplied by one of GAINS, and one of ADAM_LRS for the steps after the first K.
 
-    Both are those of the lowest query loss on `tasks`, the geometric mean over tasks and over `_LOOKS` steps on the
-    way: over 1 ... K for the gain, which fixed rates don't get, and over K + 1 ... K + `beyond` for Adam's rate. Beyond
-    K, the support batches go round again.
+    K is the number of meta-trained steps. Both choices give the lowest query loss on `tasks`: the geometric mean over
+    tasks and over `_LOOKS` steps on the way. The gain is judged by steps 1 ... K, and fixed rates get none. Adam's rate
+    is judged by steps K + 1 ... K + `beyond`, for which the support batches are used again.
     """
     inner, query_loss = settings.inner, jax.jit(problem.outer_loss)
     prepared = [jax.tree.map(jnp.asarray, problem.prepare(task, networks)) for task in tasks]
 
     def walk(begun, query, plan):
-        """The fast parameters after the plan's steps, and the mean logarithm of the query loss on the way."""
+        """Takes the plan's steps: the fast parameters after them, and the mean logarithm of the query loss."""
         losses = []
 
         def look(state):
@@ -56,7 +56,7 @@ def choose(
         return dataclasses.replace(learned, log_lr=log_lr)
 
     def first(gain):
-        """Every task after the learned steps with this gain, and the mean logarithm of the loss on the way."""
+        """Takes the learned steps with this gain: every task after them, and the mean logarithm of the loss."""
         plan = adaptation.Plan(inner.steps, inner, 0.0)
         begun = [adaptation.begin_prepared(scaled(gain), task) for task in prepared]
         walked = [walk(task, of.query, plan) for task, of in zip(begun, prepared, strict=True)]
@@ -68,10 +68,10 @@ def choose(
     after = list(zip(tried[gain][0], (task.query for task in prepared), strict=True))
     plans = {lr: adaptation.Plan(beyond, inner, lr, learned_steps=0) for lr in ADAM_LRS}
     found = {lr: _mean([walk(begun, query, plan) for begun, query in after]) for lr, plan in plans.items()}
-    return scaled(gain), min(found, key=found.get)
+    return scaled(gain), min(found, key=lambda lr: found[lr])
 
 
 def _mean(walked: Sequence[tuple[Any, float]]) -> float:
-    """Of the losses; where one is not finite, the worst there is."""
+    """The mean of the losses; infinite where one of them is not finite."""
     mean = float(np.mean([loss for _, loss in walked]))
     return mean if np.isfinite(mean) else np.inf

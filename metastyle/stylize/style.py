@@ -1,13 +1,14 @@
-"""An adapted style, and all that can be done with it afterwards: strength, blends, regions, colours, any size.
+"""An adapted style, and what can be done with it: strength, blends, regions, colours, photographs of any size.
 
 A style is a small set of fast parameters, so it can be moved and mixed after adaptation. Strength s interpolates from
-the bundle's plain parameters theta_0 (plain.py) to the style's theta_1, and beyond it:
+the bundle's plain parameters theta_0 (train/plain_parameters.py), with which the network G gives a photograph x back,
+to the style's parameters theta_1, and beyond them:
 
     theta(s) = theta_0 + s (theta_1 - theta_0)
     y(s)     = G(theta(s), x) + max(0, 1 - s) (x - G(theta_0, x))        clipped to [0, 1]
 
-The second term is what the network cannot give back of a photograph, such as its colours, which the instance norms
-remove: so y(0) is the photograph itself, and y(1) the style.
+The second term adds what the network cannot give back of a photograph, such as its colours, which the instance norms
+remove. So y(0) is the photograph itself, and y(1) the style.
 """
 
 import dataclasses
@@ -38,24 +39,25 @@ from metastyle.weights import bundles, style_files
 from metastyle.weights.style_files import StyleFile
 
 MAX_STRENGTH = 1.5
-_FEATHER = 0.01  # of the shorter side, unless told otherwise
-_TOLERANCE = 1e-6  # within which weights sum to 1
+_FEATHER = 0.01  # the default of `Knobs.feather`, as a share of the shorter side
+_TOLERANCE = 1e-6  # how far from 1 the sum of weights may be
 
 
 @dataclass(frozen=True)
 class Knobs:
-    """How styles are applied to a photograph; InputError for a value that is out of range.
+    """How styles are applied to a photograph. Raises InputError for a value that is out of range.
 
-    strength: 0 is the photograph, 1 the style, up to 1.5; between, parameters are interpolated (docs/control.md).
+    strength: 0 is the photograph, 1 the style, at most 1.5; parameters are interpolated (docs/control.md).
     feather: px, the standard deviation by which the edges of masks are blurred; by default a hundredth of the shorter
       side.
-    color: "style"; "content" keeps the photograph's colours, "histogram" its palette (color.transfer).
-    content_size: px, to which the shorter side is brought before; the result has that size. Smaller gives strokes that
-      are larger in the picture.
-    tile: px, of tiles that are exact at their seams and bound the memory; 0: the whole picture at once; by default what
-      fits the free memory (tiling.stylize).
-    backend: "jax"; "onnx", the same to a 255th, by onnxruntime; or "onnx-int8", coarser and faster on CPUs.
-    progress: whether tiles show their progress and time left.
+    color: "style" takes the style's colours, "content" keeps the photograph's colours, "histogram" its palette
+      (images/color.py `transfer`).
+    content_size: px, the photograph is resized first so that its shorter side has this length; the result has that
+      size. A smaller size gives strokes that are larger in the picture.
+    tile: px, the size of tiles, which are exact at their seams and bound the memory; 0 computes the whole picture at
+      once; by default it is what fits the free memory (stylize/tiling.py).
+    backend: "jax"; "onnx", which gives the same to a 255th by onnxruntime; or "onnx-int8", coarser and faster on CPUs.
+    progress: whether tiles show their progress and the time left.
     max_pixels: a larger photograph is refused.
     """
 
@@ -86,7 +88,10 @@ class Knobs:
 
 @dataclass(frozen=True)
 class Style:
-    """An adapted style: stylises photographs of any size. `plain`: see plain.py; None where the bundle has none."""
+    """An adapted style, which stylises photographs of any size.
+
+    plain: the bundle's plain parameters (train/plain_parameters.py); None where it has none.
+    """
 
     config: config.Config
     slow: Flat
@@ -114,21 +119,27 @@ class Style:
     ) -> np.ndarray:
         """The photograph in this style: uint8 [H, W, 3], of the photograph's size (sides of at least 16 px).
 
-        photograph: a path, PIL image, array, or the bytes of a file (images.load). mask: a picture, white where the
-        style goes, black where the photograph stays, grey in between. The others: see `Knobs`.
+        Args:
+          photograph: a path, PIL image, array, or the bytes of a file (images/codec.py `load`).
+          mask: a picture, white where the style goes, black where the photograph stays, grey in between.
 
-        Raises InputError or FileNotFoundError, in one line, for bad input.
+        `Knobs` explains the other arguments. Raises InputError or FileNotFoundError, in one line, for bad input.
         """
         knobs = Knobs(strength, feather, color, content_size, tile, backend, progress, max_pixels)
         return codec.to_uint8(stylized(photograph, [(self, mask)], knobs)[0])
 
     def stylize_file(
-        self, photograph: Picture, out: str | os.PathLike, *, mask: Picture | None = None, quality: int | None = None,
+        self,
+        photograph: Picture,
+        out: str | os.PathLike,
+        *,
+        mask: Picture | None = None,
+        quality: int | None = None,
         **knobs: Any,
-    ) -> None:  # fmt: skip
-        """Writes the stylised photograph; where the photograph was transparent, so is the output.
+    ) -> None:
+        """Writes the stylised photograph. Where the photograph is transparent, so is the output.
 
-        quality: 1 to 100, of JPEG and WebP. knobs: as `stylize` takes. The file records style and knobs (`record`).
+        quality: 1 to 100, of JPEG and WebP. knobs: as for `stylize`. The file records style and knobs (`record`).
         """
         files.check_output(out, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=(photograph, mask))
         codec.check_quality(quality)
@@ -137,11 +148,12 @@ class Style:
         codec.save(out, pixels, alpha=alpha, quality=quality, metadata=record([self], chosen), name="out")
 
     def params(self, strength: float = 1.0) -> Flat:
-        """All parameters of the network at a strength."""
+        """All parameters of the network at this strength."""
         if strength == 1:
             return self.slow | self.file.fast
-        theta = {path: x + strength * (self.file.fast[path] - x) for path, x in self._plain().items()}
-        return self.slow | {path: np.float32(x) for path, x in theta.items()}
+        moved = {path: x + strength * (self.file.fast[path] - x) for path, x in self._plain().items()}
+        theta: Flat = {path: np.asarray(x, np.float32) for path, x in moved.items()}
+        return self.slow | theta
 
     def _plain(self) -> Flat:
         if self.plain is None:
@@ -152,7 +164,7 @@ class Style:
         return self.plain
 
     def apply(self, content: np.ndarray, knobs: Knobs) -> np.ndarray:
-        """y(strength) of this module's docstring: f32[H, W, 3] in [0, 1] -> the same."""
+        """y(strength) of the module's docstring: f32[H, W, 3] in [0, 1] -> the same."""
         if knobs.strength == 0:
             return content
         output = self._network(content, knobs.strength, knobs)
@@ -170,7 +182,7 @@ class Style:
         return self._session(strength, knobs.backend == "onnx-int8")(content[None])[0]
 
     def onnx(self, *, int8: bool = False, strength: float = 1.0, floats: bool = False) -> Any:
-        """G(theta(strength)) as an onnx.ModelProto (onnx_export.model)."""
+        """G(theta(strength)) as an onnx.ModelProto (stylize/onnx_export.py)."""
         return onnx_export.model(self.config.generator, self.params(strength), int8=int8, floats=floats)
 
     def _session(self, strength: float, int8: bool) -> Callable[[np.ndarray], np.ndarray]:
@@ -188,9 +200,10 @@ class Style:
         files.write(out, self.onnx(int8=int8).SerializeToString())
 
     def save(self, path: str | os.PathLike, *, self_contained: bool = False) -> None:
-        """Writes the style file: the fast parameters, or with `self_contained` all that `stylize` needs.
+        """Writes the style file: the fast parameters, or with `self_contained` everything that `stylize` needs.
 
-        Where the bundle that the style records is gone, it is self-contained in any case (errors.Adjusted).
+        Where the bundle that the style records is gone, the file is self-contained in any case, and a warning says so
+        (errors.Adjusted).
         """
         check_style_path(path)
         bundle = self.file.bundle
@@ -207,18 +220,19 @@ def check_style_path(path: str | os.PathLike) -> None:
 
 
 def blend(parts: Sequence[tuple[Style, float]]) -> Style:
-    """The convex combination of styles: the weighted mean of their fast parameters, each `(style, weight)`.
+    """A convex combination of styles: the weighted mean of their fast parameters.
 
-    Weights of at least 0 that don't sum to 1 are divided by their sum, which is said (errors.Adjusted). Where one
-    weight is 1 and all others 0, the result is that style, bit for bit. Raises InputError for no style, styles of
-    different bundles, or weights that are negative or all zero.
+    parts: pairs `(style, weight)`. Weights of at least 0 that don't sum to 1 are divided by their sum, and a warning
+    says so (errors.Adjusted). Where one weight is 1 and all others are 0, the result is that style, bit for bit.
+
+    Raises InputError for no style, styles of different bundles, or weights that are negative or all zero.
     """
     if not parts:
         raise InputError("`weights`: expected at least one style and its weight, got none")
     styles, weights = [style for style, _ in parts], [float(weight) for _, weight in parts]
     first, total = styles[0], sum(weights)
     for style in styles:
-        if _of(style) != _of(first):
+        if _bundle_key(style) != _bundle_key(first):
             raise InputError(
                 "`style_file`: expected styles adapted from one bundle, got styles of "
                 f"{first.file.bundle or 'an unnamed one'} ({first.file.slow_sha256[:12]}) and "
@@ -232,22 +246,28 @@ def blend(parts: Sequence[tuple[Style, float]]) -> Style:
     used = [(style, weight) for style, weight in zip(styles, weights, strict=True) if weight]
     if len(used) == 1:
         return used[0][0]
-    fast = {path: sum(weight * np.float64(style.file.fast[path]) for style, weight in used) for path in first.file.fast}
-    file = dataclasses.replace(
-        first.file,
-        fast={path: np.float32(np.float16(x)) for path, x in fast.items()},  # as the style file holds them
-        steps=max(style.file.steps for style in styles),
-        history=(),
-    )
+    fast = as_stored({path: _weighted_sum(path, used) for path in first.file.fast})
+    file = dataclasses.replace(first.file, fast=fast, steps=max(style.file.steps for style in styles), history=())
     return dataclasses.replace(first, file=file)
 
 
-def compose(photograph: Picture, parts: Sequence[tuple[Style, Picture | None]], **knobs: Any) -> np.ndarray:
-    """The photograph with each `(style, mask)` of `parts` in its region: uint8 [H, W, 3]; knobs: as `Style.stylize`.
+def _weighted_sum(path: str, parts: Sequence[tuple[Style, float]]) -> np.ndarray:
+    return np.asarray(sum(weight * np.asarray(style.file.fast[path], np.float64) for style, weight in parts))
 
-    A mask is a picture: white where its style goes, grey partly, or None for everywhere; of another size than the
-    photograph, it is resized, which is said (errors.Adjusted). Edges are feathered. Where masks overlap so that they
-    sum to more than 1, they are divided by their sum; what they leave stays the photograph.
+
+def as_stored(fast: Flat) -> Flat:
+    """Fast parameters as a style file holds them: rounded to float16, in float32 arrays."""
+    with np.errstate(over="ignore"):
+        return {path: np.asarray(x, np.float16).astype(np.float32) for path, x in fast.items()}
+
+
+def compose(photograph: Picture, parts: Sequence[tuple[Style, Picture | None]], **knobs: Any) -> np.ndarray:
+    """The photograph with several styles, each in its region: uint8 [H, W, 3].
+
+    parts: pairs `(style, mask)`. A mask is a picture, white where its style goes and grey where it goes partly, or None
+    for everywhere. A mask of another size than the photograph is resized, and a warning says so (errors.Adjusted).
+    Edges are feathered. Where masks sum to more than 1, they are divided by their sum. Where they sum to less, the rest
+    is the photograph. knobs: as for `Style.stylize`.
     """
     return codec.to_uint8(stylized(photograph, parts, Knobs(**knobs))[0])
 
@@ -255,16 +275,17 @@ def compose(photograph: Picture, parts: Sequence[tuple[Style, Picture | None]], 
 def stylized(
     photograph: Picture, parts: Sequence[tuple[Style, Picture | None]], knobs: Knobs
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """What `compose` returns, as f32[H, W, 3], and the photograph's alpha, f32[H, W], or None where it is opaque."""
+    """The result of `compose` as f32[H, W, 3], and the photograph's alpha, f32[H, W], or None where it is opaque."""
     if not parts:
         raise InputError("`style_file`: expected at least one style, got none")
     content, alpha = codec.load(photograph, max_pixels=knobs.max_pixels)
     size = content.shape[:2]
     regions = [None if mask is None else masks.load(mask, *size, max_pixels=knobs.max_pixels) for _, mask in parts]
     if knobs.content_size is not None:
-        _check_scaled(size, knobs)
-        scaled = lambda x: None if x is None else resize_short(x, knobs.content_size)
-        content, alpha, regions = scaled(content), scaled(alpha), [scaled(mask) for mask in regions]
+        short = knobs.content_size
+        _check_scaled(size, short, knobs.max_pixels)
+        content = resize_short(content, short)
+        alpha, *regions = (None if x is None else resize_short(x, short) for x in (alpha, *regions))
     least = max(architecture.parse(style.config.generator.arch).min_side for style, _ in parts)
     architecture.check_size(*content.shape[:2], least=least)
     shares = _shares(content.shape[:2], regions, knobs.feather)
@@ -273,24 +294,24 @@ def stylized(
         return next(outputs), alpha
     mixed = content.copy()
     for output, share in zip(outputs, shares, strict=True):
-        mixed += share[..., None] * (output - content)  # what no mask takes stays the photograph
+        mixed += share[..., None] * (output - content)  # outside all masks, the photograph stays
     return mixed, alpha
 
 
-def _check_scaled(size: tuple[int, int], knobs: Knobs) -> None:
-    pixels = math.prod(size) * (knobs.content_size / min(size)) ** 2
-    if pixels > knobs.max_pixels:
+def _check_scaled(size: tuple[int, ...], short: int, max_pixels: int) -> None:
+    pixels = math.prod(size) * (short / min(size)) ** 2
+    if pixels > max_pixels:
         height, width = size
         raise InputError(
-            f"`content_size`: expected at most {knobs.max_pixels} pixels, got {pixels:.0f} for a photograph of "
+            f"`content_size`: expected at most {max_pixels} pixels, got {pixels:.0f} for a photograph of "
             f"{width} x {height} px; use a smaller one, or pass a larger max_pixels"
         )
 
 
 def _shares(
-    size: tuple[int, int], regions: Sequence[np.ndarray | None], feather: float | None
+    size: tuple[int, ...], regions: Sequence[np.ndarray | None], feather: float | None
 ) -> list[np.ndarray] | None:
-    """Each mask's share of every pixel, f32[H, W]; None where the only style goes everywhere."""
+    """The share of every pixel that each mask gets, f32[H, W]; None where the only style goes everywhere."""
     if len(regions) == 1 and regions[0] is None:
         return None
     radius = _FEATHER * min(size) if feather is None else feather
@@ -300,16 +321,16 @@ def _shares(
 
 
 def stylize_batch(photographs: Sequence[Picture], styles: Sequence[Style]) -> list[np.ndarray]:
-    """Each photograph in the style at its place, all of one size, in one forward pass: a list of uint8 [H, W, 3].
+    """Stylises the i-th photograph in the i-th style, all in one forward pass: a list of uint8 [H, W, 3].
 
-    On accelerators this is faster than one by one; on CPUs about as fast. Raises InputError for numbers or sizes that
-    don't match, and styles of different bundles.
+    The photographs have one size. On accelerators this is faster than one by one; on CPUs it is about as fast. Raises
+    InputError for numbers or sizes that don't match, and for styles of different bundles.
     """
     if len(photographs) != len(styles) or not styles:
         raise InputError(
             f"`styles`: expected one for each photograph, got {len(styles)} for {len(photographs)} photographs"
         )
-    if len({_of(style) for style in styles}) > 1:
+    if len({_bundle_key(style) for style in styles}) > 1:
         raise InputError("`styles`: expected styles adapted from one bundle; stylise those of each bundle together")
     contents = [codec.load(photograph)[0] for photograph in photographs]
     sizes = {f"{x.shape[1]} x {x.shape[0]}" for x in contents}
@@ -324,7 +345,7 @@ def stylize_batch(photographs: Sequence[Picture], styles: Sequence[Style]) -> li
 
 
 def record(styles: Sequence[Style], knobs: Knobs) -> dict[str, str]:
-    """What an output file says of how it was made (images.save): the program, its version, the styles and knobs."""
+    """The metadata of an output file (images/codec.py `save`): the program, its version, the styles and knobs."""
     hashes = " + ".join(style.file.sha256[:12] for style in styles)
     return {
         "Software": f"metastyle {__version__}",
@@ -332,8 +353,8 @@ def record(styles: Sequence[Style], knobs: Knobs) -> dict[str, str]:
     }
 
 
-def _of(style: Style) -> tuple:
-    """What the styles of one bundle have in common."""
+def _bundle_key(style: Style) -> tuple:
+    """Equal for the styles of one bundle."""
     return style.file.arch, style.file.slow_sha256, tuple((path, x.shape) for path, x in style.file.fast.items())
 
 

@@ -1,4 +1,4 @@
-"""The few-shot API: a bundle adapts to pictures of a style; the result stylises photographs."""
+"""The few-shot API: a bundle adapts to a few pictures of a style, and the result stylises photographs."""
 
 import dataclasses
 import functools
@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -21,16 +22,17 @@ from metastyle.meta.problem import Networks, style_problem
 from metastyle.nets import architecture
 from metastyle.nets.params import Flat
 from metastyle.stylize import resumable
-from metastyle.stylize.style import Style
+from metastyle.stylize.style import Style, as_stored
 from metastyle.system import compile_cache, resume
 from metastyle.weights import bundles, loss_network, style_files, vgg_files
 from metastyle.weights.bundles import Bundle
 from metastyle.weights.style_files import StyleFile
 
-# Support pictures at most, or all the photographs given; further steps go round them again. Each takes a quarter of the
-# time of a step, and more of them made no style better (experiments/results/recipe.md).
+# The largest number of support pictures; further steps use them again. Given photographs are all used, if they are
+# more. Measuring a picture takes a quarter of the time of a step, and more of them made no style better
+# (experiments/results/recipe.md).
 SUPPORT_POOL = 6  # crops of given photographs
-SYNTHETIC_POOL = 10  # synthetic ones, of which no two are of one scene
+SYNTHETIC_POOL = 10  # synthetic photographs, each of another scene
 
 
 @dataclass(frozen=True)
@@ -57,28 +59,29 @@ class Stylizer:
         """Adapts the fast parameters to one style.
 
         Args:
-          styles: one picture of the style or several, each a path, PIL image or array (see images.load).
-          steps: gradient steps, 0 or more. The first `inner.steps` are those that were meta-trained.
+          styles: one picture of the style or several, each a path, PIL image or array (images/codec.py `load`).
+          steps: gradient steps, 0 or more. The first `inner.steps` of them are those that were meta-trained.
           support: photographs to learn on; by default synthetic ones. The photograph that is to be stylised is a good
             choice.
-          seed: of the synthetic photographs, or of the crops of those given. Same seed and input, same style.
-          style_size: px, the side of the square that each style picture is brought to; by default what the bundle was
-            trained with. It hardly changes the size of strokes (docs/control.md).
-          weights: the loss network to learn with (vgg.load); by default the one that the bundle was trained with. An
-            encoder reads the style by that one in any case, unless its file is gone.
+          seed: of the synthetic photographs, or of the crops of given ones. Same seed and input, same style.
+          style_size: px, the side of the square that each style picture is resized to; by default the size that the
+            bundle was trained with. It hardly changes the size of strokes (docs/control.md).
+          weights: the loss network to learn with (weights/vgg_files.py `load`); by default the one that the bundle was
+            trained with. An encoder reads the style by that one in any case, unless its file is gone.
           max_pixels: larger pictures are refused.
-          until: ends before `steps` once the mean loss of 10 steps is less than this share below that of the 10 before,
-            such as 0.01; 0: never.
+          until: a share such as 0.01. The adaptation ends before `steps` as soon as the mean loss of 10 steps is less
+            than this share below that of the 10 steps before. With 0 it never ends early.
           on_step: called before each step with its number and loss.
-          on_style: called with the style as it is after 0, 1, ... steps, for a view of the work.
-          state_file: for long work. Where it stands is kept in this file, and the same call goes on from there, if need
-            be after a kill; SIGTERM and SIGINT end it with `errors.Stopped`. The file is the caller's to delete.
+          on_style: called with the style after 0, 1, ... steps, to watch the work.
+          state_file: for long work. The state is kept in this file, and the same call goes on from there, even after
+            the process was killed. SIGTERM and SIGINT end the call with `errors.Stopped`. The caller deletes the file.
 
-        Raises InputError or FileNotFoundError, in one line, for bad input.
+        Raises:
+          InputError or FileNotFoundError: bad input; the message is one line.
         """
-        settings, adam_lr = self.bundle.config, self.bundle.adam_lr
+        settings = self.bundle.config
         style_size = settings.data.size if style_size is None else style_size
-        _check_numbers(steps, seed, style_size, until, max(max_pixels, settings.data.size**2), max_pixels)
+        _check_numbers(steps, seed, style_size, until, settings.data.size, max_pixels)
         paintings = _paintings(styles, style_size, max_pixels)
         photographs = _photographs(support, settings, steps, seed, max_pixels)
         begun, networks = self._begin(paintings, photographs, steps, weights)
@@ -86,20 +89,13 @@ class Stylizer:
         result = _Result(self.bundle, style_size, steps)
         watch = functools.partial(result.watch, on_style)
         problem = style_problem(settings.generator, settings.loss)
-        plan = adaptation.Plan(steps, settings.inner, adam_lr, until=until)
+        plan = adaptation.Plan(steps, settings.inner, self.bundle.adam_lr, until=until)
         learn = functools.partial(adaptation.adapt, problem.loss, begun, networks, plan, on_step=on_step)
         if state_file is None or not steps:
             fast, history = learn(on_state=watch)
         else:
-            start = begun.start.fast
-            identity = {
-                "bundle": resume.digest(*self.bundle.meta.slow.values(), *start.values()),
-                "style": [resume.digest(x) for x in paintings],
-                "support": [resume.digest(x) for x in photographs],
-                "vgg": resume.digest(*jax.tree.leaves(networks)),
-                "adam_lr": adam_lr,
-            }
-            fast, history = resumable.adapt(learn, Path(state_file), identity, start, plan, watch)
+            identity = _identify(begun, networks, plan, paintings, photographs)
+            fast, history = resumable.adapt(learn, Path(state_file), identity, begun.start.fast, plan, watch)
         return result.style(fast, history)
 
     def _begin(
@@ -109,7 +105,7 @@ class Stylizer:
         steps: int,
         weights: str | os.PathLike | None,
     ) -> tuple[adaptation.Begun, Networks | None]:
-        """The adaptation set up, and the network to learn with: None where neither steps nor an encoder need one."""
+        """Sets up the adaptation. The networks are None where neither the steps nor an encoder need any."""
         settings, learned = self.bundle.config, self.bundle.meta
         if not steps and learned.encoder is None:
             return adaptation.Begun(learned, None, None), None
@@ -123,17 +119,16 @@ class Stylizer:
 
 @dataclass(frozen=True)
 class _Result:
-    """Makes styles of what an adaptation of `steps` steps learns."""
+    """Turns the fast parameters that an adaptation of `steps` steps learns into styles."""
 
     bundle: Bundle
     style_size: int
     steps: int
 
     def style(self, fast: Flat, history: Sequence[float]) -> Style:
-        """The style of these fast parameters. Raises InputError where one of them is not finite."""
+        """The style with these fast parameters. Raises InputError where a number is not finite."""
         settings = self.bundle.config
-        with np.errstate(over="ignore"):
-            fast = {path: np.float32(np.float16(x)) for path, x in fast.items()}  # as the style file holds them
+        fast = as_stored(fast)
         self._check_finite(fast, history)
         file = StyleFile(
             fast=fast,
@@ -148,7 +143,7 @@ class _Result:
         return Style(settings, self.bundle.meta.slow, file, self.bundle.plain)
 
     def watch(self, on_style: Callable[[Style], None] | None, state: adaptation.AdaptState) -> None:
-        """Gives the style of a state to `on_style`. Raises InputError where one of its numbers is not finite."""
+        """Calls `on_style` with the style of a state. Raises InputError where a number is not finite."""
         self._check_finite(state.fast, state.history)
         if on_style:
             on_style(self.style(state.fast, state.history))
@@ -161,22 +156,27 @@ class _Result:
 def load(folder: str | os.PathLike = DEFAULT_BUNDLE) -> Stylizer:
     """The stylizer of a bundle folder, by default of the bundle in the package.
 
-    Raises FileNotFoundError or InputError for what is not one.
+    Raises FileNotFoundError or InputError where the folder is no bundle.
     """
     compile_cache.enable_compile_cache()
     return Stylizer(bundles.load_bundle(folder))
 
 
 def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | None = None) -> Style:
-    """A saved style, on the bundle given, else, unless it is self-contained, on the one whose path the file records.
+    """Loads a saved style, together with the bundle that it needs.
 
-    Raises FileNotFoundError or InputError for what is no style file or bundle, and InputError when the bundle is not
-    the one that the style was adapted from.
+    bundle: a folder or a stylizer. By default it is the bundle whose path the file records; a self-contained file needs
+    none.
+
+    Raises:
+      FileNotFoundError or InputError: a file is no style file, or a folder no bundle.
+      InputError: the style was adapted from another bundle.
     """
     compile_cache.enable_compile_cache()
     file = style_files.load_style(path)
     if file.config and bundle is None:
-        return Style(file.config, file.slow, dataclasses.replace(file, slow=None, config=None, plain=None), file.plain)
+        alone = dataclasses.replace(file, slow=None, config=None, plain=None)
+        return Style(file.config, file.slow or {}, alone, file.plain)
     if bundle is None and not (file.bundle and bundles.exists(file.bundle)):
         recorded = f"the recorded {file.bundle} is not there" if file.bundle else "the file records none"
         raise InputError(
@@ -195,11 +195,29 @@ def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | N
     return Style(start.config, start.meta.slow, file, start.plain)
 
 
-def _check_numbers(steps: int, seed: int, style_size: int, until: float, most: int, max_pixels: int) -> None:
+def _identify(
+    begun: adaptation.Begun,
+    networks: Networks | None,
+    plan: adaptation.Plan,
+    paintings: Sequence[np.ndarray],
+    photographs: Sequence[np.ndarray],
+) -> dict[str, Any]:
+    """Tells an adaptation from others, by the names of the arguments that would have to be set back."""
+    tensors = (*begun.start.slow.values(), *begun.start.fast.values())
+    return {
+        "bundle": resume.digest(*map(np.asarray, tensors)),
+        "style": [resume.digest(x) for x in paintings],
+        "support": [resume.digest(x) for x in photographs],
+        "vgg": resume.digest(*map(np.asarray, jax.tree.leaves(networks))),
+        "adam_lr": plan.adam_lr,
+    }
+
+
+def _check_numbers(steps: int, seed: int, style_size: int, until: float, trained_size: int, max_pixels: int) -> None:
     _check_count("steps", steps, 0)
     _check_count("seed", seed, 0)
     _check_count("style_size", style_size, architecture.MIN_SIDE)
-    if style_size**2 > most:
+    if style_size**2 > max(max_pixels, trained_size**2):
         raise InputError(
             f"`style_size`: expected at most {max_pixels} pixels, got {style_size} x {style_size}; use less"
         )
@@ -219,7 +237,7 @@ def _paintings(styles: Picture | Sequence[Picture], side: int, max_pixels: int) 
 def _photographs(
     support: Picture | Sequence[Picture] | None, settings: Config, steps: int, seed: int, max_pixels: int
 ) -> list[np.ndarray]:
-    """The photographs to learn on, f32[S, S, 3]: crops of those given, else synthetic ones."""
+    """The photographs to learn on, f32[S, S, 3]: crops of the given ones, otherwise synthetic ones."""
     needed, size = steps * settings.inner.support, settings.data.size
     if support is None:
         return source.photographs(min(needed, SYNTHETIC_POOL), size, seed)
@@ -232,7 +250,7 @@ def _photographs(
 def support_crops(
     photographs: Sequence[Picture], count: int, size: int, seed: int, max_pixels: int
 ) -> list[np.ndarray]:
-    """`count` squares f32[size, size, 3]: first the centre of each photograph, then random crops of them in turn."""
+    """`count` squares f32[size, size, 3]: first the centre of each photograph, then random crops of each in turn."""
     crops = {}
     for first, picture in enumerate(photographs[:count]):
         photograph, _ = codec.load(picture, name="support", max_pixels=max_pixels)
@@ -245,12 +263,12 @@ def support_crops(
     return [crops[i] for i in range(count)]
 
 
-def _shapes(tensors: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+def _shapes(tensors: Flat) -> dict[str, tuple[int, ...]]:
     return {path: x.shape for path, x in tensors.items()}
 
 
 def _list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
-    return list(pictures) if isinstance(pictures, list | tuple) else [pictures]
+    return list(pictures) if isinstance(pictures, list | tuple) else [cast(Picture, pictures)]
 
 
 def _check_count(name: str, value: int, low: int) -> None:

@@ -125,12 +125,12 @@ def test_pictures_are_held_no_larger_than_needed_and_long_ones_are_cut(folders):
     Image.fromarray(np.zeros((300, 90, 3), np.uint8)).save(content / "99.png")
     asked = settings(content, style, data={"zoom": 2.5, "procedural_styles": 0.5})
     held = DeviceSampler(asked).pictures
-    sizes = held["content"]["size"]
+    sizes = held["content"].size
     assert sizes[-1].tolist() == [60, 40]
     assert sizes[0].tolist() == [20, 24]  # smaller than 2.5 x 16: as it is
-    assert held["content"]["pixels"].shape == (21, 60, 60, 3)
-    assert len(held["procedural"]["pixels"]) == on_device.BANK
-    shown = np.array([of(pixels[None, :h, :w] / 255) for pixels, (h, w) in zip(*held["style"].values(), strict=True)])
+    assert held["content"].pixels.shape == (21, 60, 60, 3)
+    assert len(held["procedural"].pixels) == on_device.BANK
+    shown = np.array([of(pixels[None, :h, :w] / 255) for pixels, (h, w) in zip(*held["style"], strict=True)])
     np.testing.assert_array_equal(shown[:, 0], np.arange(12))
 
 

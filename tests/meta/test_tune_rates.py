@@ -74,7 +74,7 @@ def test_rates_that_are_too_small_for_the_tasks_are_multiplied(learned):
     fast, _ = choose(settings, times(start, 30), tasks, beyond=1)
     jax.tree.map(np.testing.assert_array_equal, fast.log_lr, times(start, 30).log_lr)
     for part in ("fast", "slow"):
-        jax.tree.map(np.testing.assert_array_equal, fast[part], start[part])
+        jax.tree.map(np.testing.assert_array_equal, getattr(fast, part), getattr(start, part))
 
 
 def test_fixed_rates_stay(learned):
