@@ -46,18 +46,22 @@ def numpy_objective(slim, seen, scale):
             for who in (0, 1)
         ]
         total += np.square(logs[0] - logs[1]) / count
-    downhill = []
-    for params in (prune_vgg.network(slim, TEACHER), TEACHER):
-        content = perceptual.content_target(params, seen["photograph"], LOSS)
-        for i in range(count):
-            style = perceptual.style_target(params, seen["style"][i : i + 1], LOSS)
-            judged = lambda x: perceptual.perceptual(params, x, content[i : i + 1], style, LOSS).total[0]  # noqa: B023
-            downhill.append(
-                np.asarray(jax.jit(jax.grad(judged))(jnp.asarray(seen["work"][i : i + 1])), np.float64).ravel()
-            )
-    for ours, theirs in zip(downhill[:count], downhill[count:], strict=True):
+    networks = prune_vgg.network(slim, TEACHER), TEACHER
+    for ours, theirs in zip(*(downhill(params, seen) for params in networks), strict=True):
         total += 2 * (1 - ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)) / count
     return total
+
+
+def downhill(params, seen):
+    """The gradient of the loss by `params` with respect to each work, as vectors."""
+    content = perceptual.content_target(params, seen["photograph"], LOSS)
+    gradients = []
+    for i in range(len(seen["work"])):
+        style = perceptual.style_target(params, seen["style"][i : i + 1], LOSS)
+        judged = lambda x: perceptual.perceptual(params, x, content[i : i + 1], style, LOSS).total[0]  # noqa: B023
+        gradient = jax.jit(jax.grad(judged))(jnp.asarray(seen["work"][i : i + 1]))
+        gradients.append(np.asarray(gradient, np.float64).ravel())
+    return gradients
 
 
 @pytest.mark.slow
