@@ -130,7 +130,7 @@ class Tiles:
     def conv(self, x: Plane, op: Conv) -> Plane:
         kernel, bias = layers.fold_weights(self._params, op)
         kernel = jnp.asarray(kernel, self._dtype)
-        side, _, fan_in, channels = kernel.shape
+        side, _, fan_in, _ = kernel.shape
         height, width = (length // op.stride for length in x.sides)
         dtype = jnp.promote_types(self._dtype, jnp.float32) if op.head else self._dtype
         out = self._new(height * op.subpixels, width * op.subpixels, op.features, dtype)

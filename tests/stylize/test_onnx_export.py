@@ -14,6 +14,7 @@ from metastyle.nets import architecture, generator
 from metastyle.stylize import onnx_export, stylizer
 from metastyle.system import paths
 from tests.support.numpy_nets import SMALL, U_NETS, random_params
+from tests.support.styles import BUNDLE, picture
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -55,10 +56,9 @@ def test_int8_is_close():
 
 @pytest.fixture
 def style_file(tmp_path):
-    from tests.stylize.test_stylizer import BUNDLE, PAINTING, PHOTOGRAPH
-
     path = tmp_path / "style.safetensors"
-    stylizer.load(BUNDLE).adapt(PAINTING, steps=0, support=PHOTOGRAPH, weights="random").save(path)
+    painting, support = picture(24, 20, seed=1), picture(22, 30, seed=3)
+    stylizer.load(BUNDLE).adapt(painting, steps=0, support=support, weights="random").save(path)
     return path
 
 
