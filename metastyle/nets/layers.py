@@ -78,7 +78,7 @@ def valid_conv(x: jax.Array, kernel: Array, stride: int = 1) -> jax.Array:
     """
     row = stride == 1 and jax.default_backend() == "cpu"
     y = jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), ((0, int(row)), (0, 0)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, jnp.asarray(kernel), (stride, stride), ((0, int(row)), (0, 0)), dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
     return y[:, :-1] if row else y
 
