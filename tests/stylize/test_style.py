@@ -19,7 +19,7 @@ from metastyle.stylize.style import Knobs
 from metastyle.system import compile_cache
 from metastyle.weights import bundles, vgg_files
 from tests.support.places import FORMAT_1
-from tests.support.styles import bundle_with_plain_parameters, made, picture
+from tests.support.styles import bundle_with_plain_parameters, made, picture, refused
 
 BUNDLE = FORMAT_1 / "bundle"
 
@@ -49,12 +49,6 @@ def network(made, params, photograph=PHOTOGRAPH):
 
 def level(value, height=22, width=30):
     return np.full((height, width), value, np.uint8)
-
-
-def refused(message, call, *arguments, kind=InputError, **options):
-    with pytest.raises(kind) as error:
-        call(*arguments, **options)
-    assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
 # Strength
@@ -186,17 +180,15 @@ def test_a_saved_blend_is_the_same(styles, tmp_path):
 
 @pytest.mark.parametrize("weights", [(-0.5, 1.5), (0, 0), (math.nan, 1), (math.inf, 1)])
 def test_weights_that_are_none(styles, weights):
-    refused(
-        "`weights`: expected numbers of at least 0, not all of them 0, got ",
-        metastyle.blend, list(zip(styles, weights, strict=False)),
-    )  # fmt: skip
+    parts = list(zip(styles, weights, strict=False))
+    refused("`weights`: expected numbers of at least 0, not all of them 0, got ", metastyle.blend, parts)
 
 
 def test_styles_of_different_bundles_cannot_be_blended(start, styles):
     slow = {path: x + 1 for path, x in start.meta.slow.items()}
     other = made(dataclasses.replace(start, meta=dataclasses.replace(start.meta, slow=slow)), 1)
-    refused("`style_file`: expected styles adapted from one bundle, got styles of", metastyle.blend,
-            [(styles[0], 0.5), (other, 0.5)])  # fmt: skip
+    parts = [(styles[0], 0.5), (other, 0.5)]
+    refused("`style_file`: expected styles adapted from one bundle, got styles of", metastyle.blend, parts)
     refused("`weights`: expected at least one style", metastyle.blend, [])
 
 
@@ -371,14 +363,13 @@ def test_a_batch_of_mixed_styles_is_each_photograph_by_itself(styles):
 
 
 def test_batches_that_do_not_match(start, styles):
-    refused("`styles`: expected one for each photograph, got 1 for 2", metastyle.stylize_batch, [PHOTOGRAPH] * 2,
-            styles[:1])  # fmt: skip
-    refused("`photographs`: expected one size, got 30 x 22 and 30 x 24", metastyle.stylize_batch,
-            [PHOTOGRAPH, picture(24, 30)], styles[:2])  # fmt: skip
+    same, other_size = [PHOTOGRAPH] * 2, [PHOTOGRAPH, picture(24, 30)]
+    batch = metastyle.stylize_batch
+    refused("`styles`: expected one for each photograph, got 1 for 2", batch, same, styles[:1])
+    refused("`photographs`: expected one size, got 30 x 22 and 30 x 24", batch, other_size, styles[:2])
     slow = {path: x + 1 for path, x in start.meta.slow.items()}
     other = made(dataclasses.replace(start, meta=dataclasses.replace(start.meta, slow=slow)), 1)
-    refused("`styles`: expected styles adapted from one bundle", metastyle.stylize_batch, [PHOTOGRAPH] * 2,
-            [styles[0], other])  # fmt: skip
+    refused("`styles`: expected styles adapted from one bundle", batch, same, [styles[0], other])
 
 
 def test_knobs_are_documented_one_by_one():

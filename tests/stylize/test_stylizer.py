@@ -18,7 +18,7 @@ from metastyle import config
 from metastyle.data.procedural import source
 from metastyle.errors import InputError, Stopped
 from metastyle.images import codec
-from metastyle.images.resize import resize, square
+from metastyle.images.resize import square
 from metastyle.meta import adaptation, inner_loop
 from metastyle.meta.parameters import Meta
 from metastyle.meta.problem import Networks, style_problem
@@ -27,14 +27,9 @@ from metastyle.stylize import resumable, stylizer
 from metastyle.system import compile_cache
 from metastyle.weights import bundles, style_files, vgg_files
 from tests.support.places import FORMAT_1
+from tests.support.styles import picture
 
 BUNDLE = FORMAT_1 / "bundle"
-
-
-def picture(height, width, seed=0, channels=3):
-    """A blurred random picture, uint8."""
-    coarse = np.random.default_rng(seed).uniform(size=(4, 4, channels))
-    return codec.to_uint8(resize(coarse, (height, width)))
 
 
 PAINTING, OTHER, PHOTOGRAPH = picture(24, 20, seed=1), picture(18, 30, seed=2), picture(22, 30, seed=3)

@@ -3,7 +3,9 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
+from metastyle.errors import InputError
 from metastyle.images import codec
 from metastyle.images.resize import resize
 from metastyle.stylize import style
@@ -17,6 +19,12 @@ def picture(height, width, seed=0, channels=3):
     """A blurred random picture, uint8."""
     coarse = np.random.default_rng(seed).uniform(size=(4, 4, channels))
     return codec.to_uint8(resize(coarse, (height, width)))
+
+
+def refused(message, call, *arguments, kind=InputError, **options):
+    with pytest.raises(kind) as error:
+        call(*arguments, **options)
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
 def moved(fast, seed, by=0.3):
@@ -33,8 +41,6 @@ def bundle_with_plain_parameters():
 
 def made(bundle, seed):
     fast = moved(bundle.meta.fast, seed)
-    file = style_files.StyleFile(
-        fast, bundle.slow_sha256, bundle.config.generator.arch, bundle.name, "norm", steps=seed, style_size=16,
-        history=(1.0,),
-    )  # fmt: skip
+    facts = {"bundle": bundle.name, "scope": "norm", "steps": seed, "style_size": 16, "history": (1.0,)}
+    file = style_files.StyleFile(fast, bundle.slow_sha256, bundle.config.generator.arch, **facts)
     return style.Style(bundle.config, bundle.meta.slow, file, bundle.plain)
