@@ -76,3 +76,20 @@ def test_learning_is_not_taken_for_compiling(start, tmp_path, monkeypatch):
         finally:
             jax.monitoring.clear_event_listeners()
         assert len(compiled) == before > 0
+
+
+def test_what_identifies_a_method_stays(start):
+    """Cells of earlier evaluations are kept by these texts, which hold the first names of settings."""
+    network = "Generator(arch='c3s1-4,c3s1-3', dtype='float32')"
+    loss = "Loss(kind='relative', statistic='gram', content=1.0, style=5.0, tv=0.0, grid=0.0)"
+    inner = (
+        "Inner(steps=1, scope='norm', support=1, lr=0.1, normalize=True, lrs='step', first_order=False, "
+        "gradient='forward_over_reverse', remat=False)"
+    )
+    params = vgg.random_params()
+    assert adapting.random_start(start.config, params, (0, 1), 1e-3).key == f"{network} {loss} 1 0 0.001 (0, 1)"
+    deployed = Start(start, config.Deployment(judged=True, backend="onnx"))
+    digests, known = adapting.bundle("ours", deployed, params, (0, 1)).key.split(" 0.001 ")
+    assert len(digests.split()) == 3 and known == f"{network} {inner} {loss} (0, 1) True onnx"
+    settings = f"Settings(iterations=3, optimizer='lbfgs', lr=0.05, start='photograph', seed=0, loss={loss})"
+    assert methods.gatys(params, 3, None).key.startswith(f"2 {settings} ")
