@@ -170,3 +170,11 @@ def test_the_command_line_names_what_is_missing(tmp_path):
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr == "error: `vgg`: expected slim, vgg16, random or a safetensors file, got 'nowhere'\n"
     assert not (tmp_path / "a").exists()
+
+
+def test_settings_are_found_under_their_former_names():
+    former = {"steps_per_style": "hold", "styles_per_painter": "renew", "gallery_every": "apart"}
+    values = dataclasses.asdict(settings())
+    renamed = {former.get(name, name): value for name, value in values.items()}
+    assert renamed.keys() != values.keys()
+    assert config.from_dict(renamed, config.Distillation) == settings()
