@@ -1,4 +1,4 @@
-"""Makes a bundle read another loss network: its encoder is fitted anew, and meta-training can go on from there.
+"""Refits the encoder of a bundle to another loss network, so that meta-training can go on with that one.
 
 python -m experiments.carry_over --bundle=runs/few_shot/bundle --vgg_before=old.safetensors --hidden=168 --out=runs/b
 """
@@ -8,10 +8,12 @@ from absl import flags
 from metastyle.cli.app import run
 
 _BUNDLE = flags.DEFINE_string("bundle", None, "the bundle", required=True)
-_BEFORE = flags.DEFINE_string("vgg_before", None, "weights of the loss network that it was trained with", required=True)
-_AFTER = flags.DEFINE_string("vgg", "slim", "weights of the other one")
-_HIDDEN = flags.DEFINE_integer("hidden", None, "width of the encoder; by default as it is", lower_bound=1)
-_STYLES = flags.DEFINE_integer("styles", 4000, "crops of training styles to fit it on", lower_bound=1)
+_BEFORE = flags.DEFINE_string(
+    "vgg_before", None, "weights of the loss network that the bundle was trained with", required=True
+)
+_AFTER = flags.DEFINE_string("vgg", "slim", "weights of the other loss network")
+_HIDDEN = flags.DEFINE_integer("hidden", None, "width of the encoder; by default it stays", lower_bound=1)
+_STYLES = flags.DEFINE_integer("styles", 4000, "crops of training styles that the encoder is fitted to", lower_bound=1)
 _OUT = flags.DEFINE_string("out", None, "folder for the new bundle", required=True)
 
 

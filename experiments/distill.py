@@ -1,6 +1,6 @@
 """Distils VGG-16 into a slim one: python -m experiments.distill --config=configs/distill.py --workdir=runs/slim
 
-Any setting can be changed on the line, as in --config.run.steps=2000. The same line again continues a stopped run.
+Any setting can be changed on the command line, as in --config.run.steps=2000. The same line continues a stopped run.
 """
 
 from absl import flags

@@ -1,4 +1,4 @@
-"""Optimises a photograph itself towards a style, the method of Gatys, Ecker and Bethge (2016).
+"""Stylises a photograph by optimising its pixels, the method of Gatys, Ecker and Bethge (2016).
 
 python -m experiments.gatys --content=photo.jpg --style=painting.jpg --out=out.png
 
@@ -12,21 +12,25 @@ from metastyle.evaluate.baselines.gatys import Settings
 from metastyle.evaluate.baselines.gatys_files import stylize_file
 from metastyle.images.codec import MAX_PIXELS
 
-_CONTENT = flags.DEFINE_string("content", None, "photograph", required=True)
-_STYLE = flags.DEFINE_list("style", None, "picture of the style, or several: A,B", required=True)
-_OUT = flags.DEFINE_string("out", None, "picture to write, in the format of its suffix", required=True)
+_CONTENT = flags.DEFINE_string("content", None, "the photograph", required=True)
+_STYLE = flags.DEFINE_list("style", None, "one picture of the style, or several: A,B", required=True)
+_OUT = flags.DEFINE_string("out", None, "picture to write, in the format that its suffix names", required=True)
 _SIZE = flags.DEFINE_integer("size", 512, "px of the photograph's shorter side; it is never enlarged")
-_STYLE_SIZE = flags.DEFINE_integer("style_size", None, "px that the style is brought to, a square; by default --size")
-_ITERATIONS = flags.DEFINE_integer("iterations", Settings.iterations, "how many")
-_OPTIMIZER = flags.DEFINE_enum("optimizer", Settings.optimizer, ["lbfgs", "adam"], "what moves the pixels")
-_LR = flags.DEFINE_float("lr", Settings.lr, "rate of Adam; L-BFGS needs none")
-_START = flags.DEFINE_enum("start", Settings.start, ["photograph", "noise"], "the first picture")
-_SEED = flags.DEFINE_integer("seed", Settings.seed, "seed of the noise")
+_STYLE_SIZE = flags.DEFINE_integer(
+    "style_size", None, "px, the side of the square that the style is brought to; by default --size"
+)
+_ITERATIONS = flags.DEFINE_integer("iterations", Settings.iterations, "how many iterations to do")
+_OPTIMIZER = flags.DEFINE_enum("optimizer", Settings.optimizer, ["lbfgs", "adam"], "the optimiser of the pixels")
+_LR = flags.DEFINE_float("lr", Settings.lr, "learning rate of Adam; L-BFGS has none")
+_START = flags.DEFINE_enum("start", Settings.start, ["photograph", "noise"], "the picture to start from")
+_SEED = flags.DEFINE_integer("seed", Settings.seed, "seed of the noise, where it is the start")
 _WEIGHTS = {
     name: flags.DEFINE_float(f"{name}_weight", getattr(Settings.loss, name), f"weight of the {what}", lower_bound=0)
     for name, what in {"content": "content", "style": "style", "tv": "total variation"}.items()
 }
-_EVERY = flags.DEFINE_integer("every", 25, "iterations between pictures and saved states on the way; 0: none")
+_EVERY = flags.DEFINE_integer(
+    "every", 25, "iterations between the pictures and states that are saved on the way; 0: none"
+)
 _VGG = flags.DEFINE_string("vgg", "vgg16", "loss network: vgg16, slim, or a file")
 _MAX_PIXELS = flags.DEFINE_integer("max_pixels", MAX_PIXELS, "larger pictures are refused")
 

@@ -1,7 +1,7 @@
 """Meta-trains a generator: python -m experiments.meta_train --config=configs/tiny_cpu.py --workdir=runs/tiny
 
-Any setting can be changed on the line, as in --config.inner.steps=3. The same line again continues a stopped run. On a
-cluster the same line is started once for each process, see docs/scaling.md and launch/.
+Any setting can be changed on the command line, as in --config.inner.steps=3. The same line continues a stopped run. On
+a cluster, the line is started once for each process; see docs/scaling.md and launch/.
 """
 
 from absl import flags
@@ -12,7 +12,7 @@ from metastyle.cli.app import config_flag, run
 _CONFIG = config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for checkpoints, curves, pictures and the bundle")
 _TIMEOUT = flags.DEFINE_integer(
-    "peer_timeout", config.PEER_TIMEOUT, "seconds that another process may be silent", lower_bound=1
+    "peer_timeout", config.PEER_TIMEOUT, "seconds after which a silent process counts as lost", lower_bound=1
 )
 flags.mark_flags_as_required(["config", "workdir"])
 

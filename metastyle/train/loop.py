@@ -1,7 +1,7 @@
-"""The training loop that all runs share: it resumes, steps, logs, saves, draws pictures and stops.
+"""The training loop that all runs share: it resumes, takes steps, logs, saves, writes pictures and stops.
 
-A run describes itself as a `Training`; where its state is kept is a `checkpoint.Store`. Tasks are a function of
-(seed, step), so the state and the number of steps done are all that a run needs to continue bit for bit.
+A run describes itself as a `Training`, and a `checkpoint.Store` keeps its state. Tasks are a function of (seed, step),
+so a run continues bit for bit from its state and the number of steps that are done.
 """
 
 import dataclasses
@@ -39,20 +39,21 @@ def _unchanged(step: int, state: State, batch: Batch) -> tuple[State, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What a run trains, and what it shows of it.
+    """What a run trains, and what it shows on the way.
 
-    task: task `index` of a step, as numpy arrays. It depends on nothing else, since threads compute it ahead.
-    indices: the tasks of each step that this process computes.
-    columns: the metrics that are logged. shown: the one that stands beside the progress bar.
-    compile: given a program's key, a state and a batch, that program. Its step takes `(state, batch)`, may donate the
-      state, and returns the new state and the metrics. Where several processes train, the metrics hold the mean of the
-      batch's STOP_FLAGS over all of them.
-    program: the key of the program that takes a step; where it changes, the next program is compiled.
-    prepare: given the step, the state and the stacked tasks, the state and the batch as the program takes them.
-    describe: given the step that the run starts at, a text for the first line of the log.
-    export: writes what belongs beside each checkpoint.
-    picture: the grid f32[H, W, 3] that is written every `picture_every` steps.
-    threads: how many compute tasks.
+    task: (step, index) -> the task `index` of the step, as numpy arrays. Threads compute tasks ahead of their use.
+    indices: the indices of the tasks that this process computes for each step.
+    columns: the names of the metrics that are logged.
+    shown: the name of the metric beside the progress bar.
+    compile: (key, state, batch) -> the program of that key. Its step maps (state, batch) to the new state and the
+      metrics, and may donate the state. When several processes train, the metrics contain the mean of the batch's
+      STOP_FLAGS over all of them.
+    program: step -> the key of the program that takes this step. A new key lets the next program be compiled.
+    prepare: (step, state, stacked tasks) -> the state and the batch for the program.
+    describe: the step that the run starts at -> a text for the first line of the log.
+    export: writes the files that belong to a checkpoint.
+    picture: state -> the grid f32[H, W, 3] that is written every `picture_every` steps.
+    threads: how many tasks are computed at the same time.
     """
 
     task: Callable[[int, int], Batch]
@@ -76,7 +77,7 @@ class Ended(NamedTuple):
 
 
 class _Due(NamedTuple):
-    """What follows a step."""
+    """What has to be done after a step."""
 
     log: bool
     save: bool
@@ -93,19 +94,19 @@ def run(
     timeout: float = PEER_TIMEOUT,
     quiet: bool = False,
 ) -> Ended:
-    """Trains until step `times.steps` from `state`, or from what `store` has.
+    """Trains until `times.steps` steps are done, from the state in `store`, or from `state` if it has none.
 
-    With a `workdir`, process 0 writes metrics.csv, TensorBoard events/ and pictures/ there. Several processes
-    (multihost.join) take each step together, and each ends when another does not answer for `timeout` seconds. quiet:
-    nothing is printed.
+    If there is a `workdir`, process 0 writes metrics.csv, speed.json, TensorBoard events/ and pictures/ there. Several
+    processes (multihost.join) take each step together, and each ends when another does not answer for `timeout`
+    seconds. quiet: prints nothing.
 
-    Raises Stopped when SIGTERM or SIGINT reached any of the processes, after saving, and FloatingPointError when a
+    Raises Stopped, after saving, when SIGTERM or SIGINT has reached any of the processes, and FloatingPointError when a
     metric is not finite.
     """
     main, done, stopping = jax.process_index() == 0, 0, False
     with StopSignal() as stop:
-        # Resume policy: 1. the newest state that can be read, 2. else the start. Rows of metrics.csv beyond that state
-        # are dropped and written again. 3. A run that has done its steps touches nothing.
+        # Resume policy: 1. the newest state that can be read; 2. else the start. Rows of metrics.csv beyond that state
+        # are dropped, to be written again. 3. A run whose steps are all done touches nothing.
         start, state = store.resume(state)
         if start and start >= times.steps:
             return Ended(start, state)
@@ -121,7 +122,7 @@ def run(
                 batch = batch | {STOP_FLAGS: lockstep.stop_flags(len(training.indices))}
                 state, batch = training.prepare(k, state, batch)
                 state, metrics = programs.of(k, state, batch)(state, batch)
-                jax.block_until_ready(before)  # no step is started before the one before the last is done
+                jax.block_until_ready(before)  # at most two steps are under way at any time
                 stopping = lockstep.should_stop(before.get(STOP_FLAGS))
                 done, before = k + 1, metrics
                 pending.append((done, metrics))
@@ -151,7 +152,7 @@ def _due(done: int, times: Run, stopping: bool) -> _Due:
 
 
 class _Programs:
-    """Compiles the step of a program when it is first needed, and says so in the log."""
+    """Compiles each program when its first step comes, and reports this in the log."""
 
     def __init__(self, training: Training, start: int, log: RunLog, lockstep: Lockstep):
         self._training, self._log, self._lockstep = training, log, lockstep
@@ -160,13 +161,14 @@ class _Programs:
         self._first_line = training.describe(start)
 
     def of(self, k: int, state: State, batch: Any) -> Step:
-        """The compiled function that takes step `k`; `state` and `batch` have the shapes of all its arguments."""
+        """The compiled function for step `k`; all its arguments have the shapes of `state` and `batch`."""
         key = self._training.program(k)
         if self._step is None or key != self._key:
             with self._lockstep.busy():
                 self._step, line, facts = self._training.compile(key, state, batch)
             self._key = key
-            self._log.print_line("; ".join(filter(None, (self._first_line, line))))
+            if line:
+                self._log.print_line("; ".join(filter(None, (self._first_line, line))))
             self._log.note(facts)
             self._first_line = ""
         return self._step

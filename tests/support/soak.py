@@ -23,9 +23,9 @@ from metastyle.meta import outer_loop
 from metastyle.train import checkpoint
 from tests.support import toy_train
 
-_KILLS = flags.DEFINE_integer("kills", 20, "how often", lower_bound=1)
-_STEPS = flags.DEFINE_integer("steps", 200, "of the run", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "of the moments")
+_KILLS = flags.DEFINE_integer("kills", 20, "how many kills", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 200, "steps of the run", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "seed of the moments")
 
 
 def start(workdir: Path) -> subprocess.Popen:

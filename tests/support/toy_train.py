@@ -2,8 +2,8 @@
 
     python -m tests.support.toy_train WORKDIR [SECTION.FIELD=VALUE ...]
 
-Beside settings, timeout=SECONDS is that of `peers`, pause=SECONDS makes every step last longer, and tuning=SECONDS the
-choice of the Adam rate, in which then no process waits longer than patience=SECONDS for another.
+Besides settings it takes timeout=SECONDS, that of `meta_training.train`, and patience=SECONDS, that of
+`multihost.join`. pause=SECONDS prolongs every step, tuning=SECONDS the choice of the Adam rate.
 """
 
 import dataclasses
