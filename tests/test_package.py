@@ -67,8 +67,10 @@ def test_star_import_gives_the_public_names():
 
 
 @pytest.mark.processes
-def test_the_module_runs_as_the_command():
-    done = subprocess.run([sys.executable, "-m", "metastyle", "nonsense"], capture_output=True, text=True, timeout=120)
+def test_the_module_of_the_command_runs_as_a_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "metastyle.cli.main", "nonsense"], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 1 and done.stderr.startswith("error: ") and "nonsense" in done.stderr
 
 

@@ -68,7 +68,7 @@ def time_adaptation() -> Numbers:
             sized = dataclasses.replace(start, config=dataclasses.replace(start.config, data=data))
             bundles.save_bundle(f"{folder}/{size}", sized, "float16")
             given = {"bundle": f"{folder}/{size}", "style": style, "steps": 10, "out": f"{folder}/x.safetensors"}
-            line = ("-m", "metastyle", "adapt", *(f"--{name}={value}" for name, value in given.items()))
+            line = ("-m", "metastyle.cli.main", "adapt", *(f"--{name}={value}" for name, value in given.items()))
             cold, *warm = (_time_python(*line, METASTYLE_CACHE=f"{folder}/cache_{size}") for _ in range(4))
             out |= {f"{size} px, cold cache, s": cold, f"{size} px, warm cache, s": float(np.median(warm))}
             calls[f"{size} px, compiled, s"] = functools.partial(stylizer.Stylizer(sized).adapt, style)

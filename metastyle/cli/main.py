@@ -75,3 +75,7 @@ def _help(name: str, taken: list[flags.Flag]) -> str:
         note = " (required)" if flag.name in command.needs else default
         lines.append(f"  --{flag.name:<16}{flag.help}{note}")
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -174,8 +174,13 @@ def test_weights_blend(run, capsys):
 
 
 def test_a_blend_is_a_style_file(run):
-    run("blend", "--style_file=a.safetensors,b.safetensors", "--weights=0.25,0.75", "--out=x.safetensors",
-        "--self_contained")  # fmt: skip
+    run(
+        "blend",
+        "--style_file=a.safetensors,b.safetensors",
+        "--weights=0.25,0.75",
+        "--out=x.safetensors",
+        "--self_contained",
+    )
     a, b = (metastyle.load_style(f"{name}.safetensors") for name in "ab")
     expected = metastyle.blend([(a, 0.25), (b, 0.75)])
     assert metastyle.load_style("x.safetensors").file.sha256 == expected.file.sha256
@@ -222,8 +227,14 @@ def test_a_contact_sheet(run):
     run("sheet", "--content=photos", "--style_file=[ab].safetensors", "--out=sheet.png", "--cell=64")
     height, width, _ = pixels("sheet.png").shape
     assert 3 * 47 < height < 3 * 47 + 60 and 3 * 64 < width < 3 * 64 + 60  # photograph, a, b: 30 x 22 in 64 x 47
-    run("sheet", "--content=photo.png", "--style_file=a.safetensors", "--strength=0,0.5,1,1.5", "--out=s.png",
-        "--cell=64")  # fmt: skip
+    run(
+        "sheet",
+        "--content=photo.png",
+        "--style_file=a.safetensors",
+        "--strength=0,0.5,1,1.5",
+        "--out=s.png",
+        "--cell=64",
+    )
     assert 5 * 64 < pixels("s.png").shape[1] < 5 * 64 + 60
 
 
@@ -283,7 +294,7 @@ BOTH = {"style_file": "a.safetensors,b.safetensors"}
         ({"content": "photos/one.jpg,other/one.jpg", "out": "out"}, "`content`: photos/one.jpg and other/one.jpg in"),
         ({"out": "photo.png/out"}, "`out`: cannot make the folder 'photo.png/out'"),
     ],
-)  # fmt: skip
+)
 def test_bad_line(refused, changes, message):
     shutil.copy("a.safetensors", "photos/a.safetensors")
     Path("other").mkdir()

@@ -258,7 +258,7 @@ def test_the_command_is_installed():
         (["info", "--bundle=gone"], "`bundle`: expected a folder with config.json and params.safetensors, got gone"),
         (["info", "--style_file=gone"], "`style_file`: expected a safetensors file, got gone, which is not a file"),
     ],
-)  # fmt: skip
+)
 def test_bad_line(refused, cache, argv, message):
     assert refused(*argv).startswith(message)
 

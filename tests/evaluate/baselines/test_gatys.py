@@ -114,8 +114,12 @@ def test_a_quadratic_within_bounds_ends_where_scipy_ends(seed):
     objective, matrix, lowest = quadratic(seed, 20)
     expected = optimize.minimize(
         lambda x: (0.5 * (x - lowest) @ matrix @ (x - lowest), matrix @ (x - lowest)),
-        np.full(24, 0.5), jac=True, method="L-BFGS-B", bounds=[(0, 1)] * 24, options={"ftol": 1e-14, "gtol": 1e-9},
-    )  # fmt: skip
+        np.full(24, 0.5),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, 1)] * 24,
+        options={"ftol": 1e-14, "gtol": 1e-9},
+    )
     state = last(gatys.optimise(objective, np.full((2, 4, 3), 0.5), Settings(iterations=200)))
     assert 4 <= np.isin(state.picture, (0, 1)).sum() < 24
     np.testing.assert_allclose(state.loss, expected.fun, rtol=1e-5)
@@ -171,11 +175,9 @@ def test_what_is_not_finite_is_said_with_its_iteration(settings, value, slope, s
 
 @pytest.mark.parametrize(
     "wrong",
-    [
-        {"iterations": -1}, {"optimizer": "sgd"}, {"lr": 0.0}, {"lr": float("nan")}, {"start": "style"}, {"seed": -1}
-    ],
+    [{"iterations": -1}, {"optimizer": "sgd"}, {"lr": 0.0}, {"lr": float("nan")}, {"start": "style"}, {"seed": -1}],
     ids=str,
-)  # fmt: skip
+)
 def test_settings_that_make_no_sense(wrong):
     ((name, value),) = wrong.items()
     with pytest.raises(InputError, match=re.escape(f"`{name}`: expected ") + ".*" + re.escape(f"got {value!r}")):

@@ -28,9 +28,14 @@ def files(tmp_path):
     codec.save(tmp_path / "painting.png", PAINTING)
     (tmp_path / "results").mkdir()
     return {
-        "content": tmp_path / "photo.png", "styles": [tmp_path / "painting.png"], "out": tmp_path / "results/out.png",
-        "settings": Settings(iterations=6), "size": SIZE, "every": 2, "weights": "random",
-    }  # fmt: skip
+        "content": tmp_path / "photo.png",
+        "styles": [tmp_path / "painting.png"],
+        "out": tmp_path / "results/out.png",
+        "settings": Settings(iterations=6),
+        "size": SIZE,
+        "every": 2,
+        "weights": "random",
+    }
 
 
 def names(files):
@@ -161,9 +166,17 @@ def test_bad_input_is_one_line_before_anything_is_written(files, wrong, line):
 
 def start(files, *changes):
     line = [
-        sys.executable, "-m", "experiments.gatys", f"--content={files['content']}", f"--style={files['styles'][0]}",
-        f"--out={files['out']}", f"--size={SIZE}", "--every=10", "--vgg=random", *changes,
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "experiments.gatys",
+        f"--content={files['content']}",
+        f"--style={files['styles'][0]}",
+        f"--out={files['out']}",
+        f"--size={SIZE}",
+        "--every=10",
+        "--vgg=random",
+        *changes,
+    ]
     return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
