@@ -214,9 +214,10 @@ def test_with_crops_cut_on_the_device_too(tmp_path, quick, signal_at, mode):
             codec.save(tmp_path / name / f"{i}.png", rng.uniform(size=(24, 30, 3)).astype(np.float32))
     data = {name: f"folder:{tmp_path / name}" for name in ("content", "style")}
     settings = toy_settings(
-        data=data | {"on_device": True, "rotate": 0.0, "recolor": 0.5}, outer={"tasks": 16, "tasks_side_by_side": 2},
+        data=data | {"on_device": True, "rotate": 0.0, "recolor": 0.5},
+        outer={"tasks": 16, "tasks_side_by_side": 2},
         run={"parallel": mode},
-    )  # fmt: skip
+    )
     run(settings, tmp_path / "whole")
     signal_at(3)
     with pytest.raises(Stopped):
