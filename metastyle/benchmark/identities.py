@@ -18,9 +18,9 @@ from metastyle.nets import generator, vgg
 from metastyle.nets.params import unflatten
 from metastyle.train.mesh import Parallel
 
-DEVICES = 8  # that check_devices simulates
+DEVICES = 8  # simulated by check_devices
 _ARCH = "s4,c3s1-8,p4-3,skip"
-_SIZE, _STEPS = 16, 2  # px; of the inner loop
+_SIZE, _STEPS = 16, 2  # px; inner steps
 _DIFFERENCE = 1e-6
 
 
