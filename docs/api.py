@@ -22,6 +22,13 @@ NAMES = (
     "InputError",
     "Adjusted",
 )
+_SHORTER = {
+    str(codec.Picture): "Picture",
+    "collections.abc.": "",
+    "typing.": "",
+    "numpy.": "np.",
+    "jax.jaxlib._jax.Array": "jax.Array",
+}
 
 
 def page() -> str:
@@ -57,9 +64,9 @@ def _called(function: Any) -> str:
     text = f"{function.__name__}(\n" + "".join(f"    {line},\n" for line in lines) + ")"
     if signature.return_annotation is not signature.empty:
         text += f" -> {inspect.formatannotation(signature.return_annotation)}"
-    for long, short in {str(codec.Picture): "Picture", "collections.abc.": "", "typing.": "", "numpy.": "np."}.items():
+    for long, short in _SHORTER.items():
         text = text.replace(long, short)
-    return re.sub(r"metastyle\.\w+\.", "", text)
+    return re.sub(r"\bmetastyle(\.\w+)*\.(?=[A-Z])", "", text)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,16 @@ python -m experiments.convert_vgg --source=vgg16_weights_tf_dim_ordering_tf_kern
 from absl import flags
 
 from metastyle.cli.app import run
-from metastyle.weights.convert import convert
 
-SOURCE = flags.DEFINE_string("source", None, "Keras .h5, torchvision .pth, or safetensors file.", required=True)
-OUT = flags.DEFINE_string("out", "vgg16.safetensors", "File to write.")
+_SOURCE = flags.DEFINE_string("source", None, "keras .h5, torchvision .pth, or safetensors file", required=True)
+_OUT = flags.DEFINE_string("out", "vgg16.safetensors", "file to write")
 
 
-def main(argv: list[str]) -> None:
-    del argv
-    convert(SOURCE.value, OUT.value)
-    print(f"wrote {OUT.value}; set METASTYLE_VGG16 to it, or move it to the cache")
+def main(_: list[str]) -> None:
+    from metastyle.weights.convert import convert
+
+    convert(_SOURCE.value, _OUT.value)
+    print(f"wrote {_OUT.value}; set METASTYLE_VGG16 to it, or move it to the cache")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ python -m experiments.demo --out=runs/demo
 from absl import flags
 
 from metastyle.cli.app import run
+from metastyle.config import DEFAULT_BUNDLE
 
-_BUNDLE = flags.DEFINE_string("bundle", "default", "a meta-trained start; default: the one in the package")
+_BUNDLE = flags.DEFINE_string("bundle", DEFAULT_BUNDLE, "the meta-trained start; `default` is the packaged one")
 _OUT = flags.DEFINE_string("out", None, "folder for the style files and the pictures", required=True)
 
 

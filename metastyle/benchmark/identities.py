@@ -111,7 +111,7 @@ def check_devices() -> Numbers:
         for count in (1, 2, 4, 8):
             parallel = Parallel(mode, DEVICES, jax.devices()[:count])
             arguments = parallel.replicate(before), parallel.split(tasks), parallel.replicate(weights)
-            after, metrics = parallel.compile(step)(*arguments)
+            after, metrics = parallel.wrap(step)(*arguments)
             out[f"{mode} on {count}: meta-gradient, relative error"] = relative_error(moved(after), gradient)
             out[f"{mode} on {count}: loss, relative error"] = abs(float(metrics["loss"]) - loss) / abs(loss)
     return out

@@ -25,7 +25,12 @@ class Command:
 
 
 def _adapt_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("bundle", DEFAULT_BUNDLE, "folder of the meta-trained start; default: ours", flag_values=values)
+    flags.DEFINE_string(
+        "bundle",
+        DEFAULT_BUNDLE,
+        "a meta-trained start; `default` is the packaged one",
+        flag_values=values,
+    )
     flags.DEFINE_list("style", None, "picture of the style, or several of one artist: A,B", flag_values=values)
     flags.DEFINE_string("out", None, "style file to write, .safetensors", flag_values=values)
     flags.DEFINE_integer("steps", 10, "gradient steps", flag_values=values)
@@ -47,6 +52,7 @@ def _adapt_flags(values: flags.FlagValues) -> None:
 
 
 def _adapt(values: flags.FlagValues, _: list[str]) -> None:
+    from metastyle.nets import architecture
     from metastyle.stylize import preview, stylizer
     from metastyle.stylize.style import check_style_path
     from metastyle.system import resume
@@ -54,18 +60,19 @@ def _adapt(values: flags.FlagValues, _: list[str]) -> None:
     check_style_path(values.out)
     if values.preview_out and not values.preview:
         raise InputError("`preview_out`: expected --preview as well, the photograph to watch")
-    view = None
+    start, view = stylizer.load(values.bundle), None
     if values.preview:
         view = preview.Preview(
             values.preview,
             values.preview_out or preview.default_file(values.out),
             values.steps,
             inputs=(*values.style, *(values.support or ())),
+            min_side=architecture.parse(start.bundle.config.generator.arch).min_side,
             max_pixels=values.max_pixels,
         )
     state_file = resume.beside(values.out)
     began = time.monotonic()
-    style = stylizer.load(values.bundle).adapt(
+    style = start.adapt(
         values.style,
         steps=values.steps,
         support=values.support,
@@ -91,17 +98,17 @@ def _style_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_list("content", None, "photographs: files, folders, globs, or - for stdin", flag_values=values)
     flags.DEFINE_string("bundle", None, "bundle of the styles; by default those they record", flag_values=values)
     flags.DEFINE_string("color", "style", "style, content (keep the photograph's) or histogram", flag_values=values)
-    flags.DEFINE_integer(
-        "content_size",
-        None,
-        "px of the shorter side, smaller for larger strokes; of a sheet's: twice a cell",
-        flag_values=values,
-    )
     _max_pixels_flag(values)
 
 
 def _stylize_flags(values: flags.FlagValues) -> None:
     _style_flags(values)
+    flags.DEFINE_integer(
+        "content_size",
+        None,
+        "px of the shorter side, smaller for larger strokes; by default as it is",
+        flag_values=values,
+    )
     flags.DEFINE_string("out", None, "picture or folder to write, or - for stdout", flag_values=values)
     flags.DEFINE_float("strength", 1.0, "0 is the photograph, 1 the style, up to 1.5", flag_values=values)
     flags.DEFINE_list("weights", None, "blend the style files with these weights: 0.3,0.7", flag_values=values)
@@ -177,6 +184,12 @@ def _sheet_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_list("strength", ["1"], "strengths to show side by side: 0,0.5,1,1.5", flag_values=values)
     flags.DEFINE_integer("blend", 0, "steps from the first to the second of two style files", flag_values=values)
     flags.DEFINE_integer("cell", 256, "px, side of a cell", lower_bound=16, upper_bound=4096, flag_values=values)
+    flags.DEFINE_integer(
+        "content_size",
+        None,
+        "px of the shorter side, smaller for larger strokes; by default twice a cell",
+        flag_values=values,
+    )
 
 
 def _sheet(values: flags.FlagValues, _: list[str]) -> None:

@@ -13,7 +13,7 @@ from metastyle.weights.style_files import load_style
 def describe_bundle(folder: str | os.PathLike) -> dict[str, str]:
     """Collects facts about a bundle, by name."""
     start = load_bundle(folder)
-    weights = start.meta.encoder or {}
+    encoder = start.meta.encoder or {}
     inner, rates = start.config.inner, np.exp(np.concatenate([x.ravel() for x in start.meta.log_lr.values()]))
     return {
         "bundle": str(start.path),
@@ -22,7 +22,7 @@ def describe_bundle(folder: str | os.PathLike) -> dict[str, str]:
         "architecture": start.config.generator.arch,
         "parameters": f"{count_parameters(start.meta.fast | start.meta.slow):,}",
         "adapts": f"{inner.scope} ({count_parameters(start.meta.fast):,} parameters)",
-        "warm start": f"an encoder of {count_parameters(weights):,} parameters" if weights else "none",
+        "warm start": f"an encoder of {count_parameters(encoder):,} parameters" if encoder else "none",
         "strength": "any" if start.plain else "1 only: it has no plain parameters (experiments.plain makes them)",
         "inner steps": f"{inner.steps}, {inner.support} support photographs each",
         "learned rates": f"{inner.rate_kind}: {rates.min():.2g} to {rates.max():.2g}",

@@ -71,7 +71,8 @@ def _help(name: str, taken: list[flags.Flag]) -> str:
     command = COMMANDS[name]
     lines = [f"usage: metastyle {name} {command.example}", "", f"{command.about[0].upper()}{command.about[1:]}.", ""]
     for flag in taken:
-        default = "" if flag.default in (None, "") or flag.boolean else f" (default: {flag.default})"
+        value = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
+        default = "" if value in (None, "") or flag.boolean else f" (default: {value})"
         note = " (required)" if flag.name in command.needs else default
         lines.append(f"  --{flag.name:<16}{flag.help}{note}")
     return "\n".join(lines)

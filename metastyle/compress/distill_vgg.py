@@ -36,7 +36,7 @@ from metastyle.nets import generator, vgg
 
 _EMBEDDINGS = tuple(f"{kind}_{tap}" for kind in ("features", "gram") for tap in vgg.TAPS)
 METRICS = ("loss", *_EMBEDDINGS, "content", "style", "gradient")
-_CONTENT_TAP = "relu3_3"
+_CONTENT_TAP = perceptual.CONTENT_TAP["relative"]
 _FLOOR = 1e-3  # added to losses before the logarithm, which would else magnify differences that nobody sees
 _CLIP = 1.0
 _GRADIENT = 2.0  # weight of the angle between gradients

@@ -35,7 +35,7 @@ def check_fields(settings: Any, prefix: str = "") -> None:
     for f in dataclasses.fields(settings):
         value = getattr(settings, f.name)
         if dataclasses.is_dataclass(value):
-            check_fields(value, f"{f.name}.")
+            check_fields(value, f"{prefix}{f.name}.")
         else:
             _check(f"{prefix}{f.name}", value, f.metadata)
 

@@ -30,16 +30,22 @@ class Distillation:
     painter_lr: float = field(default=2e-3, metadata=at_least(0))
     canvas_lr: float = field(default=0.03, metadata=at_least(0))  # of pixels in [0, 1]
     steps_per_style: int = field(default=25, metadata=at_least(1) | formerly("hold"))
-    styles_per_painter: int = field(
-        default=8, metadata=at_least(1) | formerly("renew")
-    )  # after which the painter starts again
-    bundle: str = ""  # the painter starts from its guess for the second half of its styles
+    # After so many styles the painter starts again.
+    styles_per_painter: int = field(default=8, metadata=at_least(1) | formerly("renew"))
+    # A bundle with the painter's architecture, or "" for none. For the second half of its `styles_per_painter` styles,
+    # the painter starts from what this bundle guesses for the style.
+    bundle: str = ""
     guess_lr: float = field(default=3e-4, metadata=at_least(0))  # the painter's rate after such a guess
     vgg: str = "vgg16"
     start: str = ""  # a slim network of these widths and ranks; "" is the pruned teacher
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if (self.loss.kind, self.loss.statistic) != ("relative", "gram"):
+            raise InputError(
+                "`loss.kind`: expected relative, with `loss.statistic` gram, which a distillation compares, "
+                f"got {self.loss.kind} with {self.loss.statistic}"
+            )
         if len(self.widths) != 10 or not all(isinstance(w, int) and w > 0 for w in self.widths):
             raise InputError(f"`widths`: expected the widths of ten convolutions, got {self.widths}")
         if len(self.ranks) != 10 or not all(isinstance(r, int) and r >= 0 for r in self.ranks):

@@ -55,7 +55,7 @@ def _build(kind: type, defaults: dict[str, Any], values: Any, prefix: str) -> An
 
 
 def _check_section(values: Any, prefix: str) -> None:
-    if not isinstance(values, dict):
+    if not isinstance(values, Mapping):
         raise InputError(f"`{prefix.rstrip('.') or 'config'}`: expected a section of settings, got {values!r}")
 
 
@@ -64,7 +64,7 @@ def _build_named(kind: type, values: Any, prefix: str) -> dict[str, Any]:
     return {name: _build(kind, _defaults(kind), value, f"{prefix}{name}.") for name, value in values.items()}
 
 
-def _by_present_names(kind: type, values: dict[str, Any], prefix: str) -> dict[str, Any]:
+def _by_present_names(kind: type, values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     present = {f.metadata["formerly"]: f.name for f in dataclasses.fields(kind) if "formerly" in f.metadata}
     for name in present.keys() & values.keys():
         if present[name] in values:

@@ -1,8 +1,9 @@
 """Tasks whose crops an accelerator cuts itself, from pictures that it holds, where a host is too slow for it.
 
 The host only names a task: {"draw": i32[2]}, the step and the task's index. In the step, `draw` makes the task of it, a
-pure function of (`run.seed`, step, index) as in tasks.py. Three things differ from there: crops are upright, synthetic
-styles come from a fixed number of pictures, and colours of a recoloured style that are out of gamut are clipped.
+pure function of (`run.seed`, step, index) as in tasks.py. Four things differ from there: crops are upright, synthetic
+styles come from a fixed number of pictures, colours of a recoloured style that are out of gamut are clipped, and
+pictures are cut to at most 1.5 times their short side.
 """
 
 import functools
@@ -106,8 +107,8 @@ def draw(settings: Config, place: jax.Array, pictures: Pictures) -> dict[str, ja
         style = jnp.where(jax.random.uniform(keys[6]) < data.recolor, recolored(style, other), style)
     if data.collage:
         other = crops(more[0], "style", one_of(more[1], "style")[None], flip=False)[0]
-        across, place = jax.random.uniform(more[2], (2,))
-        cut = collage(style, other, across, place, jnp)
+        turn, at = jax.random.uniform(more[2], (2,))
+        cut = collage(style, other, turn, at, jnp)
         style = jnp.where(jax.random.uniform(more[3]) < data.collage, cut, style)
     contents = crops(keys[7], "content", photographs, flip=True)
     first, last = contents[: math.prod(support)], contents[math.prod(support) :]

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from metastyle.config import STYLE_SHARES, Config, Data
 from metastyle.data.augment import augment, collage
 from metastyle.data.prefetch import stack
 from metastyle.data.procedural.source import ProceduralSource
-from metastyle.data.sources import Resilient, Source, open_source
+from metastyle.data.sources import Kind, Resilient, Source, open_source
 from metastyle.errors import InputError
 from metastyle.images.color import recolor
 
@@ -42,9 +41,9 @@ class TaskSampler:
         Raises InputError if a task needs more photographs than the source has, and errors of `open_source`.
         """
         self._settings, data = settings, settings.data
-        names = {kind: f"data.{prefix}{kind}" for kind in ("content", "style")}
+        names: dict[Kind, str] = {"content": f"data.{prefix}content", "style": f"data.{prefix}style"}
 
-        def opened(kind: Literal["content", "style"]) -> Source:
+        def opened(kind: Kind) -> Source:
             spec = getattr(data, f"{prefix}{kind}")
             return open_source(spec, kind, size=data.size, seed=settings.run.seed, name=names[kind])
 
@@ -63,10 +62,10 @@ class TaskSampler:
     def task(self, step: int, index: int) -> Task:
         """The task `index` among all tasks, on all hosts, of the outer step `step`."""
         data, shares = self._settings.data, self._shares
-        rng = np.random.default_rng((self._settings.run.seed, step, index))
+        seed = (self._settings.run.seed, step, index)
+        rng = np.random.default_rng(seed)
         drawn = rng.choice(len(self.content), self._photographs, replace=False).tolist()
         # Each of these has its own random generator, so that other draws don't depend on whether it is in use.
-        seed = (self._settings.run.seed, step, index)
         recoloring, pasting, turning, choosing = (np.random.default_rng((*seed, n)) for n in (1, 2, 3, 4))
         styles = self.content if choosing.random() < shares.photograph_styles else self.style
         if rng.random() < shares.procedural_styles:

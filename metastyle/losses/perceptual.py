@@ -18,17 +18,16 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from metastyle.config import Loss
 from metastyle.losses.grid import grid_loss
 from metastyle.nets import vgg
+from metastyle.nets.params import Array
 
 _EPS = 1e-8  # keeps a ratio finite for a picture without any features; far below any real denominator
 _TINY = 1e-20  # keeps a cosine finite; gradients are small numbers
-_CONTENT_TAP = {"relative": "relu3_3", "paper": "relu2_2"}
+CONTENT_TAP = {"relative": "relu3_3", "paper": "relu2_2"}
 
-Array = jax.Array | np.ndarray
 Target = dict[str, dict[str, jax.Array]]  # for each tap {"gram"}, f32[N, C, C], or {"mean", "variance"}, f32[N, C]
 
 
@@ -86,7 +85,7 @@ def style_target(params: vgg.Params, pictures: Array, loss: Loss, dtype: Any = j
     return jax.tree.map(lambda x: x[None], _pool(_statistics(_features(params, pictures, vgg.TAPS, loss, dtype), loss)))
 
 
-def mean_target(targets: list[Target], loss: Loss) -> Target:
+def mean_target(targets: list[Target]) -> Target:
     """Combines targets of pictures that were measured one by one, which may have different sizes.
 
     For pictures of one size it is `style_target` of all of them.
@@ -98,7 +97,7 @@ def mean_target(targets: list[Target], loss: Loss) -> Target:
 
 def content_target(params: vgg.Params, photographs: Array, loss: Loss, dtype: Any = jnp.float32) -> jax.Array:
     """The features that an output should keep: f32[N, H, W, 3] in [0, 1] -> f32[N, h, w, C]."""
-    tap = _CONTENT_TAP[loss.kind]
+    tap = CONTENT_TAP[loss.kind]
     return _features(params, photographs, (tap,), loss, dtype)[tap]
 
 
@@ -111,7 +110,7 @@ def perceptual(
     """
     features = _features(params, outputs, vgg.TAPS, loss, dtype)
     statistics = _statistics(features, loss)
-    kept = features[_CONTENT_TAP[loss.kind]]
+    kept = features[CONTENT_TAP[loss.kind]]
     if loss.kind == "relative":
         content_loss = ratio(kept, content)
         errors = [_style_ratio(statistics[tap], style[tap]) for tap in vgg.TAPS]

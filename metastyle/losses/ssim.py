@@ -17,8 +17,10 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     or smaller sizes, and when scikit-image is not installed.
     """
     structural_similarity = need("skimage.metrics", "ssim").structural_similarity
-    if a.shape != b.shape or min(a.shape[:2]) < 7:
-        raise InputError(f"`b`: expected the shape of `a`, sides of at least 7 px, got {a.shape} and {b.shape}; resize")
+    if a.shape != b.shape or min(a.shape[:2]) < _WINDOW:
+        raise InputError(
+            f"`b`: expected the shape of `a`, sides of at least {_WINDOW} px, got {a.shape} and {b.shape}; resize"
+        )
     return float(structural_similarity(*(np.asarray(x, np.float64) @ LUMA for x in (a, b)), data_range=1.0))
 
 

@@ -72,7 +72,7 @@ def begin_style(
     codes = [style.code for style in measured]
     if reads is not None and reads is not params and learned.encoder is not None:
         codes = [measure.style(reads, picture[None]).code for picture in paintings]
-    target = perceptual.mean_target([style.target for style in measured], settings.loss)
+    target = perceptual.mean_target([style.target for style in measured])
     return guess_start(learned, jnp.mean(jnp.stack(codes), 0)), Targets(target)
 
 

@@ -26,12 +26,12 @@ Tree = Any
 class InnerResult(NamedTuple):
     """What the inner loop leads to. All of it can be differentiated.
 
-    fast: the adapted parameters. support: f32[K], the support loss before each step. path: the fast parameters before
-    each step, leaves [K, ...].
+    fast: the adapted parameters. support_losses: f32[K], the loss on the support photographs before each step. path:
+    the fast parameters before each step, leaves [K, ...].
     """
 
     fast: Flat
-    support: jax.Array
+    support_losses: jax.Array
     path: Flat
 
 

@@ -146,7 +146,7 @@ def task_loss(
     )
     judge = lambda fast: problem.outer_loss(fast, meta.slow, prepared.query, *fixed)
     query, weights = judge(result.fast), step_weights(outer, inner.steps, step)
-    curve = jnp.append(result.support, query)
+    curve = jnp.append(result.support_losses, query)
     support = curve[: max(inner.steps, 1)]
     if judged and outer.multi_step and inner.steps:
         k = jnp.where(step % 2, step // 2 % inner.steps, 0)
@@ -165,7 +165,12 @@ def reptile_gradient(
     fixed, scale = (prepared.target, networks), lr_scale(settings.outer, step)
     result = inner_loop.inner_loop(problem.loss, meta, prepared.support, fixed, settings.inner, lr_scale=scale)
     query = problem.outer_loss(result.fast, meta.slow, prepared.query, *fixed)
-    metrics = {"loss": query, "query": query, "support_first": result.support[0], "support_mean": result.support.mean()}
+    metrics = {
+        "loss": query,
+        "query": query,
+        "support_first": result.support_losses[0],
+        "support_mean": result.support_losses.mean(),
+    }
     gradient = jax.tree.map(jnp.zeros_like, meta)
     return metrics, dataclasses.replace(gradient, fast=jax.tree.map(jnp.subtract, meta.fast, result.fast))
 

@@ -16,6 +16,7 @@ from metastyle.nets import generator, style_encoder, vgg
 from metastyle.nets.params import Flat
 
 Tree = Any
+LossFunction = Callable[[Flat, Flat, Tree, Tree, Any], jax.Array]  # (fast, slow, batch, target, networks) -> f32[]
 
 
 class Networks(NamedTuple):
@@ -66,11 +67,11 @@ class Problem(NamedTuple):
     """
 
     prepare: Callable[[Tree, Any], Prepared]
-    loss: Callable[[Flat, Flat, Tree, Tree, Any], jax.Array]
-    query_loss: Callable[[Flat, Flat, Tree, Tree, Any], jax.Array] | None = None
+    loss: LossFunction
+    query_loss: LossFunction | None = None
 
     @property
-    def outer_loss(self) -> Callable[[Flat, Flat, Tree, Tree, Any], jax.Array]:
+    def outer_loss(self) -> LossFunction:
         """What the outer loop minimises."""
         return self.query_loss or self.loss
 

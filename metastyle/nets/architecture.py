@@ -18,7 +18,7 @@ Every convolution is padded by reflection and followed by an instance norm and a
 which has no ReLU, and the last one of the net. Words behind a token change this:
 
     .leaky     a leaky ReLU of slope 0.2                .blur      d only: a binomial blur before the stride, which
-    .linear    no ReLU                                             prevents aliasing
+    .linear    no ReLU (not for R)                                 prevents aliasing
     .bare      a bias instead of the instance norm      .bilinear  u only: bilinear up-sampling
 
 "c3s1-16.leaky,save-a,d32.blur.leaky,u16.bilinear.leaky,cat-a,c3s1-3" is a U-Net of two levels.
@@ -30,8 +30,8 @@ second convolution: more to adapt than the norms, in a small file, at no cost in
 and place (`conv1`, `norm1`, `block1/conv1`, ..., `out`, `norm_skip`), so that they can be picked by path.
 
 How to add a layer: add a line to `_TOKENS`, with a method of `_Reader`. If the layer needs a new operation, add a
-dataclass to `Op`, a case to `_step`, and one method to each backend: `generator.FlaxLayers`, `tiled_layers.Tiles`,
-`onnx_export.GraphLayers`, and `tiling.Sizes`, which estimates memory.
+dataclass to `Op`, a method to the protocol `Layers`, a case to `_step`, and that method to each backend:
+`generator.FlaxLayers`, `tiled_layers.Tiles`, `onnx_export.GraphLayers`, and `tiling.Sizes`, which estimates memory.
 """
 
 import functools
@@ -358,7 +358,8 @@ class _Reader:
                 continue
             if len(set(words)) < len(words) or not set(words) <= set(allowed) or {"leaky", "linear"} <= set(words):
                 behind = f"at most {', '.join(f'.{word}' for word in allowed)}" if allowed else "no words"
-                self._refuse(f"{behind} behind {core}, each once, and not both .leaky and .linear")
+                apart = ", and not both .leaky and .linear" if "linear" in allowed else ""
+                self._refuse(f"{behind} behind {core}, each once{apart}")
             return _Token(method, match.groups(), frozenset(words))
         example = "c9s1-32, d64, R128x5, u64, s4, p4-3, save-a, cat-a, d64.blur.leaky"
         self._refuse(f"{', '.join(ARCHITECTURES)} or tokens such as {example}")
@@ -415,7 +416,7 @@ _TOKENS: tuple[tuple[str, tuple[str, ...], Callable[..., None]], ...] = (  # for
 )
 
 
-def check_size(height: int, width: int, name: str = "content", least: int = MIN_SIDE) -> None:
+def check_size(height: int, width: int, least: int, name: str = "content") -> None:
     """Raises InputError, naming the argument `name`, if a side of a photograph has fewer than `least` px."""
     if min(height, width) < least:
         raise InputError(

@@ -113,7 +113,7 @@ def apply(settings: config.Generator, params: Flat, images: jax.Array, side_by_s
     are padded by reflection, and the result is cropped. side_by_side: see `Network`.
     """
     net, (height, width) = parse(settings.arch), images.shape[1:3]
-    check_size(height, width, least=net.min_side)
+    check_size(height, width, net.min_side)
     padding = ((0, 0), (0, -height % net.multiple), (0, -width % net.multiple), (0, 0))
     padded = jnp.pad(images, padding, "reflect")
     stylised = network(settings, side_by_side).apply({"params": unflatten(params)}, padded)

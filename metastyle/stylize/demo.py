@@ -13,6 +13,7 @@ from metastyle.images.resize import square
 from metastyle.stylize import stylizer
 from metastyle.system import paths
 from metastyle.system.files import atomic
+from metastyle.system.optional import need
 
 STEPS = 10
 _SIZE = 256  # px, sides of the photographs in the grid
@@ -27,6 +28,7 @@ def run_demo(folder: str | os.PathLike, bundle: str = config.DEFAULT_BUNDLE) -> 
     Writes into `folder` a style file for each, a grid of photographs stylised after 0 and 10 steps, and a plot of the
     losses. Returns these files.
     """
+    need("matplotlib.figure", "the demo")
     start, out = stylizer.load(bundle), Path(folder)
     out.mkdir(parents=True, exist_ok=True)
     photographs = {path.stem: path for path in paths.demo_pictures("photos")}

@@ -208,7 +208,7 @@ def _without_own_outputs(contents: Sequence[str], folder: str) -> list[str]:
     real = os.path.realpath(folder)
     own = {x for x in contents if _MARK in Path(x).stem and os.path.realpath(Path(x).parent) == real}
     if len(own) == len(contents):
-        raise InputError(f"`content`: expected photographs, got only what is named as stylised ones in {folder!r}")
+        raise InputError(f"`content`: expected photographs, got only pictures that this command wrote into {folder!r}")
     if own:
         message = f"`content`: left out {len(own)} of {len(contents)} pictures, which are stylised ones of {folder!r}"
         warnings.warn(message, Adjusted, stacklevel=2)

@@ -126,10 +126,10 @@ def build(settings: config.Generator, params: Flat, *, floats: bool = False) -> 
     kind = kinds.FLOAT if floats else kinds.UINT8
     ends = [helper.make_tensor_value_info(name, kind, shape) for name in ("photograph", "stylised")]
     made = helper.make_graph(graph.nodes, "metastyle", ends[:1], ends[1:], graph.constants)
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="metastyle")
-    model.ir_version = min(model.ir_version, 10)  # onnxruntime is slower to follow than onnx
-    onnx.checker.check_model(model)
-    return model
+    exported = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="metastyle")
+    exported.ir_version = min(exported.ir_version, 10)  # onnxruntime is slower to follow than onnx
+    onnx.checker.check_model(exported)
+    return exported
 
 
 def session(model: Any) -> Callable[[np.ndarray], np.ndarray]:

@@ -42,6 +42,7 @@ class Preview:
         steps: int,
         *,
         inputs: Collection[codec.Picture] = (),
+        min_side: int = architecture.MIN_SIDE,
         max_pixels: int = codec.MAX_PIXELS,
     ):
         """Reads the photograph and checks that the animation can be written.
@@ -51,6 +52,7 @@ class Preview:
           out: the file of the animation.
           steps: the largest number of steps that the adaptation may take.
           inputs: other pictures that the adaptation reads; `out` may replace none of them.
+          min_side: px, the least side of a picture that the style's network takes.
           max_pixels: a larger photograph is refused.
 
         Raises:
@@ -59,7 +61,7 @@ class Preview:
         check(out, inputs=(photograph, *inputs))
         self.out = Path(out)
         self._photograph = shrink(codec.load(photograph, name="preview", max_pixels=max_pixels)[0])
-        architecture.check_size(*self._photograph.shape[:2], name="preview")
+        architecture.check_size(*self._photograph.shape[:2], least=min_side, name="preview")
         self._shown_steps = choose_steps(steps)
         self._frames: dict[int, np.ndarray] = {}
 

@@ -117,7 +117,9 @@ class Style:
         progress: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> np.ndarray:
-        """The photograph in this style: uint8 [H, W, 3], of the photograph's size (sides of at least 16 px).
+        """The photograph in this style: uint8 [H, W, 3], of the photograph's size.
+
+        The packaged bundle takes sides of at least 16 px; deeper architectures need more.
 
         Args:
           photograph: a path, PIL image, array, or the bytes of a file (images/codec.py `load`).
@@ -208,7 +210,8 @@ class Style:
         check_style_path(path)
         bundle = self.file.bundle
         if bundle and not self_contained and not bundles.exists(bundle):
-            warnings.warn(f"`self_contained`: {path} is, for its bundle {bundle} is gone", Adjusted, stacklevel=2)
+            message = f"`self_contained`: {path} holds the bundle's parameters too, since the bundle {bundle} is gone"
+            warnings.warn(message, Adjusted, stacklevel=2)
             self_contained = True
         extra = {"slow": self.slow, "config": self.config, "plain": self.plain} if self_contained else {}
         style_files.save_style(path, dataclasses.replace(self.file, **extra))

@@ -59,7 +59,8 @@ class Stylizer:
         """Adapts the fast parameters to one style.
 
         Args:
-          styles: one picture of the style or several, each a path, PIL image or array (images/codec.py `load`).
+          styles: one picture of the style or several, each a path, PIL image, array, or the bytes of a file
+            (images/codec.py `load`).
           steps: gradient steps, 0 or more. The first `inner.steps` of them are those that were meta-trained.
           support: photographs to learn on; by default synthetic ones. The photograph that is to be stylised is a good
             choice.

@@ -36,7 +36,9 @@ def stylize(
     progress: bool = False,
     memory: int | None = None,
 ) -> np.ndarray:
-    """`generator.stylize` of one picture of any size: f32[H, W, 3] in [0, 1] -> the same, sides of at least 16 px.
+    """`generator.stylize` of one picture of any size: f32[H, W, 3] in [0, 1] -> the same.
+
+    The least side is the net's `min_side`, 16 px for the packaged bundle.
 
     tile: the side of square tiles, px, which change nothing but the rounding; 0 for no tiles. By default there are none
       if the picture fits in memory as a whole.
@@ -47,15 +49,16 @@ def stylize(
     Raises InputError for an invalid tile, and if memory or disk are too small.
     """
     height, width = picture.shape[:2]
-    with _explain_want(f"{width} x {height} px"):
-        ours = plan(settings, height, width, tile, memory)
-        if ours.tile == 0:
+    with _explain_lack(f"{width} x {height} px"):
+        chosen = plan(settings, height, width, tile, memory)
+        if chosen.tile == 0:
             return np.asarray(generator.stylize(settings, params, picture[None]))[0]
-        if ours.disk and progress:
-            print(f"takes {_gib(ours.disk)} on disk, in {folder()}, until it is done", file=sys.stderr, flush=True)
-        title = f"tiles of {ours.tile} px"
-        with tqdm(total=ours.work, desc=title, bar_format=_BAR, smoothing=0.1, disable=not progress) as bar:
-            return _walk(settings, params, picture, ours.tile, Arrays(ours.memory), bar)[1].buffer
+        if chosen.disk and progress:
+            message = f"the tiles take {_gib(chosen.disk)} on disk, in {folder()}, until the picture is done"
+            print(message, file=sys.stderr, flush=True)
+        title = f"tiles of {chosen.tile} px"
+        with tqdm(total=chosen.work, desc=title, bar_format=_BAR, smoothing=0.1, disable=not progress) as bar:
+            return _walk(settings, params, picture, chosen.tile, Arrays(chosen.memory), bar)[1].buffer
 
 
 class Plan(NamedTuple):
@@ -75,7 +78,7 @@ def plan(
     settings: config.Generator, height: int, width: int, tile: int | None = None, memory: int | None = None
 ) -> Plan:
     """Plans `stylize` with these arguments for a picture of this size. Raises InputError as `stylize` does."""
-    architecture.check_size(height, width, least=architecture.parse(settings.arch).min_side)
+    architecture.check_size(height, width, architecture.parse(settings.arch).min_side)
     check_tile(tile)
     most = free() if memory is None else memory
     usual = most // 2 if memory is None else memory
@@ -192,8 +195,8 @@ class Sizes:
 
 
 @contextlib.contextmanager
-def _explain_want(what: str) -> Iterator[None]:
-    """Turns a want of memory or disk into an InputError."""
+def _explain_lack(what: str) -> Iterator[None]:
+    """Turns a lack of memory or disk into an InputError."""
     try:
         yield
     except OSError as error:

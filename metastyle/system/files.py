@@ -14,7 +14,10 @@ from metastyle.errors import InputError, reason
 
 
 def stat_mode(path: str, name: str) -> int | None:
-    """The `st_mode` of the file or folder at `path`; None if nothing is there."""
+    """The `st_mode` of the file or folder at `path`; None if nothing is there.
+
+    Raises InputError, which names the argument `name`, if the path can't be used.
+    """
     try:
         return os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):

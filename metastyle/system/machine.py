@@ -1,4 +1,4 @@
-"""Facts that belong to measured numbers: the processor and the versions of packages. Imports no JAX."""
+"""Facts that belong to measured numbers (processor, versions), and modules run on their own. Imports no JAX."""
 
 import contextlib
 import json

@@ -14,11 +14,16 @@ class StopSignal:
     """Notes SIGTERM and SIGINT in `requested`: for a loop that saves its state and then raises Stopped.
 
     A second SIGINT interrupts at once. Outside the main thread, which alone may handle signals, nothing is noted.
+
+    listen: whether it notes them. Work that keeps no state passes False, and signals end it at once.
     """
 
-    def __enter__(self) -> "StopSignal":
+    def __init__(self, *, listen: bool = True):
+        self._handled = (signal.SIGTERM, signal.SIGINT) if listen else ()
         self.requested = False
-        handled = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
+
+    def __enter__(self) -> "StopSignal":
+        handled = self._handled if threading.current_thread() is threading.main_thread() else ()
         self._before = {s: signal.signal(s, self._note) for s in handled}
         return self
 

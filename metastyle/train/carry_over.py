@@ -40,9 +40,11 @@ def carry_over(
     """
     start = bundles.load_bundle(bundle)
     if start.meta.encoder is None:
-        raise InputError(f"`bundle`: expected one with an encoder, got {bundle}; without one, any will do")
+        raise InputError(
+            f"`bundle`: expected one with an encoder, got {bundle}; without an encoder it works with any loss network"
+        )
     width = start.config.encoder.hidden if hidden is None else hidden
-    check_hidden(start.meta.encoder, width)  # before the codes, which take minutes
+    _check_hidden(start.meta.encoder, width)  # before the codes, which take minutes
     before, after = vgg_files.load(vgg_before, "vgg_before"), vgg_files.load(vgg_after)
     loss_network.check_reads(start, before, "vgg_before")
     if styles < 2 * style_encoder.size(after):
@@ -59,7 +61,7 @@ def carry_over(
     )
     digest = loss_network.digest(after)
     meta = dataclasses.replace(start.meta, encoder=carried)
-    made = dataclasses.replace(start, config=settings, meta=meta, network=digest)
+    made = dataclasses.replace(start, config=settings, meta=meta, network_sha256=digest)
     was, now = _guesses(start.meta, old[~fitted]), _guesses(made.meta, new[~fitted])
     bundles.save_bundle(out, made)
     return float(np.square(now - was).sum() / np.square(was - was.mean(0)).sum())
@@ -91,7 +93,7 @@ def refit_encoder(weights: Flat, before: np.ndarray, after: np.ndarray, hidden: 
     the new width of the encoder, at most the present one; the units that move the parameters most are kept. Raises
     InputError for a larger width.
     """
-    check_hidden(weights, hidden)
+    _check_hidden(weights, hidden)
     kernel, bias, last = (np.asarray(weights[x], np.float64) for x in ("hidden/kernel", "hidden/bias", "out/kernel"))
     normalize = jax.vmap(style_encoder.normalize_code)
     inputs, seen = (np.asarray(normalize(jnp.asarray(x)), np.float64) for x in (before, after))
@@ -109,7 +111,7 @@ def refit_encoder(weights: Flat, before: np.ndarray, after: np.ndarray, hidden: 
     return {path: jnp.asarray(x, jnp.float32) for path, x in out.items()}
 
 
-def check_hidden(weights: Flat, hidden: int) -> None:
+def _check_hidden(weights: Flat, hidden: int) -> None:
     """Raises InputError unless the encoder can be refitted with this width."""
     if not 0 < hidden <= len(weights["hidden/bias"]):
         raise InputError(

@@ -22,6 +22,7 @@ from metastyle import config
 from metastyle.errors import InputError
 from metastyle.meta.outer_loop import MetaState
 from metastyle.meta.parameters import Meta
+from metastyle.system import files
 
 
 class Store:
@@ -253,9 +254,8 @@ def claim(workdir: str | os.PathLike, settings: Any, done: int = 0) -> None:
                 f"`{name}`: the run in {workdir} has {old!r}, got {new!r}; set it back or use another --workdir"
             )
     if jax.process_index() == 0:
-        temporary = path.with_name(".config.json")
-        temporary.write_text(config.to_json(settings))
-        temporary.replace(path)
+        with files.atomic(path) as temporary:
+            temporary.write_text(config.to_json(settings))
 
 
 def differences(a: Any, b: Any) -> list[tuple[str, Any, Any]]:

@@ -24,7 +24,6 @@ from metastyle.train import checkpoint, loop
 from metastyle.train.multihost import STOP_FLAGS
 from metastyle.weights import bundles, loss_network, vgg_files
 
-FILE_NAME = "slim_vgg.safetensors"
 _SHOWN = 6  # styles in a picture grid
 _PRUNED_ON = 64  # tasks, of 3 pictures each, that pruning sees
 
@@ -34,15 +33,16 @@ Guess = Callable[[np.ndarray], Flat]
 def distill(settings: Distillation, workdir: str | os.PathLike) -> None:
     """Runs a distillation in `workdir`, or continues it there, until it is complete.
 
-    Writes config.json, checkpoints/, metrics.csv, TensorBoard events/, pictures/ (the works of painter and canvas for
-    the latest styles) and, with every checkpoint, slim_vgg.safetensors.
+    Writes config.json, checkpoints/, metrics.csv, speed.json, TensorBoard events/, pictures/ (the works of painter and
+    canvas for the latest styles) and, with every checkpoint, slim_vgg.safetensors.
 
     Raises InputError or FileNotFoundError for bad settings or data before anything is written, InputError for a workdir
     that doesn't fit, FloatingPointError when a loss is not finite, and Stopped when the run was asked to stop.
     """
     compile_cache.enable_compile_cache()
     workdir = Path(workdir)
-    architecture.parse(settings.painter.arch, "painter.arch")
+    least = architecture.parse(settings.painter.arch, "painter.arch").min_side
+    architecture.check_size(settings.data.size, settings.data.size, least, "data.size")
     teacher, task, guess = vgg_files.load(settings.vgg), picture_tasks(settings), load_guess(settings)
     start = vgg_files.load(settings.start, "start") if settings.start else None
     some = [x for i in range(_PRUNED_ON) for x in task(i * settings.steps_per_style, 0).values()]
@@ -55,7 +55,7 @@ def distill(settings: Distillation, workdir: str | os.PathLike) -> None:
         return state._replace(**_renewed(settings, step, batch, guess)), batch
 
     def export(state: distill_vgg.State) -> None:
-        save_network(prune_vgg.network(state.slim, teacher), workdir / FILE_NAME)
+        save_network(prune_vgg.network(state.slim, teacher), workdir / vgg_files.SLIM.name)
 
     training = loop.Training(
         task=task,
@@ -75,7 +75,7 @@ def distill(settings: Distillation, workdir: str | os.PathLike) -> None:
         begun, state = loop.run(training, state, settings.run, store, workdir)
     if begun == settings.run.steps:  # nothing was left to do, so no step has exported the network
         export(state)
-    print(f"wrote {workdir / FILE_NAME}", flush=True)
+    print(f"wrote {workdir / vgg_files.SLIM.name}", flush=True)
 
 
 def picture_tasks(settings: Distillation) -> Callable[[int, int], Task]:

@@ -101,10 +101,10 @@ def run(
     seconds. quiet: prints nothing.
 
     Raises Stopped, after saving, when SIGTERM or SIGINT has reached any of the processes, and FloatingPointError when a
-    metric is not finite.
+    metric is not finite. Where `store` keeps nothing, signals are left alone: they end the process at once.
     """
     main, done, stopping = jax.process_index() == 0, 0, False
-    with StopSignal() as stop:
+    with StopSignal(listen=store.keeps) as stop:
         # Resume policy: 1. the newest state that can be read; 2. else the start. Rows of metrics.csv beyond that state
         # are dropped, to be written again. 3. A run whose steps are all done touches nothing.
         start, state = store.resume(state)
@@ -140,8 +140,7 @@ def run(
                     break
         store.wait()
     if stopping:
-        then = "the same line continues" if store.keeps else "nothing of it is kept"
-        raise Stopped(f"stopped after step {done} of {times.steps}; {then}" if main else "")
+        raise Stopped(f"stopped after step {done} of {times.steps}; the same line continues" if main else "")
     return Ended(start, state)
 
 

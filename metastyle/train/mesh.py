@@ -63,8 +63,11 @@ class Parallel:
         """The state in a form that Orbax can save, which the arrays that pmap returns are not."""
         return jax.tree.map(np.asarray, state) if self.mode == "pmap" else state
 
-    def compile(self, step: Callable) -> jax.stages.Wrapped:
-        """Compiles `step(state, batch, constants, axis=...)` for all devices. The state is donated."""
+    def wrap(self, step: Callable) -> jax.stages.Wrapped:
+        """Returns `step(state, batch, constants, axis=...)` as one jitted function over all devices.
+
+        The state is donated.
+        """
         local = functools.partial(step, axis=AXIS)
         if self.mode == "pmap":
             return jax.pmap(

@@ -5,7 +5,7 @@ import functools
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from metastyle.errors import InputError
 from metastyle.images import contact_sheet
 from metastyle.meta import adaptation, outer_loop, tune_rates
 from metastyle.meta.parameters import Meta
-from metastyle.meta.problem import Networks, Prepared, Problem, style_problem
+from metastyle.meta.problem import LossFunction, Networks, Prepared, Problem, style_problem
 from metastyle.nets import architecture, generator, style_encoder
 from metastyle.nets.params import Flat, count_parameters, split_by_scope
 from metastyle.system import compile_cache
@@ -33,21 +33,19 @@ LOGGED = ("loss", "query", "support_first", "support_mean", "gradient_norm")
 _VAL_STYLES = 4
 _TUNING_TASKS = 8
 
-Loss = Callable[..., jax.Array]  # see Problem
-
 
 def train(
     settings: config.Config,
     workdir: str | os.PathLike,
     problem: Problem | None = None,
-    params: Networks | None = None,
+    loss_networks: Networks | None = None,
     timeout: float = config.PEER_TIMEOUT,
 ) -> None:
     """Runs a meta-training in `workdir`, or continues it there, until it is complete.
 
     Writes config.json, checkpoints/, metrics.csv, speed.json, TensorBoard events/, pictures/ and at the end bundle/.
-    `problem` and `params` replace style transfer on VGG features, for tests. Several processes (multihost.join) run it
-    together, and each ends when another does not answer for `timeout` seconds.
+    `problem` and `loss_networks` replace style transfer on VGG features, for tests. Several processes (multihost.join)
+    run it together, and each ends when another does not answer for `timeout` seconds.
 
     Raises InputError or FileNotFoundError for bad settings or data before anything is written, InputError for a workdir
     of another run, FloatingPointError when a loss is not finite, and Stopped when the run was asked to stop.
@@ -56,14 +54,16 @@ def train(
     workdir, run, outer, main = Path(workdir), settings.run, settings.outer, jax.process_index() == 0
     parallel = mesh.Parallel(run.parallel, outer.tasks)
     _check_side_by_side(settings, parallel)
-    params = networks(settings) if params is None else params
+    least = architecture.parse(settings.generator.arch, "generator.arch").min_side
+    architecture.check_size(settings.data.size, settings.data.size, least, "data.size")
+    loss_networks = networks(settings) if loss_networks is None else loss_networks
     if problem is None:
         side_by_side = outer.tasks_side_by_side > 1
         problem = style_problem(settings.generator, settings.loss, bool(outer.vgg), side_by_side)
     problem = problem._replace(prepare=jax.jit(problem.prepare))  # one program outside the step too, for pictures
     tuning, origin = _tuning_sampler(settings), bundles.load_start(workdir, settings)
     state = outer_loop.initial_state(settings, begin_from(origin, settings) if origin else None)
-    training = _training(settings, parallel, problem, params, state.meta)
+    training = _training(settings, parallel, problem, loss_networks, state.meta)
     with checkpoint.Checkpoints(workdir / "checkpoints", run.keep_checkpoints) as saved:
         checkpoint.claim(workdir, settings, saved.latest() or 0)
         if main and origin and not bundles.exists(workdir / "start"):
@@ -74,11 +74,11 @@ def train(
         if main:
             print(f"{workdir} is complete after {start} steps; raise run.steps to continue it", flush=True)
         return
-    made = _make_bundle(settings, origin, outer_loop.deployed(outer, state), tuning, problem, params)
+    made = _make_bundle(settings, origin, outer_loop.deployed(outer, state), tuning, problem, loss_networks)
     if main:
         bundles.save_bundle(workdir / "bundle", made)
-        told = f"Adam lr {made.adam_lr:g} beyond {settings.inner.steps} steps"
-        print(f"wrote {workdir / 'bundle'} ({told})", flush=True)
+        rates = f"Adam lr {made.adam_lr:g} beyond {settings.inner.steps} steps"
+        print(f"wrote {workdir / 'bundle'} ({rates})", flush=True)
 
 
 def _check_side_by_side(settings: config.Config, parallel: mesh.Parallel) -> None:
@@ -92,14 +92,14 @@ def _check_side_by_side(settings: config.Config, parallel: mesh.Parallel) -> Non
 
 
 def _training(
-    settings: config.Config, parallel: mesh.Parallel, problem: Problem, params: Networks, meta: Meta
+    settings: config.Config, parallel: mesh.Parallel, problem: Problem, loss_networks: Networks, meta: Meta
 ) -> loop.Training:
     """Describes the run for the loop: outer steps on sampled tasks."""
     outer, on_tasks = settings.outer, problem
-    constants: Constants = params
+    constants: Constants = loss_networks
     if settings.data.on_device:
         sampler = DeviceSampler(settings)
-        on_tasks, constants = draw_first(problem, settings), Drawing(params, sampler.pictures)
+        on_tasks, constants = draw_first(problem, settings), Drawing(loss_networks, sampler.pictures)
     else:
         sampler = TaskSampler(settings)
     val, replicas = val_tasks(settings), parallel.replicate(constants)
@@ -114,7 +114,7 @@ def _training(
             on_tasks, settings, first_order, parallel, (state, batch, replicas)
         ),
         describe=functools.partial(_describe, settings, parallel, meta),
-        picture=lambda state: picture_grid(settings, outer_loop.deployed(outer, state), val, problem, params),
+        picture=lambda state: picture_grid(settings, outer_loop.deployed(outer, state), val, problem, loss_networks),
         threads=settings.data.threads,
     )
 
@@ -125,7 +125,7 @@ def _make_bundle(
     learned: Meta,
     sampler: TaskSampler,
     problem: Problem,
-    params: Networks,
+    loss_networks: Networks,
 ) -> bundles.Bundle:
     """The run's bundle. Its rates are chosen on tasks of `sampler`, which are learned as at deployment.
 
@@ -134,9 +134,9 @@ def _make_bundle(
     tasks = [sampler.task(settings.run.steps, i) for i in range(_TUNING_TASKS)]
     support = np.stack(source.photographs(math.prod(tasks[0]["support"].shape[:2]), settings.data.size))
     tasks = [task | {"support": support.reshape(task["support"].shape)} for task in tasks]
-    learned, rate = tune_rates.choose(learned, settings, tasks, params, problem)
-    digest = loss_network.digest(params.inner) if settings.encoder.hidden else ""
-    return bundles.Bundle(settings, learned, rate, origin.pictures_seen if origin else 0, network=digest)
+    learned, rate = tune_rates.choose(learned, settings, tasks, loss_networks, problem)
+    digest = loss_network.digest(loss_networks.inner) if settings.encoder.hidden else ""
+    return bundles.Bundle(settings, learned, rate, origin.pictures_seen if origin else 0, network_sha256=digest)
 
 
 def networks(settings: config.Config) -> Networks:
@@ -165,7 +165,7 @@ def draw_first(problem: Problem, settings: config.Config) -> Problem:
     def prepare(task: dict[str, jax.Array], drawing: Drawing) -> Prepared:
         return problem.prepare(draw(settings, task["draw"], drawing.pictures), drawing.networks)
 
-    def with_drawing(loss: Loss) -> Loss:
+    def with_drawing(loss: LossFunction) -> LossFunction:
         return lambda fast, slow, batch, target, drawing: loss(fast, slow, batch, target, drawing.networks)
 
     query_loss = with_drawing(problem.query_loss) if problem.query_loss else None
@@ -224,18 +224,18 @@ def val_tasks(settings: config.Config) -> list[Task]:
 
 
 def picture_grid(
-    settings: config.Config, learned: Meta, tasks: Sequence[Task], problem: Problem, params: Networks
+    settings: config.Config, learned: Meta, tasks: Sequence[Task], problem: Problem, loss_networks: Networks
 ) -> np.ndarray:
     """A grid f32[H, W, 3] with a row for each task: photograph, style, and the outputs after 0 and after all steps."""
     inner, rows = settings.inner, []
     for task in tasks:
-        prepared = problem.prepare(jax.tree.map(jax.numpy.asarray, task), params)
+        prepared = problem.prepare(jax.tree.map(jax.numpy.asarray, task), loss_networks)
         begun = adaptation.begin_prepared(learned, prepared)
         start = begun.start
-        fast, _ = adaptation.adapt(problem.loss, begun, params, adaptation.Plan(inner.steps, inner, 0.0))
+        fast, _ = adaptation.adapt(problem.loss, begun, loss_networks, adaptation.Plan(inner.steps, inner, 0.0))
         views = [
-            generator.stylize(settings.generator, {**params_, **start.slow}, task["query"])
-            for params_ in (start.fast, fast)
+            generator.stylize(settings.generator, {**learned_fast, **start.slow}, task["query"])
+            for learned_fast in (start.fast, fast)
         ]
         rows.append([np.asarray(x[0]) for x in (task["query"], task["style"], *views)])
     return contact_sheet.grid(rows, column_labels=["photograph", "style", "0 steps", f"{inner.steps} steps"])
@@ -287,7 +287,7 @@ def _compile(
 ) -> loop.Program:
     """Compiles the outer step for these arguments, the last of which are always the same."""
     began = time.monotonic()
-    step = parallel.compile(functools.partial(_step, problem, settings, first_order))
+    step = parallel.wrap(functools.partial(_step, problem, settings, first_order))
     compiled = step.lower(*arguments).compile()
     memory = compiled.memory_analysis()
     temporary = f"{memory.temp_size_in_bytes / 2**20:.0f} MiB" if memory else "unknown"

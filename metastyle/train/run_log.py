@@ -60,17 +60,17 @@ class RunLog:
             self.print_line(f"{steps} steps after step {step}: {rate:.3g} steps/s")
             self.note({"steps_per_second": rate})
         if self._outputs:
-            told = (OSError,) if kind else ()  # where writing failed, the error is reported already
-            with contextlib.suppress(*told):
+            reported = (OSError,) if kind else ()  # where writing failed, the error is reported already
+            with contextlib.suppress(*reported):
                 self._outputs.csv.close()
                 self._outputs.events.close()
 
     def note(self, facts: Mapping[str, float]) -> None:
         """Adds numbers about the run itself to speed.json."""
         self._facts |= facts
-        if self._workdir and self._outputs:
-            with files.atomic(self._workdir / "speed.json") as temporary:
-                temporary.write_text(json.dumps(self._facts) + "\n")
+        if self._workdir and self._outputs and facts:
+            text = json.dumps(self._facts) + "\n"
+            files.write(self._workdir / "speed.json", text.encode(), name="workdir")
 
     def print_line(self, text: str) -> None:
         """Prints a line above the progress bar."""
@@ -111,9 +111,9 @@ class RunLog:
 
     def _advice(self, last_good: int | None) -> str:
         if self._workdir is None:
-            return "try lower rates"
+            return ""
         good = f"the checkpoint of step {last_good} is good" if last_good else "there is no checkpoint yet"
-        return f"{good}; try lower rates in another --workdir"
+        return f"; {good}; try lower rates in another --workdir"
 
     def write_picture(self, grid: np.ndarray, step: int) -> None:
         """Writes the grid f32[H, W, 3] of a step."""
@@ -139,4 +139,4 @@ def _check_finite(rows: Sequence[Row], columns: Sequence[str], advice: str) -> N
     for step, metrics in rows:
         for name in columns:
             if not np.isfinite(metrics[name]):
-                raise FloatingPointError(f"step {step}: {name} is {metrics[name]}; {advice}")
+                raise FloatingPointError(f"step {step}: {name} is {metrics[name]}{advice}")

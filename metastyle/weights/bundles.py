@@ -36,7 +36,7 @@ class Bundle:
     seen_before: int = 0  # photographs in the tasks of the runs whose bundle its own run started from
     path: Path | None = None
     plain: Flat | None = None  # the fast parameters that give the photograph back (plain_parameters.py), if it has them
-    network: str = ""  # `loss_network.digest` of the network that its encoder reads styles by, "" if unknown
+    network_sha256: str = ""  # `loss_network.digest` of the network that its encoder reads styles by, "" if unknown
 
     @property
     def pictures_seen(self) -> int:
@@ -69,7 +69,7 @@ def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32
         "format_version": FORMAT_VERSION,
         "adam_lr": bundle.adam_lr,
         "seen_before": bundle.seen_before,
-        "network": bundle.network,
+        "network": bundle.network_sha256,
         "sha256": sha256(tensors),
         "slow_sha256": sha256(stored["slow"]),
         "config": dataclasses.asdict(bundle.config),

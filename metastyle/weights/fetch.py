@@ -95,7 +95,7 @@ def fetch(
         raise InputError(f"`url`: expected the address of a file, got {url} ({error})") from None
     if not re.fullmatch("[0-9a-f]{8,64}", checksum):
         raise InputError(f"`checksum`: expected 8 to 64 hexadecimal digits of an md5 or sha256, got {checksum!r}")
-    target = Path(out) if out else cache_dir() / vgg_files.FILE_NAME
+    target = Path(out) if out else cache_dir() / vgg_files.VGG16_FILE_NAME
     if not force and _holds(target, public.convention):
         _say(f"{target} is there already", progress)
         return target

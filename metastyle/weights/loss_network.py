@@ -10,13 +10,14 @@ from metastyle.weights.bundles import Bundle
 def check_reads(bundle: Bundle, params: vgg.Params, name: str = "vgg") -> None:
     """Raises InputError, which names the argument `name`, unless the encoder of a bundle reads this loss network."""
     style_encoder.check(bundle.config, params, name)
-    if bundle.meta.encoder is None or not bundle.network:
+    if bundle.meta.encoder is None or not bundle.network_sha256:
         return
     found = digest(params)
-    if found != bundle.network:
+    if found != bundle.network_sha256:
         raise InputError(
-            f"`{name}`: expected the loss network that the encoder was trained with (sha256 {bundle.network[:12]}), "
-            f"got another ({found[:12]}); `experiments.carry_over` fits a bundle to another"
+            f"`{name}`: expected the loss network that the encoder was trained with (sha256 "
+            f"{bundle.network_sha256[:12]}), got another ({found[:12]}); `experiments.carry_over` fits a bundle to "
+            "another"
         )
 
 

@@ -22,15 +22,15 @@ def ship_bundle(folder: str | os.PathLike) -> list[Path]:
     does not read its loss network.
     """
     out, bundle = locate(DEFAULT_BUNDLE), load_bundle(folder)
-    network = bundle.config.vgg
-    params = vgg_files.load(network)
+    weights = bundle.config.vgg
+    params = vgg_files.load(weights)
     check_reads(bundle, params)
     computing = dataclasses.replace(bundle.config.generator, dtype="float32")
     settings = dataclasses.replace(bundle.config, generator=computing)
-    bundle = dataclasses.replace(bundle, config=settings, network=digest(params))
-    if network not in vgg_files.NAMES:
-        with atomic(vgg_files.SLIM) as temporary:  # `network` may be this very file
-            shutil.copyfile(network, temporary)
+    bundle = dataclasses.replace(bundle, config=settings, network_sha256=digest(params))
+    if weights not in vgg_files.NAMES:
+        with atomic(vgg_files.SLIM) as temporary:  # `weights` may be this very file
+            shutil.copyfile(weights, temporary)
         bundle = dataclasses.replace(bundle, config=dataclasses.replace(bundle.config, vgg="slim"))
     save_bundle(out, bundle, "float16")
     return [*sorted(out.iterdir()), vgg_files.SLIM]

@@ -22,7 +22,7 @@ from metastyle.system.tensor_file import read as read_tensors
 FORMAT_VERSION = 1
 NAMES = ("slim", "vgg16", "random")  # slim comes with the package; it was distilled from VGG-16
 SLIM = ASSETS / "slim_vgg.safetensors"
-FILE_NAME = "vgg16.safetensors"
+VGG16_FILE_NAME = "vgg16.safetensors"
 Shape = tuple[int, ...]
 
 _SAMPLE_FILE = "weights/vgg16_imagenet_conv1-conv4.safetensors"
@@ -49,7 +49,7 @@ def locate(weights: str | os.PathLike, name: str = "vgg") -> Path:
     if named := os.environ.get("METASTYLE_VGG16"):
         return _existing(named, "METASTYLE_VGG16")
     sample = sample_data()
-    for path in [cache_dir() / FILE_NAME, *([sample / _SAMPLE_FILE] if sample else [])]:
+    for path in [cache_dir() / VGG16_FILE_NAME, *([sample / _SAMPLE_FILE] if sample else [])]:
         if path.is_file():
             return path
     raise FileNotFoundError("VGG-16 weights not found; type `metastyle fetch vgg16`, or set METASTYLE_VGG16 to a file")
@@ -162,10 +162,9 @@ def _output_width(kernel: Shape | None, mix: Shape | None, bias: Shape | None, f
 def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], convention: Convention, *, name: str = "out") -> None:
     """Writes a loss network, whole or not at all; errors name the argument `name`.
 
-    convention: such as `vgg.CAFFE`. Raises InputError as `check_tensors`, or if the file
-    can't be written.
+    convention: such as `vgg.CAFFE`. Raises InputError as `check_tensors`, or if the file can't be written.
     """
-    check_tensors(tensors, path)
+    check_tensors(tensors, path, name)
     metadata = {
         "mean": json.dumps(convention.mean),
         "std": json.dumps(convention.std),

@@ -198,7 +198,7 @@ def test_a_blend_whose_bundle_is_gone_is_self_contained(capsys):
         main.main(["blend", "--style_file=x.safetensors,y.safetensors", "--weights=0.5,0.5", "--out=mix.safetensors"])
     assert end.value.code == 0
     told = capsys.readouterr().err
-    assert told.startswith("note: `self_contained`: mix.safetensors is, for its bundle ")
+    assert told.startswith("note: `self_contained`: mix.safetensors holds the bundle's parameters too, ")
     assert told.endswith("elsewhere is gone\n") and told.count("\n") == 1
     assert metastyle.load_style("mix.safetensors").stylize("photo.png").shape == (22, 30, 3)
 

@@ -130,7 +130,7 @@ def test_mean_std_target_of_shots_is_that_of_all_pixels_pooled():
 def test_pictures_measured_one_by_one_give_the_target_of_all(loss):
     shots = pictures(3)
     together = perceptual.style_target(PARAMS, shots, loss)
-    alone = perceptual.mean_target([perceptual.style_target(PARAMS, shots[i : i + 1], loss) for i in range(3)], loss)
+    alone = perceptual.mean_target([perceptual.style_target(PARAMS, shots[i : i + 1], loss) for i in range(3)])
     assert jax.tree.map(jnp.shape, alone) == jax.tree.map(jnp.shape, together)
     assert relative_error(alone, together) < 1e-5
 
@@ -140,7 +140,7 @@ def test_pictures_of_different_sizes_weigh_the_same():
         perceptual.style_target(PARAMS, picture, GRAM) for picture in (pictures(1), pictures(1, seed=1, side=24))
     ]
     expected = jax.tree.map(lambda a, b: (a + b) / 2, *targets)
-    assert relative_error(perceptual.mean_target(targets, GRAM), expected) < 1e-6
+    assert relative_error(perceptual.mean_target(targets), expected) < 1e-6
 
 
 # The loss

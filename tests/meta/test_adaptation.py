@@ -31,7 +31,7 @@ def test_deployment_runs_exactly_what_was_meta_trained_then_adam():
     begun, plan = adaptation.Begun(params, prepared.target, support), adaptation.Plan(3, settings.inner, 1e-2)
     fast, history = adaptation.adapt(problem.loss, begun, toy.VGG, plan)
     assert toy.relative_error(fast, trained.fast) < 1e-6
-    np.testing.assert_allclose(history, trained.support, rtol=1e-5)
+    np.testing.assert_allclose(history, trained.support_losses, rtol=1e-5)
     told, states = [], []
     longer, longer_history = adaptation.adapt(
         problem.loss, begun, toy.VGG, plan._replace(steps=8), on_step=told.append, on_state=states.append
@@ -82,7 +82,7 @@ def bundle(tmp_path):
     weights["out/kernel"] = 0.1 * np.random.default_rng(0).normal(size=weights["out/kernel"].shape).astype(np.float32)
     settings = dataclasses.replace(found.config, encoder=encoder)
     meta = dataclasses.replace(found.meta, encoder=jax.tree.map(np.asarray, weights))
-    return dataclasses.replace(found, config=settings, meta=meta, network=loss_network.digest(params))
+    return dataclasses.replace(found, config=settings, meta=meta, network_sha256=loss_network.digest(params))
 
 
 def test_every_user_begins_a_style_alike(begun_by, bundle, monkeypatch):

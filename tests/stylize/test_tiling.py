@@ -146,7 +146,7 @@ def test_what_memory_has_no_room_for_is_on_disk(tmp_path, monkeypatch, capsys):
     ours = tiling.stylize(NET, params, picture, 32, memory=least(NET, picture, 32), progress=True)
     np.testing.assert_array_equal(ours, expected)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == f"takes 0.00 GiB on disk, in {tmp_path}, until it is done"
+    assert lines[0] == f"the tiles take 0.00 GiB on disk, in {tmp_path}, until the picture is done"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -39,7 +39,7 @@ def killed(chosen, workdir, step):
 
 
 def files(workdir):
-    network = vgg_files.read(workdir / distillation.FILE_NAME)[0]
+    network = vgg_files.read(workdir / vgg_files.SLIM.name)[0]
     with open(workdir / "metrics.csv", newline="") as file:
         return list(csv.reader(file)), {name: x.tolist() for name, x in network.items()}
 
@@ -59,14 +59,14 @@ def test_a_run_that_is_killed_and_stopped_goes_on_as_if_it_had_been_left_alone(t
     assert (rows, network) == files(tmp_path / "b")
     assert [row[0] for row in rows] == ["step", *map(str, range(1, 13))] and rows[0][1:] == list(distill_vgg.METRICS)
     assert (tmp_path / "a/pictures/step_0000012.png").exists()
-    loaded = vgg_files.load(tmp_path / "a" / distillation.FILE_NAME)
+    loaded = vgg_files.load(tmp_path / "a" / vgg_files.SLIM.name)
     assert tuple(loaded[layer]["bias"].shape[-1] for layer in vgg.LAYERS) == SLIM
 
 
 @pytest.mark.slow
 def test_a_run_without_a_step_writes_the_pruned_network(tmp_path):
     distillation.distill(settings(run={"steps": 0}), tmp_path)
-    loaded = vgg_files.load(tmp_path / distillation.FILE_NAME)
+    loaded = vgg_files.load(tmp_path / vgg_files.SLIM.name)
     assert tuple(loaded[layer]["bias"].shape[-1] for layer in vgg.LAYERS) == SLIM
     assert np.asarray(vgg.features(loaded, PICTURES)["relu4_3"]).std() > 0
 

@@ -38,7 +38,7 @@ def test_n_devices_are_one_device(mode, count):
     metrics, gradient = single_device()
     parallel = Parallel(mode, 8, jax.devices()[:count])
     before = outer_loop.initial_state(SETTINGS)
-    step = parallel.compile(functools.partial(outer_loop.outer_step, toy.problem(), SETTINGS, False))
+    step = parallel.wrap(functools.partial(outer_loop.outer_step, toy.problem(), SETTINGS, False))
     after, spread = step(parallel.replicate(before), parallel.split(TASKS), parallel.replicate(toy.VGG))
     assert toy.relative_error(moved(before, after), gradient) < 1e-5
     for name in ("loss", "query", "support_first", "gradient_norm"):
@@ -58,7 +58,7 @@ def test_where_loops_are_loops_the_numbers_are_the_same(monkeypatch):
     metrics, gradient = single_device()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     parallel, before = Parallel("shard_map", 8, jax.devices()[:2]), outer_loop.initial_state(SETTINGS)
-    step = parallel.compile(functools.partial(outer_loop.outer_step, toy.problem(), SETTINGS, False))
+    step = parallel.wrap(functools.partial(outer_loop.outer_step, toy.problem(), SETTINGS, False))
     arguments = parallel.replicate(before), parallel.split(TASKS), parallel.replicate(toy.VGG)
     assert "while" in step.lower(*arguments).as_text()
     after, spread = step(*arguments)
@@ -76,7 +76,7 @@ def test_each_process_feeds_its_own_devices(monkeypatch):
 
 def test_devices_talk_once_a_step_of_the_meta_gradient_and_the_metrics():
     parallel, state = Parallel("shard_map", 4, jax.devices()[:4]), outer_loop.initial_state(SETTINGS)
-    step = parallel.compile(functools.partial(meta_training._step, toy.problem(), SETTINGS, False))
+    step = parallel.wrap(functools.partial(meta_training._step, toy.problem(), SETTINGS, False))
     batch = parallel.split(toy.tasks(4, 2) | {multihost.STOP_FLAGS: np.zeros(4, np.float32)})
     arguments = parallel.replicate(state), batch, parallel.replicate(toy.VGG)
     sent = sum(x.size for x in jax.tree.leaves(state.meta)) + 5

@@ -47,7 +47,7 @@ def toy_settings(*, data=None, inner=None, outer=None, run=None) -> config.Confi
 
 
 def run(settings, workdir) -> None:
-    meta_training.train(settings, workdir, problem=PROBLEM, params=toy.VGG)
+    meta_training.train(settings, workdir, problem=PROBLEM, loss_networks=toy.VGG)
 
 
 def state_of(workdir, settings, step):

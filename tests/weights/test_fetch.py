@@ -37,7 +37,7 @@ def fails(match):
 
 def test_downloads_converts_and_is_then_found(server, cache, tensors):
     path = fetch_from(server, "good")
-    assert path == cache / vgg_files.FILE_NAME == vgg_files.locate("vgg16")
+    assert path == cache / vgg_files.VGG16_FILE_NAME == vgg_files.locate("vgg16")
     assert list(cache.iterdir()) == [path]
     assert_params(path, tensors)
 
@@ -73,9 +73,9 @@ def test_weights_already_there_are_kept_unless_forced(server, cache, capsys):
 def test_weights_that_will_not_do_are_replaced(server, cache, tensors, there):
     cache.mkdir()
     if there == "damaged":
-        (cache / vgg_files.FILE_NAME).write_bytes(b"half a file")
+        (cache / vgg_files.VGG16_FILE_NAME).write_bytes(b"half a file")
     else:
-        vgg_files.save(cache / vgg_files.FILE_NAME, slim_tensors(), vgg.TORCHVISION)
+        vgg_files.save(cache / vgg_files.VGG16_FILE_NAME, slim_tensors(), vgg.TORCHVISION)
     assert_params(fetch_from(server, "good"), tensors)
 
 

@@ -129,6 +129,15 @@ def brushwork(
     return picture * np.exp(relief * np.clip(dx * np.cos(lamp) + dy * np.sin(lamp), -1, 1))[..., None]
 
 
+def line_screen(rng: Rng, darkness: np.ndarray, lines: float, angle: float, bend: float, contour: float) -> np.ndarray:
+    """Ink f32[S, S] of parallel lines, thicker in dark areas, bent by noise (`bend`) and by the tone (`contour`)."""
+    size = len(darkness)
+    lines = min(lines, size / 4)
+    path = plane(size, angle)[0] + bend * soft_noise(rng, size, 4) + contour * blur(darkness, 0.04)
+    tremor = 0.1 * fractal_noise(rng, size, 0.8)
+    return ramp(darkness + tremor - np.abs((lines * path) % 1 - 0.5) * 2, 4 * lines / size)
+
+
 def strokes(rng: Rng, colours: np.ndarray, base: np.ndarray) -> np.ndarray:
     """Oil or gouache: long strokes at several scales."""
     fine = log_uniform(rng, 0.005, 0.018)
@@ -186,15 +195,6 @@ def stained_glass(rng: Rng, colours: np.ndarray, base: np.ndarray) -> np.ndarray
     light = np.exp(0.25 * fractal_noise(rng, size, 1.4) + 0.4 * ramp(border, 1.5) - 0.2)[..., None]
     pure = pane.mean(-1, keepdims=True) * -0.4 + 1.4 * pane
     return mix(np.clip(pure * light, 0, 1), 0.04, np.maximum(lead, outlines(pane, 0.008)))
-
-
-def line_screen(rng: Rng, darkness: np.ndarray, lines: float, angle: float, bend: float, contour: float) -> np.ndarray:
-    """Ink f32[S, S] of parallel lines, thicker in dark areas, bent by noise (`bend`) and by the tone (`contour`)."""
-    size = len(darkness)
-    lines = min(lines, size / 4)
-    path = plane(size, angle)[0] + bend * soft_noise(rng, size, 4) + contour * blur(darkness, 0.04)
-    tremor = 0.1 * fractal_noise(rng, size, 0.8)
-    return ramp(darkness + tremor - np.abs((lines * path) % 1 - 0.5) * 2, 4 * lines / size)
 
 
 def hatching(rng: Rng, colours: np.ndarray, base: np.ndarray) -> np.ndarray:

@@ -77,7 +77,7 @@ def objective(
     perceptual.mean_target). No side may be shorter than 8 px.
     """
     content = _content_target(loss, params, photograph)
-    style = perceptual.mean_target([_style_target(loss, params, painting) for painting in paintings], loss)
+    style = perceptual.mean_target([_style_target(loss, params, painting) for painting in paintings])
     return functools.partial(_value_and_gradient, loss, params, content, style)
 
 
