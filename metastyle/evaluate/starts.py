@@ -26,9 +26,10 @@ def parse_bundle(text: str) -> tuple[str, dict[str, Any]]:
 
     A PATH alone is its own name. Raises InputError for an unknown option.
     """
-    head, *options = text.split(",")
+    # A folder's name may have a comma or a = in it.
+    head, *options = [text] if bundles.exists(text) else text.split(",")
     name, named, path = head.partition("=")
-    if not named or bundles.exists(head):  # the folder's name has a = in it
+    if not named or bundles.exists(head):
         name, path = head, head
     values: dict[str, Any] = {"path": path}
     for option in options:

@@ -122,3 +122,6 @@ def test_bundles_of_the_command_line(start, tmp_path):
     folder = f"{tmp_path}/lr=0.1/b"
     bundles.save_bundle(folder, start)
     assert parse(folder) == (folder, {"path": folder}) and parse(f"x={folder}") == ("x", {"path": folder})
+    for folder in (f"{tmp_path}/one,two/b", f"{tmp_path}/lr=0.1,judged"):
+        bundles.save_bundle(folder, start)
+        assert parse(folder) == (folder, {"path": folder})
