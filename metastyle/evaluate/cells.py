@@ -49,7 +49,7 @@ class Cell:
 
     def load(self, pairs: Pairs) -> Kept:
         """What was kept; no rows if they depend on anything else than they would now, or if a picture is gone."""
-        with contextlib.suppress(OSError, ValueError, KeyError):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             found = json.loads(self._path.read_text())
             rows = [row_of(values) for values in found["rows"]]
             if all((self._out / row.picture).is_file() for row in rows) and found["key"] == self._key(pairs):

@@ -14,6 +14,8 @@ import pytest
 
 from metastyle.errors import RETRY
 from metastyle.evaluate import cells, evaluation, judge
+from metastyle.evaluate.methods import Method
+from metastyle.evaluate.pairs import Pairs
 from metastyle.evaluate.starts import Start
 from metastyle.weights import bundles
 from tests.support.evaluations import deploy, protocol, untimed
@@ -73,6 +75,18 @@ def test_only_what_changed_is_done_again(whole, start, tmp_path, filled):
         protocol(methods=("identity", "gatys"), gatys_iterations=4, gatys_pairs=1), {"ours": Start(other)}, out
     )
     assert filled == [("ours", 0), ("ours", 1), ("gatys", 0)]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", '"rows"', "{}", '{"rows": null}', '{"rows": [1]}', '{"rows": ["x"]}']
+)
+def test_a_file_that_is_no_cell_is_filled_again(text, tmp_path):
+    cell = cells.Cell(tmp_path, Method("a", "", "", 0.0, lambda pair: iter(())), 0, "")
+    path = tmp_path / "cells/a/000.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    kept = cell.load(Pairs("procedural", "procedural", 1, 32))
+    assert not kept.complete and kept.rows == []
 
 
 @pytest.mark.slow
