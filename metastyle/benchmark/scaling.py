@@ -69,7 +69,8 @@ class Estimate(NamedTuple):
 def count_work(settings: config.Config, tasks: int) -> Work:
     """Counts the work of a device with `tasks` tasks, in the program that XLA gets on a CPU.
 
-    On a CPU the inner steps are unrolled, so that no loop hides operations from the count.
+    On a CPU the inner steps are unrolled, so that no loop hides operations from the count. Raises InputError
+    on a backend where XLA counts nothing.
     """
     settings = dataclasses.replace(settings, outer=dataclasses.replace(settings.outer, tasks_side_by_side=1))
     inner, outer, size = settings.inner, settings.outer, settings.data.size
@@ -87,7 +88,7 @@ def count_work(settings: config.Config, tasks: int) -> Work:
     pictures = sum(math.prod(x.shape[:-3]) for x in task.values())
     flops = timing.count_flops(step, state, task, params)
     if flops is None:
-        raise RuntimeError("XLA reports no cost analysis on this backend; set JAX_PLATFORMS=cpu")
+        raise InputError("XLA reports no cost analysis on this backend; set JAX_PLATFORMS=cpu")
     return Work(tasks * flops, sent, tasks * pictures)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from metastyle import config
 from metastyle.benchmark import Numbers, timing
-from metastyle.errors import InputError
+from metastyle.errors import InputError, one_line
 from metastyle.evaluate import evaluation
 from metastyle.evaluate.starts import load_starts
 from metastyle.stylize import stylizer
@@ -37,12 +37,12 @@ def time_import() -> Numbers:
 
 
 def _time_python(*arguments: str, **environment: str) -> float:
-    """Returns the seconds that a new Python takes with these arguments. Raises RuntimeError if it fails."""
+    """Returns the seconds that a new Python takes with these arguments. Raises InputError if it fails."""
     began = time.perf_counter()
     line = [sys.executable, *arguments]
     done = subprocess.run(line, env=os.environ | environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(arguments)} exited with {done.returncode}: {done.stderr[-500:]}")
+        raise InputError(f"{' '.join(arguments)} exited with {done.returncode}: {one_line(done.stderr[-500:])}")
     return time.perf_counter() - began
 
 
