@@ -34,7 +34,10 @@ COLUMNS = (
     Column("stylize_ms", "stylize_ms", 1, "↓", "milliseconds to stylise a photograph once the style is fitted"),
     Column("pairs", "pairs", 0, "", "photograph-style pairs that the means are over"),
 )
-_NEED_WEIGHTS = ("lpips", "artfid")  # columns that are there only where they were measured
+_NEEDS = {  # what columns take that are there only where they were measured
+    "lpips": "the weights of its network",
+    "artfid": "the weights of LPIPS's and of its own network, and a method that is run on all pairs, at least 2",
+}
 OF_SUMMARY = ("closed_median", "closed_ratio", "artfid", "pairs")  # columns that no single pair has
 
 
@@ -50,9 +53,7 @@ def format_table(results: Results) -> str:
 
 def measured_columns(entries: Sequence[Row | Summary]) -> list[Column]:
     """The columns of a table of these entries; LPIPS and ArtFID are among them only where they were measured."""
-    return [
-        c for c in COLUMNS if c.key not in _NEED_WEIGHTS or any(getattr(e, c.key, None) is not None for e in entries)
-    ]
+    return [c for c in COLUMNS if c.key not in _NEEDS or any(getattr(e, c.key, None) is not None for e in entries)]
 
 
 def format_number(value: float | None, digits: int) -> str:
@@ -77,10 +78,8 @@ def describe_basis(results: Results) -> list[str]:
         more = f" and {len(skipped) - 3} more" if skipped[3:] else ""
         notes.append(f"skipped, since they could not be read: {some}{more}")
     measured = measured_columns(results.summary)
-    missing = [c.label for c in COLUMNS if c.key in _NEED_WEIGHTS and c not in measured]
-    if missing:
-        notes.append(f"{' and '.join(missing)}: not measured, no weights were passed")
-    return notes
+    missing = [c for c in COLUMNS if c.key in _NEEDS and c not in measured]
+    return notes + [f"{c.label}: not measured, it needs {_NEEDS[c.key]}" for c in missing]
 
 
 def _notes_on_closed(results: Results) -> list[str]:

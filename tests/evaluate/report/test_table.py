@@ -23,7 +23,9 @@ def test_table_says_what_its_numbers_stand_on(results):
     text = table.format_table(results)
     assert "on 3 of 4 pairs, without 3, where Gatys's hardly improves on the photograph" in text
     assert f"skipped, since they could not be read: {NASTY!r} (truncated)" in text
-    assert "LPIPS and ArtFID: not measured, no weights were passed" in text
+    assert "\nLPIPS: not measured, it needs the weights of its network\n" in text
+    needs = "the weights of LPIPS's and of its own network, and a method that is run on all pairs, at least 2"
+    assert text.endswith(f"\nArtFID: not measured, it needs {needs}")
 
     changed = results.summary[2]._replace(lpips=0.25, closed_pairs=2)
     summary = [*results.summary[:2], changed, *results.summary[3:]]
