@@ -32,10 +32,10 @@ _LEAST = 5  # outputs of a pair that are worth ranking
 
 
 class Ranks(NamedTuple):
-    """Spearman's correlation of the two networks' J over the outputs for a pair, by pair; the fewest outputs."""
+    """Spearman's correlation of the two networks' J over the outputs for a pair, by pair; the fewest outputs of one."""
 
     by_pair: dict[int, float]
-    outputs: int
+    fewest_outputs: int
 
 
 def embedding(slim: vgg.Params, teacher: vgg.Params, data: config.Data) -> dict[str, float]:
@@ -167,7 +167,8 @@ def describe(slim: vgg.Params, teacher: vgg.Params, data: config.Data, report: s
     lowest = min(found.by_pair, key=lambda pair: found.by_pair[pair])
     lines = [f"relative feature error at {tap}: {e:.3f}" for tap, e in embedding(slim, teacher, data).items()]
     lines += [
-        f"Spearman's correlation of J with VGG-16's, {found.outputs} outputs of each of {len(found.by_pair)} pairs: "
+        f"Spearman's correlation of J with VGG-16's, at least {found.fewest_outputs} outputs of each of "
+        f"{len(found.by_pair)} pairs: "
         f"mean {np.mean(list(found.by_pair.values())):.3f}, lowest {found.by_pair[lowest]:.3f} (pair {lowest})"
     ]
     lines += [f"cosine of J's gradient with VGG-16's, {method}: {cosine:.3f}" for method, cosine in cosines.items()]
