@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from metastyle.benchmark import Numbers
 from metastyle.errors import InputError
-from metastyle.system.files import atomic, check_output
+from metastyle.system.files import check_output, write
 from metastyle.system.machine import versions
 
 STAGES = ("stylize", "loss", "adapt_step", "meta_step", "twin", "data", "checkpoint", "import")  # run by default
@@ -57,8 +57,7 @@ def run(names: Sequence[str] = (), out: str | None = None) -> Results:
         numbers |= values
     results = Results(machine, versions(_PACKAGES), numbers)
     if out:
-        with atomic(out) as temporary:
-            temporary.write_text(json.dumps(results._asdict(), indent=2) + "\n")
+        write(out, (json.dumps(results._asdict(), indent=2) + "\n").encode(), name="json")
     if failed:
         raise InputError(f"`only`: failed: {', '.join(failed)}; see above")
     return results

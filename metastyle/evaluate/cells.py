@@ -82,8 +82,7 @@ class Cell:
         rows = [row._asdict() for row in kept.rows]
         for row in rows:
             del row["closed"]  # it depends on other cells, too
-        with files.atomic(self._path) as temporary:
-            temporary.write_text(json.dumps(kept._asdict() | {"rows": rows}))
+        files.write(self._path, json.dumps(kept._asdict() | {"rows": rows}).encode())
 
 
 def fill_cells(cells: list[Cell], pairs: Pairs, judge: Judge) -> None:

@@ -7,6 +7,7 @@ results.json, pairs.csv, the table, the curve and the pages are made from them.
 import contextlib
 import csv
 import dataclasses
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -171,12 +172,12 @@ def describe(found: Results, out: str | os.PathLike) -> str:
 
 def _write(found: Results, out: Path) -> None:
     results.write(found, out)
-    with files.atomic(out / "pairs.csv") as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(PairNames._fields)
-        writer.writerows(found.pairs)
-    with files.atomic(out / "table.txt") as temporary:
-        temporary.write_text(format_table(found) + "\n")
+    lines = io.StringIO(newline="")
+    writer = csv.writer(lines)
+    writer.writerow(PairNames._fields)
+    writer.writerows(found.pairs)
+    files.write(out / "pairs.csv", lines.getvalue().encode())
+    files.write(out / "table.txt", (format_table(found) + "\n").encode())
     plot_curve(found, out / "curve.png")
     write_page(found, out)
     write_vote_page(found, out)

@@ -145,8 +145,7 @@ def _plain(value: Any) -> Any:
 
 def write(results: Results, out: Path) -> None:
     """Writes OUT/results.json."""
-    with files.atomic(out / "results.json") as temporary:
-        temporary.write_text(json.dumps(to_json(results), indent=1) + "\n")
+    files.write(out / "results.json", (json.dumps(to_json(results), indent=1) + "\n").encode())
 
 
 def read_rows(report: Path) -> tuple[dict[str, Any], list[Row]]:

@@ -157,5 +157,5 @@ class StateFile(Store):
     def save(self, step: int, state: Timed) -> None:
         leaves = {f"{i:04d}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(state.learner))}
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with files.atomic(self._path) as temporary:
-            temporary.write_bytes(to_bytes(leaves, {"key": self._key, "seconds": repr(state.seconds)}))
+        data = to_bytes(leaves, {"key": self._key, "seconds": repr(state.seconds)})
+        files.write(self._path, data, name="state_file")

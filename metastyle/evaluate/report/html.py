@@ -59,8 +59,7 @@ def fill_template(template: str, out: str | os.PathLike, values: dict[str, Any])
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     text = environment.get_template(template).render(values)
     path = Path(out) / template
-    with files.atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="replace")  # a file name may not be valid Unicode
+    files.write(path, text.encode("utf-8", "replace"))  # a file name may not be valid Unicode
     return path
 
 

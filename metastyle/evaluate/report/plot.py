@@ -24,10 +24,9 @@ _BOUND_COLOURS = ("#444444", "#999999")
 def plot_curve(results: Results, path: str | os.PathLike) -> None:
     """Draws mean J against steps with its 95 % interval, a line per method, and the two bounds; a PNG at `path`.
 
-    Raises InputError where matplotlib is not installed.
+    Raises InputError where matplotlib is not installed, or the file can't be written.
     """
-    with files.atomic(path) as temporary:
-        temporary.write_bytes(draw_curve(results))
+    files.write(path, draw_curve(results))
 
 
 def draw_curve(results: Results) -> bytes:
