@@ -16,6 +16,7 @@ from metastyle.data.sources import Kind, load_square, open_source
 from metastyle.data.tasks import TaskSampler
 from metastyle.errors import InputError
 from metastyle.evaluate import pairs
+from metastyle.evaluate.baselines import gatys
 from metastyle.evaluate.judge import Judge
 from metastyle.evaluate.results import Row, read_rows
 from metastyle.images import codec
@@ -100,7 +101,8 @@ def gradients(slim: vgg.Params, teacher: vgg.Params, report: str | os.PathLike) 
     found: dict[str, list[float]] = {}
     for (method, i), row in tqdm(last.items(), desc="gradients"):
         output, pair = codec.load(Path(report, row.picture))[0], judged[i]
-        ours, theirs = (_downhill(params, output, pair.content, pair.style) for params in (slim, teacher))
+        objectives = (gatys.objective(params, pair.content, [pair.style]) for params in (slim, teacher))
+        ours, theirs = (objective(jnp.asarray(output))[1][None] for objective in objectives)
         found.setdefault(method, []).append(float(perceptual.cosine(ours, theirs)[0]))
     return {method: float(np.mean(cosines)) for method, cosines in found.items()}
 
@@ -148,16 +150,6 @@ def _measure(params: vgg.Params, pair: pairs.Pair, measure: Measure) -> tuple[An
 def _steer(loss, fast, slow, batch, target, networks):
     gradient = inner_loop.normalized(jax.grad(loss)(fast, slow, batch, target, networks))
     return jnp.concatenate([x.ravel() for x in jax.tree.leaves(gradient)])[None]
-
-
-@jax.jit
-def _downhill(params, output, content, style):
-    loss = config.Loss()
-    kept, target = (
-        perceptual.content_target(params, content[None], loss),
-        perceptual.style_target(params, style[None], loss),
-    )
-    return jax.grad(lambda x: perceptual.perceptual(params, x, kept, target, loss).total.sum())(output[None])
 
 
 def describe(slim: vgg.Params, teacher: vgg.Params, data: config.Data, report: str | os.PathLike) -> str:
