@@ -185,7 +185,8 @@ def gatys(params: vgg.Params, iterations: int, pairs: int | None) -> Method:
 
     def warm_up(pair: Pair) -> None:
         objective = optimisation.objective(params, pair.content, [pair.style])
-        for _ in itertools.islice(optimisation.optimise(objective, pair.content, settings), 3):  # L-BFGS with a memory
+        begun = optimisation.init(objective, pair.content, settings)
+        for _ in itertools.islice(optimisation.optimise(objective, settings, begun), 3):  # L-BFGS with a memory
             pass
 
     return Method(
@@ -208,7 +209,8 @@ def _optimise(params: vgg.Params, pair: Pair, settings: optimisation.Settings, k
     looks = [k for k in _GATYS_LOOKS if k < settings.iterations] + [settings.iterations]
     steps, pictures, seconds, began = [], [], [], time.perf_counter()
     objective = optimisation.objective(params, pair.content, [pair.style])
-    for state in optimisation.optimise(objective, pair.content, settings):
+    begun = optimisation.init(objective, pair.content, settings)
+    for state in optimisation.optimise(objective, settings, begun):
         if state.iteration in looks:
             steps.append(state.iteration)
             pictures.append(codec.to_uint8(np.asarray(state.picture)))

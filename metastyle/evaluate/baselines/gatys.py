@@ -1,7 +1,8 @@
 """Style transfer that optimises the picture itself; no network is trained (Gatys, Ecker and Bethge 2016).
 
     objective = gatys.objective(vgg_files.load("vgg16"), photograph, [painting])
-    for state in gatys.optimise(objective, photograph, gatys.Settings(iterations=150)):
+    settings = gatys.Settings(iterations=150)
+    for state in gatys.optimise(objective, settings, gatys.init(objective, photograph, settings)):
         print(state.iteration, state.loss)  # J; state.picture is in [0, 1]
 
 This takes minutes where an adapted generator takes seconds, and reaches about the lowest J that is possible for a
@@ -96,14 +97,11 @@ def _value_and_gradient(loss, params, content, style, picture):
     return jax.value_and_grad(lambda x: perceptual.perceptual(params, x[None], content, style, loss).total[0])(picture)
 
 
-def optimise(
-    objective: Objective, photograph: np.ndarray, settings: Settings, state: State | None = None
-) -> Iterator[State]:
-    """Yields `state`, by default the first one, and then the state after each iteration up to `settings.iterations`.
+def optimise(objective: Objective, settings: Settings, state: State) -> Iterator[State]:
+    """Yields `state`, as from `init` or later, and then the state after each iteration up to `settings.iterations`.
 
     Raises FloatingPointError when the loss or its gradient is not finite.
     """
-    state = init(objective, photograph, settings) if state is None else state
     yield state
     while state.iteration < settings.iterations:
         state = step(objective, settings, state)
@@ -111,7 +109,10 @@ def optimise(
 
 
 def init(objective: Objective, photograph: np.ndarray, settings: Settings) -> State:
-    """The first state, whose picture is the photograph f32[H, W, 3] in [0, 1] or uniform noise of its size."""
+    """The first state, whose picture is the photograph f32[H, W, 3] in [0, 1] or uniform noise of its size.
+
+    Raises FloatingPointError when the loss or its gradient is not finite.
+    """
     picture = jnp.asarray(photograph, jnp.float32)
     if settings.start == "noise":
         picture = jnp.asarray(np.random.default_rng(settings.seed).random(picture.shape, np.float32))

@@ -111,7 +111,7 @@ def _optimise(objective: gatys.Objective, settings: Settings, begun: State, outp
     """Optimises up to the last iteration; shows the progress, and saves pictures and the state on the way."""
     state, start, end, out = begun, begun.iteration, settings.iterations, output.path
     with StopSignal() as stop, tqdm(total=end, initial=start, unit="iteration") as bar:
-        for state in gatys.optimise(objective, np.asarray(begun.picture), settings, begun):
+        for state in gatys.optimise(objective, settings, begun):
             k = state.iteration
             bar.set_postfix_str(f"J {state.loss:.4f}", refresh=False)
             bar.update(k - bar.n)

@@ -24,6 +24,11 @@ def objective():
     return gatys.objective(PARAMS, PHOTOGRAPH, [PAINTING])
 
 
+def run(objective, photograph, settings):
+    """The states of an optimisation from its beginning."""
+    return gatys.optimise(objective, settings, gatys.init(objective, photograph, settings))
+
+
 def assert_same(a, b):
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
@@ -45,7 +50,7 @@ def test_the_objective_is_j_and_its_gradient(objective):
 
 @every_optimizer
 def test_the_loss_goes_down_within_the_bounds(objective, settings):
-    states = list(gatys.optimise(objective, PHOTOGRAPH, settings))
+    states = list(run(objective, PHOTOGRAPH, settings))
     assert [state.iteration for state in states] == list(range(13))
     np.testing.assert_array_equal(states[0].picture, PHOTOGRAPH)
     assert states[-1].loss < 0.7 * states[0].loss
@@ -63,13 +68,13 @@ def test_an_iteration_of_lbfgs_takes_about_one_evaluation(objective):
         count += 1
         return objective(x)
 
-    last(gatys.optimise(counting, PHOTOGRAPH, dataclasses.replace(LBFGS, iterations=40)))
+    last(run(counting, PHOTOGRAPH, dataclasses.replace(LBFGS, iterations=40)))
     assert 41 <= count <= 46
 
 
 def test_lbfgs_gets_lower_than_adam(objective):
     found = {
-        name: last(gatys.optimise(objective, PHOTOGRAPH, Settings(iterations=40, optimizer=name))).loss
+        name: last(run(objective, PHOTOGRAPH, Settings(iterations=40, optimizer=name))).loss
         for name in ("lbfgs", "adam")
     }
     assert found["lbfgs"] < found["adam"]
@@ -77,8 +82,8 @@ def test_lbfgs_gets_lower_than_adam(objective):
 
 def test_the_seed_decides_the_noise(objective):
     noise = Settings(iterations=3, start="noise", seed=1)
-    state = last(gatys.optimise(objective, PHOTOGRAPH, noise))
-    assert_same(last(gatys.optimise(objective, PHOTOGRAPH, noise)), state)
+    state = last(run(objective, PHOTOGRAPH, noise))
+    assert_same(last(run(objective, PHOTOGRAPH, noise)), state)
     start, other = (gatys.init(objective, PHOTOGRAPH, Settings(start="noise", seed=seed)).picture for seed in (1, 2))
     assert 0 <= start.min() < 0.01 and 0.99 < start.max() <= 1
     assert jnp.abs(start - other).mean() > 0.1
@@ -86,9 +91,9 @@ def test_the_seed_decides_the_noise(objective):
 
 @every_optimizer
 def test_continued_from_a_copy_is_uninterrupted(objective, settings):
-    whole = list(gatys.optimise(objective, PHOTOGRAPH, settings))
+    whole = list(run(objective, PHOTOGRAPH, settings))
     copied = jax.tree.map(lambda x: x if np.isscalar(x) else jnp.asarray(np.array(x)), whole[5])
-    rest = list(gatys.optimise(objective, PHOTOGRAPH, settings, copied))
+    rest = list(gatys.optimise(objective, settings, copied))
     assert len(rest) == 8
     for a, b in zip(whole[5:], rest, strict=True):
         assert_same(a, b)
@@ -120,7 +125,7 @@ def test_a_quadratic_within_bounds_ends_where_scipy_ends(seed):
         bounds=[(0, 1)] * 24,
         options={"ftol": 1e-14, "gtol": 1e-9},
     )
-    state = last(gatys.optimise(objective, np.full((2, 4, 3), 0.5), Settings(iterations=200)))
+    state = last(run(objective, np.full((2, 4, 3), 0.5), Settings(iterations=200)))
     assert 4 <= np.isin(state.picture, (0, 1)).sum() < 24
     np.testing.assert_allclose(state.loss, expected.fun, rtol=1e-5)
     np.testing.assert_allclose(np.ravel(state.picture), expected.x, atol=1e-3)
@@ -143,8 +148,8 @@ def test_a_curved_valley_is_followed_with_shorter_steps():
 
     start = np.full(24, 0.5)
     start[:2] = 0.2, 0.75
-    run = gatys.optimise(objective, start.reshape(2, 4, 3), Settings(iterations=60))
-    counted = [(state, len(evaluations)) for state in run]
+    states = run(objective, start.reshape(2, 4, 3), Settings(iterations=60))
+    counted = [(state, len(evaluations)) for state in states]
     np.testing.assert_allclose(np.ravel(counted[-1][0].picture)[:3], [0.75, 0.75, 0.5], atol=1e-3)
     assert not counted[20][0].converged and counted[20][1] > 21
 
@@ -156,7 +161,7 @@ def test_at_the_minimum_nothing_more_is_computed():
         evaluations.append(x)
         return jnp.square(x - 0.5).sum(), 2 * (x - 0.5)
 
-    states = list(gatys.optimise(objective, np.full((2, 4, 3), 0.5), Settings(iterations=5)))
+    states = list(run(objective, np.full((2, 4, 3), 0.5), Settings(iterations=5)))
     assert [(s.iteration, s.converged) for s in states] == [(0, False), *((k, True) for k in range(1, 6))]
     assert len(evaluations) == 1
 
@@ -170,7 +175,7 @@ def test_what_is_not_finite_is_said_with_its_iteration(settings, value, slope, s
         return jnp.square(x).sum(), 2 * x
 
     with pytest.raises(FloatingPointError, match=f"iteration [1-9]: the {said}.*; check the VGG weights"):
-        last(gatys.optimise(objective, np.ones((2, 4, 3)), dataclasses.replace(settings, lr=0.05)))
+        last(run(objective, np.ones((2, 4, 3)), dataclasses.replace(settings, lr=0.05)))
 
 
 @pytest.mark.parametrize(
@@ -191,6 +196,6 @@ def test_real_features(sample_data):
         for folder in ("data/content/val", "data/style/val")
     )
     objective = gatys.objective(vgg_files.load("vgg16"), photograph, [painting])
-    state = last(gatys.optimise(objective, photograph, Settings(iterations=10)))
+    state = last(run(objective, photograph, Settings(iterations=10)))
     seen = codec.to_uint8(np.asarray(state.picture)).astype(np.float32) / 255
     assert objective(seen)[0] < 0.6 * objective(photograph)[0]

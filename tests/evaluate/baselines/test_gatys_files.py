@@ -63,7 +63,9 @@ def test_a_run_writes_its_pictures(files, capsys):
     assert names(files) == ["out.png", "out_0002.png", "out_0004.png"]
     assert pixels(files["out"]).shape == PHOTOGRAPH.shape
     photograph = resize_short(pixels(files["content"]), SIZE)
-    expected = last(gatys.optimise(gatys.objective(PARAMS, photograph, [PAINTING]), photograph, files["settings"]))
+    objective = gatys.objective(PARAMS, photograph, [PAINTING])
+    begun = gatys.init(objective, photograph, files["settings"])
+    expected = last(gatys.optimise(objective, files["settings"], begun))
     np.testing.assert_array_equal(codec.to_uint8(np.asarray(expected.picture)), codec.to_uint8(pixels(files["out"])))
     assert capsys.readouterr().out == f"wrote {files['out']}: J {expected.loss:.4f} after 6 iterations\n"
 
