@@ -22,23 +22,23 @@ from metastyle.benchmark import (
     whole_commands,
 )
 from metastyle.errors import InputError
-from metastyle.system.machine import processor
+from metastyle.system.machine import devices, processor
 
 
-def describe_machine() -> Numbers:
+def machine_numbers() -> Numbers:
     """Describes the machine that the numbers are measured on."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "processor": processor(),
         "cores": f"{os.cpu_count()} cores",
         "memory": f"{memory:.0f} GiB",
-        "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "devices": devices(),
         "platform": jax.default_backend(),
     }
 
 
 FUNCTIONS: dict[str, Callable[[], Numbers]] = {
-    "machine": describe_machine,
+    "machine": machine_numbers,
     "stylize": speed.time_stylize,
     "loss": speed.time_loss,
     "adapt_step": speed.time_adapt_step,

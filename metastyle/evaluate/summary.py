@@ -5,14 +5,13 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from metastyle.config import Evaluation
 from metastyle.evaluate.methods import Method
 from metastyle.evaluate.pairs import Pair
 from metastyle.evaluate.results import BOUNDS, About, Curve, PairNames, Reach, Results, Row, Skipped, Summary
-from metastyle.system.machine import processor, versions
+from metastyle.system.machine import devices, processor, versions
 
 MEASURES = ("J", "C", "S", "S_mean_std", "ssim", "cfsd", "grid", "lpips", "adapt_s", "stylize_ms")
 TARGETS = (1, 5, 10)  # the other methods are to reach what the first bundle reaches after so many steps
@@ -47,7 +46,7 @@ def assemble(
     return Results(
         settings=dataclasses.asdict(settings),
         versions=versions(_PACKAGES),
-        machine=describe_machine(),
+        machine=machine_line(),
         skipped=skipped,
         left_out=left_out,
         pairs=names,
@@ -167,7 +166,6 @@ def reach(rows: Sequence[Row], ours: str | None) -> list[Reach]:
     return found
 
 
-def describe_machine() -> str:
+def machine_line() -> str:
     """This machine, for a reader of its numbers."""
-    device = jax.devices()[0]
-    return f"{processor()}, {os.cpu_count()} cores; {jax.device_count()} x {device.device_kind}"
+    return f"{processor()}, {os.cpu_count()} cores; {devices()}"

@@ -1,4 +1,4 @@
-"""Facts that belong to measured numbers (processor, versions), and modules run on their own. Imports no JAX."""
+"""Facts that belong to measured numbers, and modules in processes of their own. Only `devices` imports JAX."""
 
 import contextlib
 import json
@@ -17,6 +17,13 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return platform.processor() or platform.machine()
+
+
+def devices() -> str:
+    """The number and the kind of JAX's devices, whose backend this starts."""
+    import jax
+
+    return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
