@@ -4,7 +4,7 @@ import functools
 import hashlib
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,7 +55,7 @@ class Pairs:
         """
         self._size = size
         self._contents, self._styles = _open(contents, "content", size), _open(styles, "style", size)
-        content, style = self._kept(set(leave_out))
+        content, style = self._kept(leave_out)
         if len(content) < 2:
             raise InputError(
                 f"`contents`: expected at least 2 photographs, one to judge and one to learn on, got {len(content)}"
@@ -69,16 +69,16 @@ class Pairs:
         self._content, self._style, self._order = content, style, order[:count]
         self._square = functools.lru_cache(maxsize=128)(self._read)
 
-    def _kept(self, leave_out):
-        kept = [
-            [i for i in range(len(source)) if not leave_out or source.name(i) not in leave_out]
-            for source in (self._contents, self._styles)
-        ]
-        names = {self._contents.name(i) for i in range(len(self._contents))} if leave_out else set()
-        names |= {self._styles.name(i) for i in range(len(self._styles))} if leave_out else set()
-        if leave_out - names:
-            raise InputError(f"`leave_out`: no such picture: {sorted(leave_out - names)[0]}")
-        return kept
+    def _kept(self, leave_out: Collection[str]) -> list[Sequence[int]]:
+        """The indices of the photographs, and of the styles, that are not left out."""
+        sources = self._contents, self._styles
+        if not leave_out:  # names of a large data set take long to read
+            return [range(len(source)) for source in sources]
+        names = [[source.name(i) for i in range(len(source))] for source in sources]
+        unknown = set(leave_out).difference(*names)
+        if unknown:
+            raise InputError(f"`leave_out`: no such picture: {min(unknown)}")
+        return [[i for i, name in enumerate(side) if name not in leave_out] for side in names]
 
     def __len__(self) -> int:
         return len(self._order)
