@@ -3,8 +3,9 @@
 from absl import flags
 
 from metastyle.cli.app import run
+from metastyle.config import DEFAULT_BUNDLE
 
-_BUNDLE = flags.DEFINE_string("bundle", "default", "a meta-trained start; default: the one in the package")
+_BUNDLE = flags.DEFINE_string("bundle", DEFAULT_BUNDLE, "a meta-trained start; default: the one in the package")
 _STEPS = flags.DEFINE_integer("steps", 10, "of adaptation", lower_bound=0)
 
 
@@ -13,17 +14,10 @@ def main(_: list[str]) -> None:
     from metastyle.stylize import stylizer
     from metastyle.system import paths
 
-    start, styles = stylizer.load(_BUNDLE.value), paths.demo_pictures("styles")
-    sizes = [64, 128, 256]
-    for size, found in zip(
-        sizes, strokes.measure_by_style_size(start, styles, sizes, _STEPS.value).mean(0), strict=True
-    ):
-        print(f"--style_size={size:<5} mean wavelength {found:.1f} px")
-    sizes = [256, 512, 1024]
-    for size, found in zip(
-        sizes, strokes.measure_by_content_size(start, styles, sizes, _STEPS.value).mean(0), strict=True
-    ):
-        print(f"--content_size={size:<5} mean wavelength {found:.2%} of the side")
+    loaded, styles, steps = stylizer.load(_BUNDLE.value), paths.demo_pictures("styles"), _STEPS.value
+    by_style_size = strokes.measure_by_style_size(loaded, styles, strokes.STYLE_SIZES, steps)
+    by_content_size = strokes.measure_by_content_size(loaded, styles, strokes.CONTENT_SIZES, steps)
+    print(strokes.format_table(by_style_size, by_content_size))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """How large a style's strokes are: the mean wavelength of an output whose photograph is smooth, without strokes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from metastyle.images import masks
+from metastyle.images.codec import Picture
 from metastyle.images.resize import resize
 from metastyle.losses.ssim import LUMA
 from metastyle.stylize.stylizer import Stylizer
 
+STYLE_SIZES, CONTENT_SIZES = (64, 128, 256), (256, 512, 1024)  # px, that the table shows
 _SMOOTH, _SLOW = 512, 24  # px: the side of the smooth picture; waves that are longer than this are no strokes
 
 
@@ -27,14 +31,27 @@ def make_smooth_picture() -> np.ndarray:
     return resize(colours, (_SMOOTH, _SMOOTH))
 
 
-def measure_by_style_size(start: Stylizer, styles: list, sizes: list[int], steps: int = 10) -> np.ndarray:
+def measure_by_style_size(
+    stylizer: Stylizer, styles: Sequence[Picture], sizes: Sequence[int], steps: int = 10
+) -> np.ndarray:
     """Wavelengths in px, f64[styles, sizes], where the style picture is brought to each of `sizes` to be learned."""
-    adapted = [[start.adapt(style, steps=steps, style_size=size) for size in sizes] for style in styles]
+    adapted = [[stylizer.adapt(style, steps=steps, style_size=size) for size in sizes] for style in styles]
     return np.array([[wavelength(style.stylize(make_smooth_picture()) / 255) for style in row] for row in adapted])
 
 
-def measure_by_content_size(start: Stylizer, styles: list, sizes: list[int], steps: int = 10) -> np.ndarray:
+def measure_by_content_size(
+    stylizer: Stylizer, styles: Sequence[Picture], sizes: Sequence[int], steps: int = 10
+) -> np.ndarray:
     """Wavelengths as shares of the output's side, f64[styles, sizes], where the photograph is brought to each size."""
-    adapted = [start.adapt(style, steps=steps) for style in styles]
+    adapted = [stylizer.adapt(style, steps=steps) for style in styles]
     outputs = [[style.stylize(make_smooth_picture(), content_size=size) / 255 for size in sizes] for style in adapted]
     return np.array([[wavelength(x) / x.shape[0] for x in row] for row in outputs])
+
+
+def format_table(by_style_size: np.ndarray, by_content_size: np.ndarray) -> str:
+    """For a terminal: the means over styles of what was measured at STYLE_SIZES, and of what was at CONTENT_SIZES."""
+    lengths = zip(STYLE_SIZES, by_style_size.mean(0), strict=True)
+    shares = zip(CONTENT_SIZES, by_content_size.mean(0), strict=True)
+    lines = [f"--style_size={size:<5} mean wavelength {found:.1f} px" for size, found in lengths]
+    lines += [f"--content_size={size:<5} mean wavelength {found:.2%} of the side" for size, found in shares]
+    return "\n".join(lines)

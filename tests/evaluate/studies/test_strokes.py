@@ -21,3 +21,15 @@ def test_the_smooth_picture_is_smooth():
     assert (
         strokes.make_smooth_picture().shape == (512, 512, 3) and strokes.wavelength(strokes.make_smooth_picture()) > 40
     )
+
+
+def test_the_table_of_sizes():
+    lengths, shares = np.array([[4.0, 8.0, 16.0], [6.0, 10.0, 20.0]]), np.array([[0.1, 0.05, 0.02], [0.12, 0.07, 0.04]])
+    assert strokes.format_table(lengths, shares).splitlines() == [
+        "--style_size=64    mean wavelength 5.0 px",
+        "--style_size=128   mean wavelength 9.0 px",
+        "--style_size=256   mean wavelength 18.0 px",
+        "--content_size=256   mean wavelength 11.00% of the side",
+        "--content_size=512   mean wavelength 6.00% of the side",
+        "--content_size=1024  mean wavelength 3.00% of the side",
+    ]
