@@ -3,8 +3,9 @@
 from absl import flags
 
 from metastyle.cli.app import run
+from metastyle.config import DEFAULT_BUNDLE
 
-_BUNDLE = flags.DEFINE_string("bundle", "default", "a meta-trained start; default: the one in the package")
+_BUNDLE = flags.DEFINE_string("bundle", DEFAULT_BUNDLE, "a meta-trained start; default: the one in the package")
 _CONTENTS = flags.DEFINE_string("contents", "folder:$METASTYLE_SAMPLE_DATA/data/content/val", "source of photographs")
 _STYLES = flags.DEFINE_string("styles", "folder:$METASTYLE_SAMPLE_DATA/data/style/val", "source of styles")
 _PAIRS = flags.DEFINE_integer("pairs", 40, "of a photograph and a style", lower_bound=1)
@@ -20,8 +21,8 @@ def main(_: list[str]) -> None:
     from metastyle.weights import vgg_files
 
     chosen = pairs.Pairs(_CONTENTS.value, _STYLES.value, _PAIRS.value, _SIZE.value)
-    start, params = stylizer.load(_BUNDLE.value), vgg_files.load(_VGG.value)
-    measured = strength.measure_levels(start, chosen, params, strength.SHOWN, _STEPS.value)
+    loaded, params = stylizer.load(_BUNDLE.value), vgg_files.load(_VGG.value)
+    measured = strength.measure_levels(loaded, chosen, params, strength.SHOWN, _STEPS.value)
     print(strength.format_table(measured, strength.SHOWN))
 
 
