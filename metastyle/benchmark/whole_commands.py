@@ -16,6 +16,7 @@ from metastyle import config
 from metastyle.benchmark import Numbers, timing
 from metastyle.errors import InputError, one_line
 from metastyle.evaluate import evaluation
+from metastyle.evaluate.results import BOUNDS
 from metastyle.evaluate.starts import load_starts
 from metastyle.stylize import stylizer
 from metastyle.system import paths
@@ -59,13 +60,13 @@ def time_adaptation() -> Numbers:
 
     The whole command is timed with a cold and with a warm compile cache; the call from Python once it is compiled.
     """
-    start = bundles.load_bundle(config.DEFAULT_BUNDLE)
+    bundle = bundles.load_bundle(config.DEFAULT_BUNDLE)
     style, calls = paths.demo_pictures("styles")[0], {}
     out: dict[str, float | str] = {}
     with tempfile.TemporaryDirectory() as folder:
         for size in (128, 256):
-            data = dataclasses.replace(start.config.data, size=size)
-            sized = dataclasses.replace(start, config=dataclasses.replace(start.config, data=data))
+            data = dataclasses.replace(bundle.config.data, size=size)
+            sized = dataclasses.replace(bundle, config=dataclasses.replace(bundle.config, data=data))
             bundles.save_bundle(f"{folder}/{size}", sized, "float16")
             given = {"bundle": f"{folder}/{size}", "style": style, "steps": 10, "out": f"{folder}/x.safetensors"}
             line = ("-m", "metastyle.cli.main", "adapt", *(f"--{name}={value}" for name, value in given.items()))
@@ -105,7 +106,7 @@ def judge_tiny() -> Numbers:
     tiny_j = {steps: j for (method, steps), j in by_line.items() if method == "tiny"}
     random_j = [j for (method, steps), j in by_line.items() if method.startswith("random") and steps == 10]
     return {f"J after {k} steps": j for k, j in tiny_j.items()} | {
-        "J of the photograph": next(j for (method, _), j in by_line.items() if method == "photograph"),
+        "J of the photograph": next(j for (method, _), j in by_line.items() if method == BOUNDS[0]),
         "J of a random start after 10 Adam steps, best rate": min(random_j),
         "J after 10 steps over J after 0": tiny_j[10] / tiny_j[0],
         "training, s": seconds,

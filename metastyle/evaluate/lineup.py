@@ -16,7 +16,7 @@ from metastyle.evaluate.starts import Start
 from metastyle.nets import architecture, vgg
 from metastyle.weights import vgg_files
 
-_BOUNDS = ("identity", "style")  # among config.METHODS
+_BOUND_METHODS = ("identity", "style")  # among config.METHODS
 
 
 def choose_methods(settings: Evaluation, starts: Mapping[str, Start], params: vgg.Params, out: Path) -> list[Method]:
@@ -35,12 +35,12 @@ def choose_methods(settings: Evaluation, starts: Mapping[str, Start], params: vg
         "lite": lambda: [methods.lite()],
     }
     chosen = []
-    for name in _BOUNDS:
+    for name in _BOUND_METHODS:
         if name in settings.methods:
             chosen += make[name]()
     chosen += _bundles(settings, starts, params)
     for name in config.METHODS:
-        if name in settings.methods and name not in _BOUNDS:
+        if name in settings.methods and name not in _BOUND_METHODS:
             chosen += make[name]()
     _check_names(starts)
     return chosen

@@ -96,9 +96,10 @@ def artfid(distances: np.ndarray, styles: np.ndarray, outputs: np.ndarray) -> fl
     """ArtFID (Wright and Ommer 2022): (1 + mean LPIPS) * (1 + FID), lower is better.
 
     Args:
-      distances: [N], `lpips` of each photograph and its output.
-      styles: [M, 2048], `inception` of the style pictures; in papers M = N, each style once per output in it.
-      outputs: [N, 2048], `inception` of the outputs.
+      distances: [N], `metric_nets.lpips` of each photograph and its output.
+      styles: [M, 2048], `metric_nets.inception` of the style pictures; in papers M = N, each style once per output
+        in it.
+      outputs: [N, 2048], `metric_nets.inception` of the outputs.
 
     What `fid` says of few pictures holds here. The authors' code by default extrapolates the FID to infinitely many
     pictures, from 5,000 on; of the 800 of StyleID's protocol each of its points takes all, which gives the plain FID.

@@ -111,7 +111,7 @@ def steering(
     slim: vgg.Params,
     teacher: vgg.Params,
     data: config.Data,
-    bundle: str | os.PathLike = config.DEFAULT_BUNDLE,
+    folder: str | os.PathLike = config.DEFAULT_BUNDLE,
     steps: int = 10,
 ) -> dict[int, float]:
     """The cosine of the two networks' gradients by the fast parameters of a bundle, which steer an adaptation.
@@ -121,17 +121,17 @@ def steering(
     network. Returns {steps: mean over pairs}. The terms `tv` and `grid` of a loss are the same by any network, and left
     out.
     """
-    start = bundles.load_bundle(bundle)
-    settings, own = start.config, loss_network.load_own(start)
+    bundle = bundles.load_bundle(folder)
+    settings, own = bundle.config, loss_network.load_own(bundle)
     judged = pairs.Pairs(data.val_content, data.val_style, _STEERED, data.size)
     problem = style_problem(settings.generator, settings.loss)
     compared = style_problem(settings.generator, dataclasses.replace(settings.loss, tv=0.0, grid=0.0))
     measure = make_measure(settings.generator, settings.loss)
-    plan = adaptation.Plan(steps, settings.inner, start.adam_lr)
+    plan = adaptation.Plan(steps, settings.inner, bundle.adam_lr)
     found: dict[int, list[float]] = {0: [], steps: []}
     for i in tqdm(range(len(judged)), desc="steering"):
         pair = judged[i]
-        begun = adaptation.begin(settings, start.meta, own, [pair.style], pair.support[:steps])
+        begun = adaptation.begin(settings, bundle.meta, own, [pair.style], pair.support[:steps])
         adapted, _ = adaptation.adapt(problem.loss, begun, Networks(own), plan)
         by_network = [_measure(params, pair, measure) for params in (slim, teacher)]
         for k, fast in ((0, begun.start.fast), (steps, adapted)):

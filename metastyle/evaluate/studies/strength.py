@@ -25,7 +25,7 @@ class Measured(NamedTuple):
 
 
 def measure_levels(
-    start: Stylizer, pairs: Iterable[Pair], params: vgg.Params, levels: tuple[float, ...] = LEVELS, steps: int = 10
+    stylizer: Stylizer, pairs: Iterable[Pair], params: vgg.Params, levels: tuple[float, ...] = LEVELS, steps: int = 10
 ) -> Measured:
     """Measures the outputs for each pair at each strength; the loss network `params` judges S.
 
@@ -33,7 +33,7 @@ def measure_levels(
     """
     judge, losses, similarities = Judge(params), [], []
     for pair in tqdm(pairs, unit="pair", mininterval=1.0):
-        style = start.adapt(pair.style, steps=steps, support=pair.support)
+        style = stylizer.adapt(pair.style, steps=steps, support=pair.support)
         outputs = [style.apply(pair.content, Knobs(strength=level)) for level in levels]
         losses.append([float(judge.parts(output, pair).style[0]) for output in outputs])
         similarities.append([ssim(pair.content, output) for output in outputs])
