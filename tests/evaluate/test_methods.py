@@ -16,7 +16,7 @@ from metastyle.meta import outer_loop
 from metastyle.nets import vgg
 from metastyle.weights import vgg_files
 from tests.support import toy
-from tests.train import test_meta_training as toy_train
+from tests.support.compiling import compiled_into
 
 
 def test_a_random_start_needs_no_code_of_the_first_bundles_encoder():
@@ -68,7 +68,7 @@ def test_learning_is_not_taken_for_compiling(start, tmp_path, monkeypatch):
     gatys = methods.gatys(vgg.random_params(), 10, None)
     for method, steps in ((ours, [0, 1, 3]), (gatys, [0, 1, 2, 5, 10])):
         compiled.clear()
-        jax.monitoring.register_event_duration_secs_listener(toy_train.compiled_into(compiled))
+        jax.monitoring.register_event_duration_secs_listener(compiled_into(compiled))
         try:
             method.warm_up(pair)
             before = len(compiled)

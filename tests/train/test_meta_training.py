@@ -27,6 +27,7 @@ from metastyle.train import checkpoint, loop, meta_training, multihost, run_log
 from metastyle.train.mesh import Parallel
 from metastyle.weights import bundles
 from tests.support import toy
+from tests.support.compiling import compiled_into
 from tests.support.stopping import stop_at
 
 PROBLEM = toy.problem()
@@ -280,10 +281,6 @@ def test_nothing_is_compiled_after_the_first_step_but_the_switch_to_second_order
     assert new[SWITCH] == 1
     orders = re.findall(r"compiled the (\S+) step", "\n".join(told))
     assert orders == ["first-order", "second-order"]
-
-
-def compiled_into(found):
-    return lambda event, _, **__: found.append(event) if event.endswith("backend_compile_duration") else None
 
 
 def test_a_finished_run_started_again_does_nothing(copied, capsys):
