@@ -1,4 +1,4 @@
-"""Evaluation on random features and toy networks: protocol, bounds, resume, parts, checkpoints."""
+"""Evaluation on random features and toy networks: protocol, bounds, parts, settings."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Known answers: features whose similarities are known."""
+"""CFSD, FID and ArtFID: known answers for features whose similarities or distributions are known."""
 
 import jax
 import numpy as np

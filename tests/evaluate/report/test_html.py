@@ -1,7 +1,5 @@
 """Pictures in pages."""
 
-import html.parser
-
 from metastyle.evaluate.report import html
 
 

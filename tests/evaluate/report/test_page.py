@@ -1,4 +1,4 @@
-"""What people see of an evaluation: tables, pages that need nothing else, votes that are blind and counted right."""
+"""The page of an evaluation: it needs no other file, escapes every text, and its tables sort."""
 
 import re
 
