@@ -45,10 +45,10 @@ def run(capsys):
 
 
 @pytest.fixture
-def refused(capsys, folder):
+def refused_line(capsys, folder):
     """Runs the command, which must end with one line, a non-zero exit status and no new file; returns the line."""
 
-    def refused(*argv):
+    def refused_line(*argv):
         before = sorted(folder.rglob("*"))
         with pytest.raises(SystemExit) as end:
             main.main(list(argv))
@@ -58,7 +58,7 @@ def refused(capsys, folder):
         assert sorted(folder.rglob("*")) == before
         return err[len("error: ") : -1]
 
-    return refused
+    return refused_line
 
 
 @pytest.fixture

@@ -136,9 +136,9 @@ def test_standard_input_in_two_styles(monkeypatch, capsys):
     np.testing.assert_array_equal(pixels("out/stdin_stylized_b.png"), expected)
 
 
-def test_standard_input_that_is_no_picture(monkeypatch, refused):
+def test_standard_input_that_is_no_picture(monkeypatch, refused_line):
     with_stdin(monkeypatch, b"")
-    assert refused(*stylize(content="-", style_file="a.safetensors")).startswith("`content`: ")
+    assert refused_line(*stylize(content="-", style_file="a.safetensors")).startswith("`content`: ")
 
 
 def test_strength_color_and_metadata(run):
@@ -203,12 +203,12 @@ def test_a_blend_whose_bundle_is_gone_is_self_contained(capsys):
     assert metastyle.load_style("mix.safetensors").stylize("photo.png").shape == (22, 30, 3)
 
 
-def test_what_a_backend_needs_is_told_before_the_work(refused, monkeypatch):
+def test_what_a_backend_needs_is_told_before_the_work(refused_line, monkeypatch):
     for name in ("onnx", "onnxruntime"):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, name, None)
             line = stylize(style_file="a.safetensors", content="photos", out="out", backend="onnx")
-            assert refused(*line).startswith(f"`backend` needs {name}, which is not installed")
+            assert refused_line(*line).startswith(f"`backend` needs {name}, which is not installed")
 
 
 def test_masks_make_regions(run):
@@ -295,11 +295,11 @@ BOTH = {"style_file": "a.safetensors,b.safetensors"}
         ({"out": "photo.png/out"}, "`out`: cannot make the folder 'photo.png/out'"),
     ],
 )
-def test_bad_line(refused, changes, message):
+def test_bad_line(refused_line, changes, message):
     shutil.copy("a.safetensors", "photos/a.safetensors")
     Path("other").mkdir()
     shutil.copy("photos/one.jpg", "other/one.jpg")
-    assert refused(*stylize(**changes)).startswith(message)
+    assert refused_line(*stylize(**changes)).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -315,9 +315,9 @@ def test_bad_line(refused, changes, message):
         (["--content_size=0"], "`content_size`: expected whole px, at least 16, got 0"),
     ],
 )
-def test_bad_sheet(refused, flags, message):
+def test_bad_sheet(refused_line, flags, message):
     line = ["sheet", "--content=photo.png", "--style_file=a.safetensors", "--out=sheet.png", *flags]
-    assert refused(*line).startswith(message)
+    assert refused_line(*line).startswith(message)
 
 
 def test_unknown_formats_are_refused_in_python():

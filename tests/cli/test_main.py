@@ -98,14 +98,14 @@ def test_adapt_in_no_steps_gives_the_start(run):
 
 
 @pytest.mark.parametrize("flag", ["--self_contained", "--noself_contained"])
-def test_self_contained_style_is_stylised_without_its_bundle(run, refused, flag):
+def test_self_contained_style_is_stylised_without_its_bundle(run, refused_line, flag):
     run(*adapt(), flag)
     shutil.rmtree("bundle")
     if flag == "--self_contained":
         run(*stylize(style_file="new.safetensors"))
         assert pixels("new.png").shape == pixels("photo.png").shape
     else:
-        assert "pass --bundle" in refused(*stylize(style_file="new.safetensors"))
+        assert "pass --bundle" in refused_line(*stylize(style_file="new.safetensors"))
         run(*stylize(style_file="new.safetensors", bundle=BUNDLE))
 
 
@@ -259,8 +259,8 @@ def test_the_command_is_installed():
         (["info", "--style_file=gone"], "`style_file`: expected a safetensors file, got gone, which is not a file"),
     ],
 )
-def test_bad_line(refused, cache, argv, message):
-    assert refused(*argv).startswith(message)
+def test_bad_line(refused_line, cache, argv, message):
+    assert refused_line(*argv).startswith(message)
 
 
 def huge_png(width, height):
@@ -286,23 +286,25 @@ BAD_PICTURES = {
     ids=["style", "support", "content"],
 )
 @pytest.mark.parametrize("contents, message", BAD_PICTURES.values(), ids=BAD_PICTURES)
-def test_bad_picture(refused, line, argument, contents, message):
+def test_bad_picture(refused_line, line, argument, contents, message):
     if isinstance(contents, Image.Image):
         contents.save("bad.png")
     elif contents is not None:
         Path("bad.png").write_bytes(contents)
-    assert refused(*line(**{argument: "bad.png"})).startswith(f"`{argument}`: {message}")
+    assert refused_line(*line(**{argument: "bad.png"})).startswith(f"`{argument}`: {message}")
 
 
-def test_max_pixels(refused, run):
-    assert refused(*stylize(max_pixels=659)).startswith("`content`: expected at most 659 pixels, got 30 x 22 in ")
-    assert refused(*adapt(max_pixels=479)).startswith("`style`: expected at most 479 pixels, got 20 x 24 in ")
+def test_max_pixels(refused_line, run):
+    assert refused_line(*stylize(max_pixels=659)).startswith("`content`: expected at most 659 pixels, got 30 x 22 in ")
+    assert refused_line(*adapt(max_pixels=479)).startswith("`style`: expected at most 479 pixels, got 20 x 24 in ")
     run(*stylize(max_pixels=660))
 
 
-def test_photograph_that_the_net_cannot_take(refused):
+def test_photograph_that_the_net_cannot_take(refused_line):
     Image.new("RGB", (40, 15)).save("small.png")
-    assert refused(*stylize(content="small.png")).startswith("`content`: expected sides of at least 16 px, got 40 x 15")
+    assert refused_line(*stylize(content="small.png")).startswith(
+        "`content`: expected sides of at least 16 px, got 40 x 15"
+    )
 
 
 WRITERS = pytest.mark.parametrize(
@@ -311,27 +313,27 @@ WRITERS = pytest.mark.parametrize(
 
 
 @WRITERS
-def test_bad_output(refused, monkeypatch, line, name):
-    assert refused(*line(out=f"gone/{name}")).startswith("`out`: no such folder: ")
-    assert refused(*line(out="new.txt")).startswith("`out`: expected a name that ends in ")
+def test_bad_output(refused_line, monkeypatch, line, name):
+    assert refused_line(*line(out=f"gone/{name}")).startswith("`out`: no such folder: ")
+    assert refused_line(*line(out="new.txt")).startswith("`out`: expected a name that ends in ")
     if line is not stylize:  # which writes into folders
-        assert refused(*line(out="bundle")).startswith("`out`: expected a file to write, got the folder 'bundle'")
+        assert refused_line(*line(out="bundle")).startswith("`out`: expected a file to write, got the folder 'bundle'")
     monkeypatch.setattr(codec.os, "access", lambda path, mode: False)
-    assert refused(*line(out=name)).startswith("`out`: cannot write in the folder ")
+    assert refused_line(*line(out=name)).startswith("`out`: cannot write in the folder ")
 
 
-def test_output_of_adapt_is_checked_before_the_work(refused):
-    assert refused(*adapt(out="gone/new.safetensors", bundle="gone")).startswith("`out`: no such folder: ")
+def test_output_of_adapt_is_checked_before_the_work(refused_line):
+    assert refused_line(*adapt(out="gone/new.safetensors", bundle="gone")).startswith("`out`: no such folder: ")
 
 
 @WRITERS
-def test_full_disk(refused, monkeypatch, line, name):
+def test_full_disk(refused_line, monkeypatch, line, name):
     def replace(source, target):
         raise OSError(28, "No space left on device")
 
     Path(name).write_text("old")
     monkeypatch.setattr(os, "replace", replace)
-    assert refused(*line()).startswith("`out`: cannot write ")
+    assert refused_line(*line()).startswith("`out`: cannot write ")
     assert Path(name).read_text() == "old"
 
 
@@ -357,27 +359,27 @@ def change_settings(section, changes):
 
 
 @pytest.mark.parametrize("damage", BAD_BUNDLES.values(), ids=BAD_BUNDLES)
-def test_bad_bundle(refused, damage):
+def test_bad_bundle(refused_line, damage):
     damage()
     for argv in (adapt(), stylize(bundle="bundle"), ["info", "--bundle=bundle"]):
-        assert refused(*argv).startswith("`bundle`: ")
+        assert refused_line(*argv).startswith("`bundle`: ")
 
 
-def test_bundle_of_another_architecture_than_the_style(refused):
+def test_bundle_of_another_architecture_than_the_style(refused_line):
     settings = toy.settings()
     shapes = jax.eval_shape(lambda: outer_loop.initial_meta(settings))
     start = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), shapes)
     bundles.save_bundle("other", bundles.Bundle(settings, start, 0.01))
-    message = refused(*stylize(bundle="other"))
+    message = refused_line(*stylize(bundle="other"))
     assert "was adapted from another bundle than" in message and f"got {toy.ARCH} with" in message
 
 
-def test_corrupt_style_file(refused):
+def test_corrupt_style_file(refused_line):
     data = Path("style.safetensors").read_bytes()
     for damaged in (data[:-9], data[:-9] + b"another 9", b"", b"corrupt"):
         Path("style.safetensors").write_bytes(damaged)
         for argv in (stylize(), ["info", "--style_file=style.safetensors"]):
-            assert refused(*argv).startswith("`style_file`: ")
+            assert refused_line(*argv).startswith("`style_file`: ")
 
 
 def test_interrupted(capsys, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 from metastyle import config
 from metastyle.config.checks import at_least, check_fields, formerly
 from metastyle.errors import InputError
+from tests.support.errors import refused
 
 
 def test_json_holds_every_field():
@@ -57,9 +58,8 @@ def test_a_config_file_changes_defaults_and_nothing_else():
     ],
 )
 def test_a_mistake_names_its_field(values, message):
-    with pytest.raises(InputError, match=message) as error:
+    with refused(message):
         config.from_dict(values)
-    assert "\n" not in str(error.value)
 
 
 def test_a_config_cannot_be_changed_and_can_be_a_key():

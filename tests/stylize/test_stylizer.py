@@ -16,7 +16,7 @@ from safetensors import safe_open
 import metastyle
 from metastyle import config
 from metastyle.data.procedural import source
-from metastyle.errors import InputError, Stopped
+from metastyle.errors import Stopped
 from metastyle.images import codec
 from metastyle.images.resize import square
 from metastyle.meta import adaptation, inner_loop
@@ -26,6 +26,7 @@ from metastyle.nets import generator, style_encoder, vgg
 from metastyle.stylize import resumable, stylizer
 from metastyle.system import compile_cache
 from metastyle.weights import bundles, style_files, vgg_files
+from tests.support.errors import refused
 from tests.support.places import FORMAT_1
 from tests.support.styles import picture
 
@@ -66,12 +67,6 @@ def assert_same(a, b):
 
 def differ(a, b):
     return any((a.file.fast[path] != b.file.fast[path]).any() for path in a.file.fast)
-
-
-def refused(message, call, *arguments, kind=InputError, **options):
-    with pytest.raises(kind, match=message) as error:
-        call(*arguments, **options)
-    assert "\n" not in str(error.value)
 
 
 # Adaptation
@@ -257,7 +252,8 @@ def test_divergence_is_told_at_once_and_gives_no_style(start, tmp_path, monkeypa
     diverging, told = stylizer.Stylizer(dataclasses.replace(start.bundle, adam_lr=np.inf)), []
     message = "`steps`: the adaptation left the finite numbers within 9 steps; use fewer"
     for options in ({}, {"state_file": tmp_path / "x.state"}):
-        refused(message, fit, diverging, steps=9, on_step=told.append, **options)
+        with refused(message):
+            fit(diverging, steps=9, on_step=told.append, **options)
     assert [s.step for s in told] == [0, 1, 2] * 2
     with safe_open(tmp_path / "x.state", "numpy") as kept:
         assert len(kept.get_tensor("history")) == 2  # the last good one
@@ -283,16 +279,21 @@ def test_divergence_is_told_at_once_and_gives_no_style(start, tmp_path, monkeypa
     ],
 )
 def test_bad_argument(start, options, message):
-    refused(message, fit, start, **options)
+    with refused(message):
+        fit(start, **options)
 
 
 def test_missing_files(start, tmp_path):
     gone = tmp_path / "gone"
-    refused("`style`: no such file: .*gone", fit, start, [PAINTING, gone], kind=FileNotFoundError)
-    refused("`support`: no such file: .*gone", fit, start, support=[gone], kind=FileNotFoundError)
-    refused("`vgg`: expected slim, .*gone", fit, start, weights=gone, kind=FileNotFoundError)
+    with refused("`style`: no such file: .*gone", FileNotFoundError):
+        fit(start, [PAINTING, gone])
+    with refused("`support`: no such file: .*gone", FileNotFoundError):
+        fit(start, support=[gone])
+    with refused("`vgg`: expected slim, .*gone", FileNotFoundError):
+        fit(start, weights=gone)
     gone.write_bytes(b"no weights")
-    refused("`vgg`: .*gone is not a readable safetensors file", fit, start, weights=gone)
+    with refused("`vgg`: .*gone is not a readable safetensors file"):
+        fit(start, weights=gone)
 
 
 # Stylising
@@ -308,8 +309,10 @@ def test_output_has_the_photographs_size(style, height, width):
 def test_too_small_photograph(style):
     for height, width in ((15, 40), (40, 15)):
         message = f"`content`: expected sides of at least 16 px, got {width} x {height}"
-        refused(message, style.stylize, picture(height, width))
-    refused("`content`: expected at most 600 pixels, got 30 x 22", style.stylize, PHOTOGRAPH, max_pixels=600)
+        with refused(message):
+            style.stylize(picture(height, width))
+    with refused("`content`: expected at most 600 pixels, got 30 x 22"):
+        style.stylize(PHOTOGRAPH, max_pixels=600)
 
 
 def test_file_is_what_stylize_returns(style, tmp_path):
@@ -334,9 +337,12 @@ def test_transparency_is_kept(style, tmp_path):
 
 def test_bad_output_is_told_before_the_photograph_is_read(style, tmp_path):
     gone = tmp_path / "gone"
-    refused("`out`: no such folder", style.stylize_file, gone, gone / "out.png", kind=FileNotFoundError)
-    refused("`out`: expected a name that ends in", style.stylize_file, gone, tmp_path / "out.txt")
-    refused("`content`: no such file", style.stylize_file, gone, tmp_path / "out.png", kind=FileNotFoundError)
+    with refused("`out`: no such folder", FileNotFoundError):
+        style.stylize_file(gone, gone / "out.png")
+    with refused("`out`: expected a name that ends in"):
+        style.stylize_file(gone, tmp_path / "out.txt")
+    with refused("`content`: no such file", FileNotFoundError):
+        style.stylize_file(gone, tmp_path / "out.png")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -405,7 +411,8 @@ def test_argument_goes_before_the_recorded_path_and_the_files_own_tensors(moved,
     for name, self_contained in (("a", False), ("b", True)):
         fit(start).save(tmp_path / f"{name}.safetensors", self_contained=self_contained)
         other = other_bundle(tmp_path / "other", slow=0.1)
-        refused("another bundle than", metastyle.load_style, tmp_path / f"{name}.safetensors", bundle=other)
+        with refused("another bundle than"):
+            metastyle.load_style(tmp_path / f"{name}.safetensors", bundle=other)
 
 
 def test_recorded_path_is_absolute(moved, tmp_path, monkeypatch):
@@ -425,7 +432,8 @@ def test_no_bundle_to_be_found(moved, tmp_path):
     fit(stylizer.Stylizer(dataclasses.replace(start.bundle, path=None))).save(tmp_path / "b.safetensors")
     shutil.rmtree(folder)
     for name, message in (("a", f"the recorded {folder} is not there"), ("b", "the file records none")):
-        refused(f"`bundle`: .*, and {message}; pass --bundle", metastyle.load_style, tmp_path / f"{name}.safetensors")
+        with refused(f"`bundle`: .*, and {message}; pass --bundle"):
+            metastyle.load_style(tmp_path / f"{name}.safetensors")
 
 
 def test_self_contained_style_needs_no_bundle(moved, tmp_path):
@@ -444,7 +452,8 @@ def test_bundle_that_was_trained_on_at_the_recorded_path(moved, tmp_path):
     other_bundle(folder, slow=0.1)
     got = metastyle.load(folder).bundle.slow_sha256[:12]
     message = f"`bundle`: .* from another bundle than {re.escape(str(folder))} .* {digest}, got .* {got}.*pass --bundle"
-    refused(message, metastyle.load_style, tmp_path / "a.safetensors")
+    with refused(message):
+        metastyle.load_style(tmp_path / "a.safetensors")
 
 
 def test_same_slow_tensors_are_enough(moved, tmp_path):
@@ -476,21 +485,27 @@ def test_where_nothing_is_slow_the_architecture_tells_bundles_apart(tmp_path):
     loaded = metastyle.load_style(tmp_path / "a.safetensors")
     np.testing.assert_array_equal(loaded.stylize(PHOTOGRAPH), style.stylize(PHOTOGRAPH))
     other = everything_fast(tmp_path / "other", "s4,c3s1-4,R4x1,p4-3")
-    refused("expected .*,skip with .* got .*,p4-3 with", metastyle.load_style, tmp_path / "a.safetensors", other)
+    with refused("expected .*,skip with .* got .*,p4-3 with"):
+        metastyle.load_style(tmp_path / "a.safetensors", other)
 
 
 def test_fast_parameters_of_another_shape(start, style, tmp_path):
     file = dataclasses.replace(style.file, fast={path: x[:2] for path, x in style.file.fast.items()})
     style_files.save_style(tmp_path / "a.safetensors", file)
-    refused("was adapted from another bundle", metastyle.load_style, tmp_path / "a.safetensors", start)
+    with refused("was adapted from another bundle"):
+        metastyle.load_style(tmp_path / "a.safetensors", start)
 
 
 def test_style_can_only_be_saved_where_a_style_file_can_be(style, tmp_path, monkeypatch):
-    refused("`out`: expected a name that ends in .safetensors", style.save, tmp_path / "a.npz")
-    refused("`out`: no such folder", style.save, tmp_path / "gone" / "a.safetensors", kind=FileNotFoundError)
-    refused("`out`: expected a file to write, got the folder", style.save, tmp_path)
+    with refused("`out`: expected a name that ends in .safetensors"):
+        style.save(tmp_path / "a.npz")
+    with refused("`out`: no such folder", FileNotFoundError):
+        style.save(tmp_path / "gone" / "a.safetensors")
+    with refused("`out`: expected a file to write, got the folder"):
+        style.save(tmp_path)
     monkeypatch.setattr(codec.os, "access", lambda path, mode: False)
-    refused("`out`: cannot write in the folder", style.save, tmp_path / "a.safetensors")
+    with refused("`out`: cannot write in the folder"):
+        style.save(tmp_path / "a.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -524,8 +539,11 @@ def test_a_state_file_of_other_work_is_refused(start, tmp_path):
     state_file = tmp_path / "x.state"
     with pytest.raises(Stopped):
         fit(start, steps=9, state_file=state_file, on_step=stopping(4))
-    refused("`style`: the run that .*x.state continues has", fit, start, OTHER, steps=9, state_file=state_file)
+    with refused("`style`: the run that .*x.state continues has"):
+        fit(start, OTHER, steps=9, state_file=state_file)
     message = "`steps`: the work that .*x.state continues has done 5, got 3; ask for at least 5, use another"
-    refused(message, fit, start, steps=3, state_file=state_file)
+    with refused(message):
+        fit(start, steps=3, state_file=state_file)
     state_file.write_bytes(state_file.read_bytes()[:100])
-    refused("`out`: cannot continue .*x.state, which is damaged", fit, start, steps=9, state_file=state_file)
+    with refused("`out`: cannot continue .*x.state, which is damaged"):
+        fit(start, steps=9, state_file=state_file)

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import pytest
 import safetensors.numpy
 from PIL import Image
 from safetensors import safe_open
 
-from metastyle.errors import InputError
 from metastyle.meta import outer_loop
 from metastyle.weights import bundles, style_files
 from tests.support import toy
@@ -41,12 +39,6 @@ def assert_trees_equal(a, b):
 
 def files(folder):
     return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
-
-
-def refused(read, path, message, kind=InputError):
-    with pytest.raises(kind, match=message) as error:
-        read(path)
-    assert "\n" not in str(error.value)
 
 
 def rewrite(path, change_tensors=lambda tensors: tensors, change_metadata=lambda metadata: metadata):

@@ -3,9 +3,7 @@
 import dataclasses
 
 import numpy as np
-import pytest
 
-from metastyle.errors import InputError
 from metastyle.images import codec
 from metastyle.images.resize import resize
 from metastyle.stylize import style
@@ -19,12 +17,6 @@ def picture(height, width, seed=0, channels=3):
     """A blurred random picture, uint8."""
     coarse = np.random.default_rng(seed).uniform(size=(4, 4, channels))
     return codec.to_uint8(resize(coarse, (height, width)))
-
-
-def refused(message, call, *arguments, kind=InputError, **options):
-    with pytest.raises(kind) as error:
-        call(*arguments, **options)
-    assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
 def moved(fast, seed, by=0.3):

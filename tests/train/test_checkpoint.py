@@ -17,6 +17,7 @@ from metastyle.train import checkpoint, meta_training
 from metastyle.train.mesh import Parallel
 from metastyle.weights import bundles
 from tests.support import toy, toy_train
+from tests.support.errors import refused
 from tests.support.places import CHECKPOINT_1
 
 SETTINGS = toy.settings()
@@ -151,9 +152,9 @@ DAMAGES = {
 def test_a_damaged_checkpoint_is_named_in_one_line(original, tmp_path, capfd, damage):
     folder = shutil.copytree(original, tmp_path / "checkpoints")
     DAMAGES[damage](folder / "4")
-    with pytest.raises(InputError, match=r"^`workdir`: cannot restore .*checkpoints/4 .*from step 2$") as error:
+    with refused(r"^`workdir`: cannot restore .*checkpoints/4 .*from step 2$") as error:
         restored(folder, 4)
-    assert "\n" not in str(error.value) and len(str(error.value)) < 400
+    assert len(str(error.value)) < 400
     assert "Traceback" not in capfd.readouterr().err
     shutil.rmtree(folder / "4")
     assert_equal(restored(folder, 2), random_state(2))  # as the message says
@@ -162,9 +163,8 @@ def test_a_damaged_checkpoint_is_named_in_one_line(original, tmp_path, capfd, da
 @unfinished_reads
 @pytest.mark.parametrize("other", [{"inner": {"steps": 4}}, {"outer": {"optimizer": "sgd"}}])
 def test_a_state_of_other_shapes_is_refused_in_one_line(original, other):
-    with pytest.raises(InputError, match=r"^`workdir`: cannot restore .*checkpoints/2 .*from the start$") as error:
+    with refused(r"^`workdir`: cannot restore .*checkpoints/2 .*from the start$"):
         restored(original, 2, settings=toy.settings(**other))
-    assert "\n" not in str(error.value)
 
 
 def test_a_failure_without_a_message_is_told_by_its_name(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 from metastyle.stylize.stylizer import Stylizer
 from metastyle.system.tensor_file import sha256
 from metastyle.weights import bundles, style_files
+from tests.support.errors import refused
 from tests.support.places import FORMAT_1
 from tests.support.stored import (
     assert_trees_equal,
@@ -17,7 +18,6 @@ from tests.support.stored import (
     failing_replace,
     files,
     picture,
-    refused,
     rewrite,
     toy_bundle,
 )
@@ -76,12 +76,14 @@ def test_hash_is_of_names_shapes_and_float32_values():
 @pytest.mark.parametrize("name", ["config.json", "params.safetensors"])
 def test_bundle_without_one_of_its_files(folder, name):
     (folder / name).unlink()
-    refused(bundles.load_bundle, folder, f"`bundle`: .*{name}", FileNotFoundError)
+    with refused(f"`bundle`: .*{name}", FileNotFoundError):
+        bundles.load_bundle(folder)
 
 
 def test_no_bundle_at_all(tmp_path, style_file):
     for path in (tmp_path / "none", style_file):
-        refused(bundles.load_bundle, path, f"`bundle`: expected a folder with .* got {path}", FileNotFoundError)
+        with refused(f"`bundle`: expected a folder with .* got {path}", FileNotFoundError):
+            bundles.load_bundle(path)
 
 
 @pytest.mark.parametrize(
@@ -99,13 +101,15 @@ def test_no_bundle_at_all(tmp_path, style_file):
 )
 def test_damaged_config(folder, text, message):
     (folder / "config.json").write_bytes(text)
-    refused(bundles.load_bundle, folder, f"`bundle`: {folder}/config.json is damaged .*{message}.*; copy or make it")
+    with refused(f"`bundle`: {folder}/config.json is damaged .*{message}.*; copy or make it"):
+        bundles.load_bundle(folder)
 
 
 @pytest.mark.parametrize("version", [0, 2, "2", None])
 def test_bundle_of_another_format_version(folder, version):
     (folder / "config.json").write_text(json.dumps({"format_version": version}))
-    refused(bundles.load_bundle, folder, f"`bundle`: {folder} has format_version {version}, expected 1; use the")
+    with refused(f"`bundle`: {folder} has format_version {version}, expected 1; use the"):
+        bundles.load_bundle(folder)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,8 @@ def test_bundle_of_another_format_version(folder, version):
 )
 def test_bundle_with_bad_settings(folder, section, changes, message):
     change_settings(folder, section, **changes)
-    refused(bundles.load_bundle, folder, f"`bundle`: {folder}.*{message}")
+    with refused(f"`bundle`: {folder}.*{message}"):
+        bundles.load_bundle(folder)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,8 @@ def test_bundle_with_bad_settings(folder, section, changes, message):
 def test_bundle_of_another_architecture_or_inner_loop(folder, section, changes, expected, got):
     change_settings(folder, section, **changes)
     message = re.escape(f": expected {expected}, got {got}")
-    refused(bundles.load_bundle, folder, f"`bundle`: {folder} does not fit its own settings .*{message}")
+    with refused(f"`bundle`: {folder} does not fit its own settings .*{message}"):
+        bundles.load_bundle(folder)
 
 
 @pytest.mark.parametrize(
@@ -149,13 +155,15 @@ def test_bundle_of_another_architecture_or_inner_loop(folder, section, changes, 
 )
 def test_bundle_with_tensors_that_do_not_belong(folder, change, message):
     rewrite(folder / "params.safetensors", change)
-    refused(bundles.load_bundle, folder, f"`bundle`: .*{message}")
+    with refused(f"`bundle`: .*{message}"):
+        bundles.load_bundle(folder)
 
 
 @pytest.mark.parametrize("part", ["fast", "slow", "log_lr"])
 def test_tensors_that_were_changed(folder, part):
     rewrite(folder / "params.safetensors", lambda t: {n: x + 1e-6 * n.startswith(part) for n, x in t.items()})
-    refused(bundles.load_bundle, folder, f"`bundle`: the tensors in {folder} are not those that its config.json")
+    with refused(f"`bundle`: the tensors in {folder} are not those that its config.json"):
+        bundles.load_bundle(folder)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +175,8 @@ def test_damaged_safetensors(folder, style_file, damage):
         (style_file, style_files.load_style, "style_file"),
     ):
         path.write_bytes(damage(path.read_bytes()))
-        refused(read, path, f"`{argument}`: {path} is no readable safetensors file .*; make it again")
+        with refused(f"`{argument}`: {path} is no readable safetensors file .*; make it again"):
+            read(path)
 
 
 def test_failed_writing_leaves_the_old_bundle(folder, monkeypatch):
@@ -184,7 +193,8 @@ def test_config_comes_last(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         bundles.save_bundle(tmp_path, toy_bundle())
     assert sorted(files(tmp_path)) == ["params.safetensors"]
-    refused(bundles.load_bundle, tmp_path, "`bundle`: .* has no config.json", FileNotFoundError)
+    with refused("`bundle`: .* has no config.json", FileNotFoundError):
+        bundles.load_bundle(tmp_path)
 
 
 def test_two_files_of_two_bundles_do_not_load(folder, monkeypatch):
@@ -193,4 +203,5 @@ def test_two_files_of_two_bundles_do_not_load(folder, monkeypatch):
         bundles.save_bundle(folder, toy_bundle(seed=1))
     monkeypatch.undo()
     assert sorted(files(folder)) == ["config.json", "params.safetensors"]
-    refused(bundles.load_bundle, folder, "are not those that its config.json was written with; copy both files again")
+    with refused("are not those that its config.json was written with; copy both files again"):
+        bundles.load_bundle(folder)

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from metastyle.errors import InputError
 from metastyle.nets import vgg
 from metastyle.weights import convert, vgg_files
+from tests.support.errors import refused
 from tests.support.vgg_download import OLD_KERAS, bgr, slim_tensors, write_keras
 
 INDEXES = dict(zip(vgg.LAYERS, (0, 2, 5, 7, 10, 12, 14, 17, 19, 21), strict=True))
@@ -176,9 +177,9 @@ def test_bad_file_is_one_line_and_out_stays_as_it_was(tmp_path, write, message):
     source, out = tmp_path / "bad", tmp_path / "out.safetensors"
     write(source)
     out.write_bytes(b"before")
-    with pytest.raises(InputError, match=message) as error:
+    with refused(message) as error:
         convert.convert(source, out)
-    assert "\n" not in str(error.value) and str(source) in str(error.value)
+    assert str(source) in str(error.value)
     assert out.read_bytes() == b"before"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad", "out.safetensors"]
 

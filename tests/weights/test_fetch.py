@@ -3,15 +3,14 @@
 import hashlib
 import socket
 import sys
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
-from metastyle.errors import InputError
 from metastyle.nets import vgg
 from metastyle.weights import vgg_files
 from metastyle.weights.fetch import SOURCES, fetch
+from tests.support.errors import refused
 from tests.support.vgg_download import md5, slim_tensors
 
 
@@ -26,13 +25,6 @@ def assert_params(path, tensors):
     params = vgg_files.load(path)
     for layer in vgg.LAYERS:
         np.testing.assert_array_equal(params[layer]["kernel"], tensors[f"{layer}/kernel"])
-
-
-@contextmanager
-def fails(match):
-    with pytest.raises(InputError, match=match) as error:
-        yield
-    assert "\n" not in str(error.value)
 
 
 def test_downloads_converts_and_is_then_found(server, cache, tensors):
@@ -90,28 +82,28 @@ def test_weights_that_will_not_do_are_replaced(server, cache, tensors, there):
     ],
 )
 def test_failed_download_leaves_nothing(server, cache, fault, message):
-    with fails(rf"{server.address}/{fault}/vgg\.h5: download failed \({message}.*experiments\.convert_vgg"):
+    with refused(rf"{server.address}/{fault}/vgg\.h5: download failed \({message}.*experiments\.convert_vgg"):
         fetch_from(server, fault)
     assert list(cache.iterdir()) == []
 
 
 def test_wrong_checksum_leaves_nothing(server, cache):
     expected = SOURCES["vgg16"]["keras"].checksum
-    with fails(rf"expected md5 {expected}, got {md5(server)}"):
+    with refused(rf"expected md5 {expected}, got {md5(server)}"):
         fetch_from(server, "good", checksum=None)
     assert list(cache.iterdir()) == []
 
 
 def test_failed_download_leaves_what_was_there(server, cache):
     before = fetch_from(server, "good").read_bytes()
-    with fails("download failed"):
+    with refused("download failed"):
         fetch_from(server, "truncated", force=True)
     assert [p.read_bytes() for p in cache.iterdir()] == [before]
 
 
 def test_not_weights_after_all(server, cache):
     server.body = b"<html>moved</html>"
-    with fails("`source`: expected VGG-16 weights .* which is none of these"):
+    with refused("`source`: expected VGG-16 weights .* which is none of these"):
         fetch_from(server, "good")
     assert list(cache.iterdir()) == []
 
@@ -119,15 +111,15 @@ def test_not_weights_after_all(server, cache):
 def test_nobody_answers(server, cache):
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
-        with fails(r"download failed \(.*refused.*METASTYLE_VGG16"):
+        with refused(r"download failed \(.*refused.*METASTYLE_VGG16"):
             fetch_from(server, "good", url=f"http://127.0.0.1:{deaf.getsockname()[1]}/vgg.h5")
     assert list(cache.iterdir()) == []
 
 
 def test_not_an_address(server, cache):
-    with fails(r"^vgg\.h5: download failed \(unknown url type"):
+    with refused(r"^vgg\.h5: download failed \(unknown url type"):
         fetch_from(server, "good", url="vgg.h5")
-    with fails(r"^`url`: expected the address of a file, got http://\[::1/vgg\.h5 \(Invalid IPv6 URL\)"):
+    with refused(r"^`url`: expected the address of a file, got http://\[::1/vgg\.h5 \(Invalid IPv6 URL\)"):
         fetch_from(server, "good", url="http://[::1/vgg.h5")
 
 
@@ -137,7 +129,7 @@ def test_not_an_address(server, cache):
 )
 def test_missing_reader_is_told_before_downloading(server, cache, monkeypatch, source, module, command):
     monkeypatch.setitem(sys.modules, module, None)
-    with fails(f"needs {module}.*{command}`"):
+    with refused(f"needs {module}.*{command}`"):
         fetch_from(server, "good", source=source)
     assert server.requests == [] and not cache.exists()
 
@@ -151,7 +143,7 @@ def test_missing_reader_is_told_before_downloading(server, cache, monkeypatch, s
 )
 def test_bad_out_is_told_before_downloading(server, cache, tmp_path, out, message):
     (tmp_path / "file").touch()
-    with fails(message):
+    with refused(message):
         fetch_from(server, "good", out=tmp_path / out)
     assert server.requests == []
 
@@ -165,6 +157,6 @@ def test_bad_out_is_told_before_downloading(server, cache, tmp_path, out, messag
     ],
 )
 def test_bad_argument(server, cache, arguments, message):
-    with fails(message):
+    with refused(message):
         fetch_from(server, "good", **arguments)
     assert server.requests == []

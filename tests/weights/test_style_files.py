@@ -11,13 +11,13 @@ from metastyle.cli import info
 from metastyle.stylize.stylizer import load_style
 from metastyle.weights import style_files
 from tests.support import toy
+from tests.support.errors import refused
 from tests.support.places import FORMAT_1
 from tests.support.stored import (
     assert_trees_equal,
     failing_replace,
     files,
     picture,
-    refused,
     rewrite,
     toy_bundle,
     toy_style,
@@ -58,15 +58,13 @@ def test_self_contained_style_comes_back_exactly(tmp_path, scope):
 
 def test_no_style_file(tmp_path):
     for path in (tmp_path / "none.safetensors", tmp_path):
-        refused(
-            style_files.load_style, path, f"`style_file`: expected a safetensors file, got {path}", FileNotFoundError
-        )
+        with refused(f"`style_file`: expected a safetensors file, got {path}", FileNotFoundError):
+            style_files.load_style(path)
 
 
 def test_safetensors_that_hold_no_style(folder):
-    refused(
-        style_files.load_style, folder / "params.safetensors", "`style_file`: .* is a safetensors file but no style"
-    )
+    with refused("`style_file`: .* is a safetensors file but no style"):
+        style_files.load_style(folder / "params.safetensors")
 
 
 @pytest.mark.parametrize("version", ["0", "2", None])
@@ -75,13 +73,15 @@ def test_style_of_another_format_version(style_file, version):
         return {"kind": metadata["kind"]} | ({"format_version": version} if version else {})
 
     rewrite(style_file, change_metadata=change)
-    refused(style_files.load_style, style_file, f"`style_file`: .* has format_version {version}, expected 1")
+    with refused(f"`style_file`: .* has format_version {version}, expected 1"):
+        style_files.load_style(style_file)
 
 
 @pytest.mark.parametrize("name", ["sha256", "slow_sha256", "arch", "bundle", "scope", "steps", "style_size", "history"])
 def test_style_without_one_of_its_facts(style_file, name):
     rewrite(style_file, change_metadata=lambda m: {k: v for k, v in m.items() if k != name})
-    refused(style_files.load_style, style_file, f"`style_file`: {style_file} is damaged .*no '{name}'")
+    with refused(f"`style_file`: {style_file} is damaged .*no '{name}'"):
+        style_files.load_style(style_file)
 
 
 @pytest.mark.parametrize(
@@ -98,26 +98,28 @@ def test_style_without_one_of_its_facts(style_file, name):
 )
 def test_style_with_a_damaged_fact(style_file, name, text, message):
     rewrite(style_file, change_metadata=lambda m: m | {name: text})
-    refused(style_files.load_style, style_file, f"`style_file`: {style_file} is damaged .*{message}")
+    with refused(f"`style_file`: {style_file} is damaged .*{message}"):
+        style_files.load_style(style_file)
 
 
 def test_self_contained_style_of_another_architecture(style_file):
     settings = dataclasses.asdict(toy.settings())
     settings["generator"]["arch"] = "c3s1-5,c3s1-3"
     rewrite(style_file, change_metadata=lambda m: m | {"config": json.dumps(settings)})
-    refused(style_files.load_style, style_file, "`style_file`: .* does not fit its own settings .*c3s1-5,c3s1-3")
+    with refused("`style_file`: .* does not fit its own settings .*c3s1-5,c3s1-3"):
+        style_files.load_style(style_file)
 
 
 @pytest.mark.parametrize("part", ["fast", "slow"])
 def test_tampered_style(style_file, part):
     rewrite(style_file, lambda t: {n: x * (1 + 1e-6 * n.startswith(part)) for n, x in t.items()})
-    refused(style_files.load_style, style_file, "`style_file`: the tensors in .* are not those it was written with")
+    with refused("`style_file`: the tensors in .* are not those it was written with"):
+        style_files.load_style(style_file)
 
 
 def test_failed_writing_leaves_the_old_style(style_file, monkeypatch):
     before = files(style_file.parent)
     failing_replace(monkeypatch, 1)
-    refused(
-        lambda path: style_files.save_style(path, toy_style(toy_bundle(1))), style_file, "`out`: .*No space left on"
-    )
+    with refused("`out`: .*No space left on"):
+        style_files.save_style(style_file, toy_style(toy_bundle(1)))
     assert files(style_file.parent) == before

@@ -18,6 +18,7 @@ from metastyle.losses import perceptual
 from metastyle.nets import vgg
 from metastyle.system import paths
 from metastyle.weights import vgg_files
+from tests.support.errors import refused
 
 WEIGHTS = "weights/vgg16_imagenet_conv1-conv4.safetensors"
 WIDTHS = (4, 6, 5, 7, 8, 9, 10, 11, 12, 13)
@@ -108,9 +109,9 @@ def test_no_metadata_of_ours_means_the_caffe_numbers(tmp_path):
 def test_bad_metadata_is_one_line(tmp_path, change, message):
     metadata = {key: value for key, value in (OURS | change).items() if value is not None}
     save_file(tensors(), tmp_path / "vgg.safetensors", metadata)
-    with pytest.raises(InputError, match=f"^`vgg`: {message}") as error:
+    with refused(f"^`vgg`: {message}") as error:
         vgg_files.load(tmp_path / "vgg.safetensors")
-    assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
+    assert str(tmp_path) in str(error.value)
 
 
 def float8(path):
@@ -140,9 +141,9 @@ def float8(path):
 )
 def test_a_bad_file_is_one_line(tmp_path, write, message):
     write(tmp_path / "vgg.safetensors")
-    with pytest.raises(InputError, match=f"^`vgg`: .*{message}") as error:
+    with refused(f"^`vgg`: .*{message}") as error:
         vgg_files.load(tmp_path / "vgg.safetensors")
-    assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
+    assert str(tmp_path) in str(error.value)
 
 
 def test_the_first_weights_found_are_taken(nowhere, monkeypatch):
