@@ -16,7 +16,7 @@ if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):  # Later version
 
 import jax  # noqa: E402
 
-from metastyle.system import paths  # noqa: E402
+from metastyle.system import compile_cache, paths  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)
 
@@ -35,3 +35,36 @@ def sample_data():
     if folder is None:
         pytest.skip("no sample data: set METASTYLE_SAMPLE_DATA, or put a folder `shared` beside the checkout")
     return folder
+
+
+@pytest.fixture
+def no_compile_cache(monkeypatch):
+    """The compile cache stays off; returns what each call that would turn it on adds to."""
+    calls = []
+    monkeypatch.setattr(compile_cache, "enable_compile_cache", lambda: calls.append(True))
+    return calls
+
+
+@pytest.fixture
+def tensors():
+    """Those of a slim VGG-16."""
+    from tests.support.vgg_download import slim_tensors
+
+    return slim_tensors()
+
+
+@pytest.fixture
+def server(tmp_path, tensors):
+    """A server on this machine that has these tensors; see `serving`."""
+    from tests.support.vgg_download import serving
+
+    with serving(tmp_path, tensors) as server:
+        yield server
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The user's cache, empty, and no other weights."""
+    from tests.support.vgg_download import empty_cache
+
+    return empty_cache(tmp_path, monkeypatch)

@@ -7,15 +7,12 @@ import pytest
 
 from metastyle.cli import main
 from metastyle.images import codec
-from metastyle.system import compile_cache
-from tests.support.command import BUNDLE, PHOTOGRAPH
-from tests.support.places import FORMAT_1
-from tests.support.vgg_download import empty_cache, serving, slim_tensors
+from tests.support.command import PHOTOGRAPH
+from tests.support.places import BUNDLE, FORMAT_1
 
 
 @pytest.fixture(autouse=True)
-def no_compile_cache(monkeypatch):
-    monkeypatch.setattr(compile_cache, "enable_compile_cache", lambda: None)
+def without_compile_cache(no_compile_cache): ...
 
 
 @pytest.fixture(autouse=True)
@@ -59,19 +56,3 @@ def refused_line(capsys, folder):
         return err[len("error: ") : -1]
 
     return refused_line
-
-
-@pytest.fixture
-def tensors():
-    return slim_tensors()
-
-
-@pytest.fixture
-def server(tmp_path, tensors):
-    with serving(tmp_path, tensors) as server:
-        yield server
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    return empty_cache(tmp_path, monkeypatch)

@@ -22,7 +22,8 @@ from metastyle.images import codec
 from metastyle.meta import outer_loop
 from metastyle.weights import bundles
 from tests.support import toy
-from tests.support.command import BUNDLE, PHOTOGRAPH, adapt, pixels, stylize
+from tests.support.command import PHOTOGRAPH, adapt, pixels, stylize
+from tests.support.places import BUNDLE
 from tests.support.vgg_download import md5
 
 # What works

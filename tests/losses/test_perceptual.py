@@ -13,9 +13,9 @@ from metastyle.losses import perceptual
 from metastyle.losses.grid import grid_loss
 from metastyle.nets import vgg
 from metastyle.weights import vgg_files
+from tests.support.places import WEIGHTS
 from tests.support.toy import relative_error
 
-WEIGHTS = "weights/vgg16_imagenet_conv1-conv4.safetensors"
 GRAM, MEAN_STD = Loss(), Loss(statistic="mean_std")
 PAPER = Loss(kind="paper", style=1e5)
 KINDS = {"gram": GRAM, "mean_std": MEAN_STD, "paper": PAPER}

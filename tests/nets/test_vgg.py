@@ -9,11 +9,9 @@ import pytest
 from metastyle.errors import InputError
 from metastyle.nets import vgg
 from metastyle.weights import vgg_files
+from tests.support.places import WEIGHTS
+from tests.support.slim_vgg import RANKS, WIDTHS
 from tests.support.toy import relative_error
-
-WEIGHTS = "weights/vgg16_imagenet_conv1-conv4.safetensors"
-WIDTHS = (4, 6, 5, 7, 8, 9, 10, 11, 12, 13)
-RANKS = (0, 2, 0, 0, 0, 3, 0, 0, 0, 4)
 
 
 def pictures(*shape, seed=0):

@@ -14,7 +14,8 @@ from metastyle.nets import architecture, generator
 from metastyle.stylize import onnx_export, stylizer
 from metastyle.system import paths
 from tests.support.numpy_nets import SMALL, U_NETS, random_params
-from tests.support.styles import BUNDLE, picture
+from tests.support.places import BUNDLE
+from tests.support.styles import picture
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -15,21 +15,12 @@ from metastyle.images import codec, color, masks
 from metastyle.images.resize import resize_short
 from metastyle.nets import generator
 from metastyle.stylize.style import Knobs
-from metastyle.system import compile_cache
 from metastyle.weights import bundles
 from tests.support.errors import refused
-from tests.support.places import FORMAT_1
 from tests.support.styles import bundle_with_plain_parameters, made, picture
 
-BUNDLE = FORMAT_1 / "bundle"
-
-
+pytestmark = pytest.mark.usefixtures("no_compile_cache")
 PHOTOGRAPH = picture(22, 30, seed=3)
-
-
-@pytest.fixture(autouse=True)
-def no_compile_cache(monkeypatch):
-    monkeypatch.setattr(compile_cache, "enable_compile_cache", lambda: None)
 
 
 @pytest.fixture(scope="module")

@@ -24,23 +24,13 @@ from metastyle.meta.parameters import Meta
 from metastyle.meta.problem import Networks, style_problem
 from metastyle.nets import generator, style_encoder, vgg
 from metastyle.stylize import resumable, stylizer
-from metastyle.system import compile_cache
 from metastyle.weights import bundles, style_files, vgg_files
 from tests.support.errors import refused
-from tests.support.places import FORMAT_1
+from tests.support.places import BUNDLE
 from tests.support.styles import picture
 
-BUNDLE = FORMAT_1 / "bundle"
-
-
+pytestmark = pytest.mark.usefixtures("no_compile_cache")
 PAINTING, OTHER, PHOTOGRAPH = picture(24, 20, seed=1), picture(18, 30, seed=2), picture(22, 30, seed=3)
-
-
-@pytest.fixture(autouse=True)
-def no_compile_cache(monkeypatch):
-    calls = []
-    monkeypatch.setattr(compile_cache, "enable_compile_cache", lambda: calls.append(True))
-    return calls
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from PIL import Image
 
 from tests.support.places import FORMAT_1
 
-BUNDLE = FORMAT_1 / "bundle"
 PHOTOGRAPH = FORMAT_1 / "photograph.png"
 
 

@@ -8,9 +8,7 @@ from metastyle.images import codec
 from metastyle.images.resize import resize
 from metastyle.stylize import style
 from metastyle.weights import bundles, style_files
-from tests.support.places import FORMAT_1
-
-BUNDLE = FORMAT_1 / "bundle"
+from tests.support.places import BUNDLE
 
 
 def picture(height, width, seed=0, channels=3):

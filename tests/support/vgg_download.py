@@ -9,18 +9,17 @@ import h5py
 import numpy as np
 
 from metastyle.nets import vgg
+from tests.support.slim_vgg import WIDTHS
 
-RNG = np.random.default_rng(0)
-WIDTHS = (4, 6, 5, 7, 8, 9, 10, 11, 12, 13)  # all different: a swapped layer or axis can't pass
 OLD_KERAS = "{block}/{block}_{W}_1:0"
 
 
-def slim_tensors():
+def slim_tensors(seed=0):
     """Kernels and biases of a slim VGG-16, as they meet an RGB picture."""
-    tensors = {}
+    rng, tensors = np.random.default_rng(seed), {}
     for layer, fan_in, width in zip(vgg.LAYERS, (3, *WIDTHS), WIDTHS, strict=False):
-        tensors[f"{layer}/kernel"] = RNG.normal(size=(3, 3, fan_in, width)).astype(np.float32)
-        tensors[f"{layer}/bias"] = RNG.normal(size=width).astype(np.float32)
+        tensors[f"{layer}/kernel"] = rng.normal(size=(3, 3, fan_in, width)).astype(np.float32)
+        tensors[f"{layer}/bias"] = rng.normal(size=width).astype(np.float32)
     return tensors
 
 

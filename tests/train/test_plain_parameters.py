@@ -9,9 +9,7 @@ import pytest
 import metastyle
 from metastyle.train import plain_parameters
 from metastyle.weights import bundles
-from tests.support.places import FORMAT_1
-
-BUNDLE = FORMAT_1 / "bundle"
+from tests.support.places import BUNDLE
 
 
 def test_plain_parameters_of_the_shipped_bundle_give_the_photograph_back(sample_data):

@@ -1,16 +1,13 @@
-"""A bundle and a style file on disk; a server of VGG-16 and an empty cache."""
+"""A bundle and a style file on disk."""
 
 import pytest
 
-from metastyle.system import compile_cache
 from metastyle.weights import bundles, style_files
 from tests.support.stored import toy_bundle, toy_style
-from tests.support.vgg_download import empty_cache, serving, slim_tensors
 
 
 @pytest.fixture(autouse=True)
-def no_compile_cache(monkeypatch):
-    monkeypatch.setattr(compile_cache, "enable_compile_cache", lambda: None)
+def without_compile_cache(no_compile_cache): ...
 
 
 @pytest.fixture
@@ -24,19 +21,3 @@ def style_file(tmp_path):
     bundle = toy_bundle()
     style_files.save_style(tmp_path / "a.safetensors", toy_style(bundle, slow=bundle.meta.slow, config=bundle.config))
     return tmp_path / "a.safetensors"
-
-
-@pytest.fixture
-def tensors():
-    return slim_tensors()
-
-
-@pytest.fixture
-def server(tmp_path, tensors):
-    with serving(tmp_path, tensors) as server:
-        yield server
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    return empty_cache(tmp_path, monkeypatch)

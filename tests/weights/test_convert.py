@@ -14,6 +14,7 @@ from metastyle.errors import InputError
 from metastyle.nets import vgg
 from metastyle.weights import convert, vgg_files
 from tests.support.errors import refused
+from tests.support.places import WEIGHTS
 from tests.support.vgg_download import OLD_KERAS, bgr, slim_tensors, write_keras
 
 INDEXES = dict(zip(vgg.LAYERS, (0, 2, 5, 7, 10, 12, 14, 17, 19, 21), strict=True))
@@ -123,7 +124,7 @@ def test_safetensors_without_metadata_are_the_caffe_numbers_in_any_precision(tmp
 
 
 def test_sample_weights_through_both_containers(tmp_path, sample_data):
-    source = sample_data / "weights/vgg16_imagenet_conv1-conv4.safetensors"
+    source = sample_data / WEIGHTS
     expected = jax.tree.map(np.asarray, vgg_files.load(source))
     write_keras(tmp_path / "vgg.h5", load_file(source))
     for path in (source, tmp_path / "vgg.h5"):

@@ -19,10 +19,9 @@ from metastyle.nets import vgg
 from metastyle.system import paths
 from metastyle.weights import vgg_files
 from tests.support.errors import refused
+from tests.support.places import WEIGHTS
+from tests.support.slim_vgg import RANKS, WIDTHS
 
-WEIGHTS = "weights/vgg16_imagenet_conv1-conv4.safetensors"
-WIDTHS = (4, 6, 5, 7, 8, 9, 10, 11, 12, 13)
-RANKS = (0, 2, 0, 0, 0, 3, 0, 0, 0, 4)
 OURS = {"format_version": "1", "channels": "rgb", "mean": "[0.5, 0.5, 0.5]", "std": "[0.2, 0.2, 0.2]"}
 
 

@@ -5,9 +5,7 @@ import pytest
 
 import metastyle
 from metastyle.evaluate.studies import odd_styles
-from tests.support.places import FORMAT_1
-
-BUNDLE = FORMAT_1 / "bundle"
+from tests.support.places import BUNDLE
 
 
 @pytest.mark.slow
