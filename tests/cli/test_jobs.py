@@ -13,7 +13,8 @@ from PIL import Image
 import metastyle
 from metastyle.cli import main
 from metastyle.images import codec
-from metastyle.stylize import onnx_export
+from metastyle.stylize import jobs, onnx_export
+from metastyle.stylize.style import Knobs
 from tests.support.command import adapt, pixels, stylize
 from tests.support.styles import bundle_with_plain_parameters, made, picture
 
@@ -250,9 +251,6 @@ def test_a_sheet_is_no_photograph_of_itself(run, capsys):
 
 
 def test_a_blend_strip_goes_from_the_first_to_the_second(start):
-    from metastyle.stylize import jobs
-    from metastyle.stylize.style import Knobs
-
     found = jobs.load_styles(["a.safetensors", "b.safetensors"], None)
     strip = jobs.draw_sheet(["photo.png"], found, jobs.SheetLayout(blend_steps=3, cell=32), Knobs())
     alone = jobs.draw_sheet(["photo.png"], found, jobs.SheetLayout(cell=32), Knobs())

@@ -33,9 +33,9 @@ def load(file):
     return module
 
 
-def changed(*overrides, file="tiny_cpu"):
-    """What `--config=configs/FILE.py --config.FIELD=VALUE ...` gives."""
-    (path,) = (path for path in FILES if path.stem == file)
+def changed(*overrides):
+    """What `--config=configs/tiny_cpu.py --config.FIELD=VALUE ...` gives."""
+    (path,) = (path for path in FILES if path.stem == "tiny_cpu")
     values = flags.FlagValues()
     line = ["main", f"--config={path}", *(f"--config.{text}" for text in overrides)]
     holder = config_flags.DEFINE_config_file("config", None, "", flag_values=values, lock_config=True, sys_argv=line)

@@ -56,6 +56,6 @@ def tasks(count: int, steps: int = 3, seed: int = 0, dtype=np.float32) -> dict[s
     return jax.tree.map(lambda x: x.astype(dtype), batch)
 
 
-def one_task(dtype=np.float32, steps: int = 3, seed: int = 0) -> dict[str, jax.Array]:
+def one_task(dtype=np.float32) -> dict[str, jax.Array]:
     """A random task."""
-    return jax.tree.map(lambda x: jnp.asarray(x[0]), tasks(1, steps=steps, seed=seed, dtype=dtype))
+    return jax.tree.map(lambda x: jnp.asarray(x[0]), tasks(1, dtype=dtype))

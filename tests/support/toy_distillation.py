@@ -36,11 +36,11 @@ def settings(**changes) -> Distillation:
     return config.from_dict(values, Distillation)
 
 
-def batch_of(seed=0):
-    draw = np.random.default_rng(seed).uniform(size=(3, 1, SIZE, SIZE, 3)).astype(np.float32)
+def batch_of():
+    draw = np.random.default_rng(0).uniform(size=(3, 1, SIZE, SIZE, 3)).astype(np.float32)
     return dict(zip(("style", "photograph", "subject"), draw, strict=True))
 
 
-def seen_of(seed=0, count=2):
-    draw = np.random.default_rng(seed).uniform(size=(3, count, SIZE, SIZE, 3)).astype(np.float32)
+def seen_of():
+    draw = np.random.default_rng(0).uniform(size=(3, 2, SIZE, SIZE, 3)).astype(np.float32)
     return dict(zip(("photograph", "style", "work"), draw, strict=True))

@@ -12,8 +12,8 @@ SIZE = 16
 class Colours:
     """Pictures of one colour each, which tells their index; those in `bad` can't be read."""
 
-    def __init__(self, count, bad=(), side=24):
-        self.count, self.bad, self.side, self.read = count, bad, side, 0
+    def __init__(self, count, bad=()):
+        self.count, self.bad, self.read = count, bad, 0
 
     def __len__(self):
         return self.count
@@ -22,7 +22,7 @@ class Colours:
         self.read += 1
         if index in self.bad:
             raise InputError(f"cannot decode {index}")
-        return np.full((self.side, self.side + 9, 3), divmod(index, 64)[::-1] + (9,), np.uint8) * np.uint8([4, 4, 1])
+        return np.full((24, 33, 3), divmod(index, 64)[::-1] + (9,), np.uint8) * np.uint8([4, 4, 1])
 
     def name(self, index):
         return str(index)
@@ -30,7 +30,7 @@ class Colours:
 
 class Noise(Colours):
     def __getitem__(self, index):
-        return np.random.default_rng(index).integers(0, 256, (self.side, self.side + 9, 3), np.uint8)
+        return np.random.default_rng(index).integers(0, 256, (24, 33, 3), np.uint8)
 
 
 def settings(seed=0, *, data=(), inner=(), outer=()):

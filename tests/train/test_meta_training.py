@@ -354,13 +354,13 @@ def test_a_picture_is_drawn_of_nothing_that_is_not_finite(tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop_at", [1, 3])  # before the first checkpoint, and at one
-def test_events_of_a_continued_run_are_each_there_once(tmp_path, quick, signal_at, stop_at):
+@pytest.mark.parametrize("when", [1, 3])  # before the first checkpoint, and at one
+def test_events_of_a_continued_run_are_each_there_once(tmp_path, quick, signal_at, when):
     settings, workdir = toy_settings(run={"log_every": 1}), tmp_path / "run"
-    signal_at(stop_at)
+    signal_at(when)
     with pytest.raises(Stopped):
         run(settings, workdir)
-    if stop_at == 1:  # as if it had been killed
+    if when == 1:  # as if it had been killed
         shutil.rmtree(workdir / "checkpoints")
     signal_at(None)
     run(settings, workdir)
