@@ -18,7 +18,7 @@ from metastyle.images import codec
 from metastyle.nets import metric_nets
 from metastyle.weights import metric_files, vgg_files
 from tests.support.evaluations import line, protocol, untimed
-from tests.support.metric_nets import drawn_alexnet, drawn_inception, save
+from tests.support.metric_nets import drawn, save
 from tests.support.reports import Reader, data_of
 
 
@@ -86,24 +86,24 @@ def test_few_pairs_are_evenly_spread_and_of_different_styles():
 @pytest.mark.slow
 def test_lpips_and_artfid_are_of_the_pictures_that_they_name(tmp_path):
     """A style picture itself has an FID of 0, a photograph itself an LPIPS of 0."""
-    made = {"lpips": drawn_alexnet()[1], "art_inception": drawn_inception()[1]}
-    for kind, tensors in made.items():
-        save(tmp_path / kind, {name: np.ascontiguousarray(x, np.float32) for name, x in tensors.items()}, kind)
+    for kind in ("lpips", "art_inception"):
+        save(tmp_path / kind, drawn(kind)[1], kind)
+    weights = drawn("lpips")[1]
     given = {"lpips": str(tmp_path / "lpips"), "inception": str(tmp_path / "art_inception")}
     settings = protocol(methods=("identity", "style"), size=76, **given)
     found = evaluation.run(settings, {}, tmp_path / "out")
     photograph, style = line(found, "photograph", 0), line(found, "style picture", 0)
     pairs = [Pairs("procedural", "procedural", 2, 76)[i] for i in range(2)]
-    distance = np.mean([metric_nets.lpips(made["lpips"], p.content[None], p.style[None])[0] for p in pairs])
-    weights = metric_files.load_inception(given["inception"])
+    distance = np.mean([metric_nets.lpips(weights, p.content[None], p.style[None])[0] for p in pairs])
+    inception = metric_files.load_inception(given["inception"])
     styles, contents = (
-        np.concatenate([metric_nets.inception(weights, getattr(pair, kind)[None]) for pair in pairs])
+        np.concatenate([metric_nets.inception(inception, getattr(pair, kind)[None]) for pair in pairs])
         for kind in ("style", "content")
     )
     assert (photograph.lpips, style.lpips) == (pytest.approx(0, abs=1e-6), pytest.approx(distance, rel=1e-4))
     assert style.artfid == pytest.approx(1 + distance, rel=1e-3)
     assert photograph.artfid == pytest.approx(1 + metrics.fid(styles, contents), rel=1e-3)
-    other = {name: np.ascontiguousarray(x, np.float32) / 2 for name, x in made["lpips"].items()}
+    other = {name: x / 2 for name, x in weights.items()}
     save(tmp_path / "lpips", other, "lpips")
     again = line(evaluation.run(settings, {}, tmp_path / "out"), "style picture", 0)
     expected = np.mean([metric_nets.lpips(other, p.content[None], p.style[None])[0] for p in pairs])

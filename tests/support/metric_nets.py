@@ -130,6 +130,7 @@ def join(*branches):
 
 
 def save(path, params, kind, metadata=None):
+    params = {name: np.ascontiguousarray(x, np.float32) for name, x in params.items()}
     save_file(params, path, {"format_version": "1", "kind": kind, "source": "drawn"} | (metadata or {}))
 
 
@@ -147,3 +148,8 @@ def drawn_inception():
     reference = Reference()
     reference.inception(pictures(1, 75, 75))
     return reference, metric_files.from_inception(reference.state)
+
+
+def drawn(kind):
+    """The one of the two whose params make a file of this kind."""
+    return {metric_files.LPIPS: drawn_alexnet, metric_files.INCEPTION: drawn_inception}[kind]()

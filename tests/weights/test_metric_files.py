@@ -10,18 +10,7 @@ from safetensors.numpy import load_file
 from metastyle.errors import InputError
 from metastyle.weights import metric_files
 from tests.support.errors import refused
-from tests.support.metric_nets import drawn_alexnet, drawn_inception, save
-
-
-@pytest.fixture
-def alexnet():
-    return drawn_alexnet()
-
-
-@pytest.fixture
-def inception():
-    return drawn_inception()
-
+from tests.support.metric_nets import drawn, drawn_alexnet, drawn_inception, save
 
 LOADERS = {metric_files.LPIPS: metric_files.load_lpips, metric_files.INCEPTION: metric_files.load_inception}
 
@@ -32,11 +21,8 @@ def kind(request):
 
 
 @pytest.fixture
-def params(kind, alexnet, inception):
-    return {
-        k: np.ascontiguousarray(v, np.float32)
-        for k, v in {"lpips": alexnet, "art_inception": inception}[kind][1].items()
-    }
+def params(kind):
+    return {name: np.float32(x) for name, x in drawn(kind)[1].items()}
 
 
 def test_load(tmp_path, kind, params):
@@ -87,11 +73,11 @@ def check_refusal(kind, path, message):
     assert "experiments.convert_metrics" in str(error.value)
 
 
-def test_a_state_dict_that_lacks_something(alexnet, inception):
+def test_a_state_dict_that_lacks_something():
     def lacking(state, key):
         return {k: v for k, v in state.items() if k != key}
 
-    alex, art = alexnet[0].state, inception[0].state
+    alex, art = drawn_alexnet()[0].state, drawn_inception()[0].state
     with pytest.raises(
         InputError, match=r"`source`: expected features\.6\.weight of shape \(C, C, C, C\), got none; give"
     ):
@@ -106,9 +92,9 @@ def test_a_state_dict_that_lacks_something(alexnet, inception):
         metric_files.from_inception(art | {"Conv2d_1a_3x3.bn.bias": np.zeros(1)})
 
 
-def test_convert(tmp_path, kind, params, alexnet, inception):
+def test_convert(tmp_path, kind, params):
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    state = {"lpips": alexnet, "art_inception": inception}[kind][0].state
+    state = drawn(kind)[0].state
     unused = {"fc1.weight": np.zeros((3, 2)), "Conv2d_1a_3x3.bn.num_batches_tracked": np.array(7)}
     parts = (
         [state | unused]
@@ -130,10 +116,10 @@ def test_convert(tmp_path, kind, params, alexnet, inception):
     assert len(list(tmp_path.iterdir())) == len(paths) + 1
 
 
-def test_convert_of_half_the_files(tmp_path, alexnet):
+def test_convert_of_half_the_files(tmp_path):
     torch = pytest.importorskip("torch", reason="torch is not installed")
     path, out = tmp_path / "alexnet.pth", tmp_path / "out.safetensors"
-    backbone = {k: torch.from_numpy(v) for k, v in alexnet[0].state.items() if k.startswith("features")}
+    backbone = {k: torch.from_numpy(v) for k, v in drawn_alexnet()[0].state.items() if k.startswith("features")}
     torch.save(backbone, path)
     out.write_bytes(b"before")
     with pytest.raises(InputError, match=r"`source`: expected lin0\.model\.1\.weight"):
