@@ -1,6 +1,5 @@
 """The `metastyle` command: each subcommand works, and each mistake is one line, a non-zero exit and no file."""
 
-import json
 import os
 import shutil
 import signal
@@ -10,7 +9,6 @@ import sys
 import zlib
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,11 +17,11 @@ import metastyle
 from metastyle.cli import commands, info, main
 from metastyle.errors import RETRY
 from metastyle.images import codec
-from metastyle.meta import outer_loop
 from metastyle.weights import bundles
 from tests.support import toy
 from tests.support.command import PHOTOGRAPH, adapt, pixels, stylize
 from tests.support.places import BUNDLE
+from tests.support.stored import change_settings, toy_bundle
 from tests.support.vgg_download import md5
 
 # What works
@@ -42,15 +40,21 @@ def test_adapt_writes_the_style_that_python_makes(run):
     assert len(out) == 4 and out[3].startswith("wrote new.safetensors (")
 
 
-def test_a_stopped_adapt_goes_on_by_the_same_line(run, capsys, monkeypatch):
+def stopped(monkeypatch, argv):
+    """Runs `adapt`, which is asked to stop in its second step; returns its exit status."""
+
     def printing(line, **_):
         if line.startswith("step 2/"):
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
         patch.setattr(commands, "print", printing, raising=False)
-        main.main(adapt(steps=4))
-    assert end.value.code == RETRY
+        main.main(argv)
+    return end.value.code
+
+
+def test_a_stopped_adapt_goes_on_by_the_same_line(run, capsys, monkeypatch):
+    assert stopped(monkeypatch, adapt(steps=4)) == RETRY
     assert capsys.readouterr().out == "stopped after step 2 of 4; the same line continues\n"
     assert Path("new.safetensors.state").exists() and not Path("new.safetensors").exists()
     assert run(*adapt(steps=4)).startswith("step 3/4 ")
@@ -58,13 +62,7 @@ def test_a_stopped_adapt_goes_on_by_the_same_line(run, capsys, monkeypatch):
 
 
 def test_a_preview_of_continued_work_says_where_it_begins(capsys, monkeypatch):
-    def printing(line, **_):
-        if line.startswith("step 2/"):
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(commands, "print", printing, raising=False)
-        main.main(adapt(steps=4, preview="photo.png"))
+    stopped(monkeypatch, adapt(steps=4, preview="photo.png"))
     capsys.readouterr()
     with pytest.raises(SystemExit) as end:
         main.main(adapt(steps=4, preview="photo.png"))
@@ -344,19 +342,13 @@ BAD_BUNDLES = {
     "truncated tensors": lambda: Path("bundle/params.safetensors").write_bytes(params()[:-9]),
     "other tensors": lambda: Path("bundle/params.safetensors").write_bytes(params()[:-9] + b"another 9"),
     "broken config": lambda: Path("bundle/config.json").write_text("{"),
-    "unknown setting": lambda: change_settings("inner", {"stepps": 3}),
-    "another architecture": lambda: change_settings("generator", {"arch": "compact"}),
+    "unknown setting": lambda: change_settings(Path("bundle"), "inner", stepps=3),
+    "another architecture": lambda: change_settings(Path("bundle"), "generator", arch="compact"),
 }
 
 
 def params():
     return (BUNDLE / "params.safetensors").read_bytes()
-
-
-def change_settings(section, changes):
-    text = json.loads((BUNDLE / "config.json").read_text())
-    text["config"][section] |= changes
-    Path("bundle/config.json").write_text(json.dumps(text))
 
 
 @pytest.mark.parametrize("damage", BAD_BUNDLES.values(), ids=BAD_BUNDLES)
@@ -367,10 +359,7 @@ def test_bad_bundle(refused_line, damage):
 
 
 def test_bundle_of_another_architecture_than_the_style(refused_line):
-    settings = toy.settings()
-    shapes = jax.eval_shape(lambda: outer_loop.initial_meta(settings))
-    start = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), shapes)
-    bundles.save_bundle("other", bundles.Bundle(settings, start, 0.01))
+    bundles.save_bundle("other", toy_bundle())
     message = refused_line(*stylize(bundle="other"))
     assert "was adapted from another bundle than" in message and f"got {toy.ARCH} with" in message
 

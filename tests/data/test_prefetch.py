@@ -8,7 +8,8 @@ import pytest
 
 from metastyle.data import prefetch
 from metastyle.errors import InputError
-from tests.support.toy_tasks import assert_equal, sampler, settings
+from tests.support.toy_tasks import sampler, settings
+from tests.support.trees import assert_trees_equal
 
 
 def prefetched(task=None, *, threads=2, start=3, stop=9, depth=2):
@@ -22,7 +23,7 @@ def test_prefetch_gives_the_batches_in_order(threads, depth):
         seen = list(batches)
     assert [step for step, _ in seen] == list(range(3, 9))
     for step, batch in seen:
-        assert_equal(batch, one.batch(step, [0, 2]))
+        assert_trees_equal(batch, one.batch(step, [0, 2]))
 
 
 class AtOnce:

@@ -8,7 +8,8 @@ from PIL import Image
 
 from metastyle.data import prefetch, tasks
 from metastyle.errors import InputError
-from tests.support.toy_tasks import SIZE, Colours, Noise, assert_equal, sampler, settings
+from tests.support.toy_tasks import SIZE, Colours, Noise, sampler, settings
+from tests.support.trees import assert_trees_equal
 
 
 def indices_of(crops):
@@ -35,8 +36,8 @@ def test_a_task_depends_on_seed_step_and_index_alone():
     first, again = sampler(settings()), sampler(settings())
     expected = {(step, index): first.task(step, index) for step in range(3) for index in range(3)}
     for step, index in reversed(expected):
-        assert_equal(again.task(step, index), expected[step, index])
-    assert_equal(again.batch(1, [2, 0]), prefetch.stack([expected[1, 2], expected[1, 0]]))
+        assert_trees_equal(again.task(step, index), expected[step, index])
+    assert_trees_equal(again.batch(1, [2, 0]), prefetch.stack([expected[1, 2], expected[1, 0]]))
 
     others = [sampler(settings(seed=1)).task(0, 0), expected[1, 0], expected[0, 1]]
     for other in others:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 import safetensors.numpy
 from PIL import Image
 from safetensors import safe_open
@@ -14,6 +15,10 @@ from metastyle.meta import outer_loop
 from metastyle.weights import bundles, style_files
 from tests.support import toy
 from tests.support.places import FORMAT_1
+
+every_damage = pytest.mark.parametrize(
+    "damage", [lambda data: b"", lambda data: data[:5], lambda data: data[:-10], lambda data: b"x" * len(data)]
+)
 
 
 def toy_bundle(seed=0, **inner):
@@ -28,13 +33,6 @@ def toy_style(start, **changes):
     fast = {path: x + 1 for path, x in start.meta.fast.items()}
     facts = {"bundle": "", "scope": "norm", "steps": 2, "style_size": 16, "history": (0.1, 1 / 3)}
     return style_files.StyleFile(fast, start.slow_sha256, start.config.generator.arch, **facts | changes)
-
-
-def assert_trees_equal(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        assert x.dtype == y.dtype
-        np.testing.assert_array_equal(x, y)
 
 
 def files(folder):

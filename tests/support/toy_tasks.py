@@ -44,9 +44,3 @@ def settings(seed=0, *, data=(), inner=(), outer=()):
 
 def sampler(settings, content=None, style=None):
     return tasks.TaskSampler(settings, content=content or Noise(60), style=style or Noise(30))
-
-
-def assert_equal(a, b):
-    assert a.keys() == b.keys()
-    for key in a:
-        np.testing.assert_array_equal(a[key], b[key])

@@ -19,6 +19,7 @@ from metastyle.weights import bundles
 from tests.support import toy, toy_train
 from tests.support.errors import refused
 from tests.support.places import CHECKPOINT_1
+from tests.support.trees import assert_trees_equal
 
 SETTINGS = toy.settings()
 unfinished_reads = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -51,13 +52,6 @@ def restored(folder, step, devices=1, settings=SETTINGS):
         return checkpoints.restore(step, outer_loop.initial_state(settings), parallel(devices).replicated)
 
 
-def assert_equal(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)  # optax's named tuples too
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        assert x.dtype == y.dtype
-        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
-
-
 def test_an_encoder_is_restored(tmp_path):
     settings = toy.settings(hidden=4)
     state = random_state(settings=settings)
@@ -65,7 +59,7 @@ def test_an_encoder_is_restored(tmp_path):
         checkpoints.save(1, parallel(1).replicate(state), settings)
         checkpoints.wait()
     assert state.meta.encoder
-    assert_equal(restored(tmp_path / "checkpoints", 1, settings=settings), state)
+    assert_trees_equal(restored(tmp_path / "checkpoints", 1, settings=settings), state)
 
 
 def test_a_run_of_an_older_version_goes_on(tmp_path, monkeypatch):
@@ -75,7 +69,7 @@ def test_a_run_of_an_older_version_goes_on(tmp_path, monkeypatch):
     shutil.copytree(CHECKPOINT_1, workdir)
     state = restored(workdir / "checkpoints", 4, settings=settings)
     assert state.step == 4
-    assert_equal(jax.tree.map(np.asarray, state.meta), bundles.load_bundle(workdir / "bundle").meta)
+    assert_trees_equal(jax.tree.map(np.asarray, state.meta), bundles.load_bundle(workdir / "bundle").meta)
     counts = [x for x in jax.tree.leaves(state.optimizer) if x.dtype == np.int32]
     assert counts and all(count == 4 for count in counts)
     meta_training.train(settings, workdir, toy.problem(), toy.VGG)
@@ -97,10 +91,10 @@ def original(tmp_path_factory):
 @pytest.mark.parametrize("devices", [1, 2, 8])
 def test_a_state_comes_back_whole_on_any_number_of_devices(original, devices):
     state = restored(original, 4, devices)
-    assert_equal(state, random_state(4))
+    assert_trees_equal(state, random_state(4))
     for leaf in jax.tree.leaves(state):
         assert leaf.sharding.is_fully_replicated and len(leaf.sharding.device_set) == devices
-    assert_equal(restored(original, 2), random_state(2))
+    assert_trees_equal(restored(original, 2), random_state(2))
 
 
 def test_what_pmap_returned_can_be_saved_and_is_restored_as_global_arrays(tmp_path):
@@ -108,7 +102,7 @@ def test_what_pmap_returned_can_be_saved_and_is_restored_as_global_arrays(tmp_pa
     copy = jax.pmap(lambda x, _: x, in_axes=(None, 0), out_axes=None)(ways.replicate(state), np.zeros(8))
     with checkpoint.Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, ways.for_checkpoint(copy), SETTINGS)
-    assert_equal(restored(tmp_path, 1, 8), state)
+    assert_trees_equal(restored(tmp_path, 1, 8), state)
 
 
 def test_a_state_may_be_donated_right_after_it_is_given_to_be_saved(tmp_path):
@@ -117,7 +111,7 @@ def test_a_state_may_be_donated_right_after_it_is_given_to_be_saved(tmp_path):
         state = parallel(8).replicate(random_state())
         checkpoints.save(1, state, SETTINGS)
         jax.block_until_ready(advance(state))
-    assert_equal(restored(tmp_path, 1), random_state())
+    assert_trees_equal(restored(tmp_path, 1), random_state())
 
 
 def test_the_newest_are_kept_and_hold_their_settings(tmp_path):
@@ -157,7 +151,7 @@ def test_a_damaged_checkpoint_is_named_in_one_line(original, tmp_path, capfd, da
     assert len(str(error.value)) < 400
     assert "Traceback" not in capfd.readouterr().err
     shutil.rmtree(folder / "4")
-    assert_equal(restored(folder, 2), random_state(2))  # as the message says
+    assert_trees_equal(restored(folder, 2), random_state(2))  # as the message says
 
 
 @unfinished_reads

@@ -29,6 +29,7 @@ from metastyle.weights import bundles
 from tests.support import toy
 from tests.support.compiling import compiled_into
 from tests.support.stopping import stop_at
+from tests.support.trees import assert_trees_equal
 
 PROBLEM = toy.problem()
 STEPS, SWITCH = 7, 2
@@ -80,15 +81,9 @@ def events_of(workdir):
             data = data[16 + size :]
 
 
-def assert_equal(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_array_equal(x, y)
-
-
 def assert_bundle_of(bundle, learned):
     """The parameters are those that were learned, and the rates too but for one gain."""
-    assert_equal(*(dataclasses.replace(x, log_lr={}) for x in (bundle, learned)))
+    assert_trees_equal(*(dataclasses.replace(x, log_lr={}) for x in (bundle, learned)))
     raised = jax.tree.map(lambda a, b: np.unique(np.round(np.exp(a - b), 4)), bundle.log_lr, learned.log_lr)
     (gain,) = np.unique(jax.tree.leaves(raised))
     assert gain in tune_rates.GAINS
@@ -198,7 +193,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(finished, tmp_path, quick, signal_
     run(settings, workdir)
     assert f"continued from step {when + 1}" in capsys.readouterr().out
     assert (workdir / "metrics.csv").read_bytes() == (finished[0] / "metrics.csv").read_bytes()
-    assert_equal(state_of(workdir, settings, STEPS), state_of(finished[0], settings, STEPS))
+    assert_trees_equal(state_of(workdir, settings, STEPS), state_of(finished[0], settings, STEPS))
     picture = "pictures/step_0000007.png"
     assert (workdir / picture).read_bytes() == (finished[0] / picture).read_bytes()
     made, uninterrupted = (bundles.load_bundle(folder / "bundle").meta for folder in (finished[0], workdir))
@@ -226,7 +221,7 @@ def test_with_crops_cut_on_the_device_too(tmp_path, quick, signal_at, mode):
     signal_at(None)
     run(settings, tmp_path / "halves")
     assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "halves")
-    assert_equal(*(state_of(tmp_path / name, settings, STEPS) for name in ("whole", "halves")))
+    assert_trees_equal(*(state_of(tmp_path / name, settings, STEPS) for name in ("whole", "halves")))
     assert len({row[2] for row in rows_of(tmp_path / "whole")}) == 4  # rows of steps 2, 4 and 6, and their names
 
 
@@ -432,9 +427,9 @@ def test_a_run_starts_from_a_bundle(copied, tmp_path, quick):
     assert bundles.load_bundle(tmp_path / "new/bundle").pictures_seen == STEPS * 8 * 2  # 8 tasks of 2 photographs
     ours = bundles.load_bundle(tmp_path / "new/bundle").meta
     assert ours.fast.keys() > theirs.fast.keys()
-    assert_equal(ours.fast | ours.slow, theirs.fast | theirs.slow)
+    assert_trees_equal(ours.fast | ours.slow, theirs.fast | theirs.slow)
     drawn = outer_loop.initial_meta(settings).log_lr
-    assert_equal(ours.log_lr, drawn | theirs.log_lr)
+    assert_trees_equal(ours.log_lr, drawn | theirs.log_lr)
 
 
 @pytest.mark.slow
@@ -466,7 +461,7 @@ def test_a_start_gives_its_encoder_whole_or_not_its_last_layer(copied, tmp_path)
     bundles.save_bundle(tmp_path / "start", start)
     for changes, taken in (({}, trained.keys()), ({"code": 5}, set()), ({"hidden": 6}, set())):
         drawn, found = begun(**changes)
-        assert_equal(found, drawn | {path: trained[path] for path in taken})
+        assert_trees_equal(found, drawn | {path: trained[path] for path in taken})
 
 
 def test_a_start_with_another_generator_is_refused(copied, tmp_path):
@@ -502,7 +497,7 @@ def test_the_picture_grid_has_a_row_for_each_style_and_starts_with_the_photograp
     assert [x["query"].shape for x in tasks] == [(1, toy.SIZE, toy.SIZE, 3)] * 4
     assert [x["support"].shape for x in tasks] == [(1, 1, toy.SIZE, toy.SIZE, 3)] * 4
     assert not any(np.array_equal(x["query"], x["support"][0]) for x in tasks)
-    assert_equal(tasks, meta_training.val_tasks(settings))
+    assert_trees_equal(tasks, meta_training.val_tasks(settings))
     grid = meta_training.picture_grid(settings, outer_loop.initial_meta(settings), tasks, PROBLEM, toy.VGG)
     (top,) = {grid.shape[0] - 4 * (toy.SIZE + 4)}
     np.testing.assert_array_equal(grid[top : top + toy.SIZE, 4 : 4 + toy.SIZE], tasks[0]["query"][0])

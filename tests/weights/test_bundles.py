@@ -9,18 +9,19 @@ import pytest
 
 from metastyle.stylize.stylizer import Stylizer
 from metastyle.system.tensor_file import sha256
-from metastyle.weights import bundles, style_files
+from metastyle.weights import bundles
 from tests.support.errors import refused
 from tests.support.places import FORMAT_1
 from tests.support.stored import (
-    assert_trees_equal,
     change_settings,
+    every_damage,
     failing_replace,
     files,
     picture,
     rewrite,
     toy_bundle,
 )
+from tests.support.trees import assert_trees_equal
 
 
 def test_format_1_bundle_is_read_for_ever():
@@ -31,9 +32,6 @@ def test_format_1_bundle_is_read_for_ever():
     start = Stylizer(bundle).adapt(FORMAT_1 / "photograph.png", steps=0)
     output = start.stylize(FORMAT_1 / "photograph.png")
     assert np.abs(output - picture("start.png")).max() <= 1
-
-
-# Bundles
 
 
 @pytest.mark.parametrize(
@@ -166,17 +164,12 @@ def test_tensors_that_were_changed(folder, part):
         bundles.load_bundle(folder)
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda data: b"", lambda data: data[:5], lambda data: data[:-10], lambda data: b"x" * len(data)]
-)
-def test_damaged_safetensors(folder, style_file, damage):
-    for path, read, argument in (
-        (folder / "params.safetensors", lambda path: bundles.load_bundle(path.parent), "bundle"),
-        (style_file, style_files.load_style, "style_file"),
-    ):
-        path.write_bytes(damage(path.read_bytes()))
-        with refused(f"`{argument}`: {path} is no readable safetensors file .*; make it again"):
-            read(path)
+@every_damage
+def test_damaged_safetensors(folder, damage):
+    path = folder / "params.safetensors"
+    path.write_bytes(damage(path.read_bytes()))
+    with refused(f"`bundle`: {path} is no readable safetensors file .*; make it again"):
+        bundles.load_bundle(folder)
 
 
 def test_failed_writing_leaves_the_old_bundle(folder, monkeypatch):

@@ -11,10 +11,8 @@ from metastyle.meta import outer_loop
 from metastyle.nets import vgg
 from metastyle.weights import bundles, ship, vgg_files
 from tests.support import toy
-from tests.support.stored import (
-    assert_trees_equal,
-    toy_bundle,
-)
+from tests.support.stored import toy_bundle
+from tests.support.trees import assert_trees_equal
 
 
 def test_a_bundle_is_shipped_in_half_precision_with_the_loss_network_it_learns_with(tmp_path, monkeypatch):

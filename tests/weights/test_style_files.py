@@ -14,7 +14,7 @@ from tests.support import toy
 from tests.support.errors import refused
 from tests.support.places import FORMAT_1
 from tests.support.stored import (
-    assert_trees_equal,
+    every_damage,
     failing_replace,
     files,
     picture,
@@ -22,6 +22,7 @@ from tests.support.stored import (
     toy_bundle,
     toy_style,
 )
+from tests.support.trees import assert_trees_equal
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,13 @@ def test_no_style_file(tmp_path):
 def test_safetensors_that_hold_no_style(folder):
     with refused("`style_file`: .* is a safetensors file but no style"):
         style_files.load_style(folder / "params.safetensors")
+
+
+@every_damage
+def test_damaged_style_file(style_file, damage):
+    style_file.write_bytes(damage(style_file.read_bytes()))
+    with refused(f"`style_file`: {style_file} is no readable safetensors file .*; make it again"):
+        style_files.load_style(style_file)
 
 
 @pytest.mark.parametrize("version", ["0", "2", None])

@@ -17,6 +17,7 @@ from metastyle.images.resize import square
 from metastyle.losses import perceptual
 from metastyle.weights import vgg_files
 from tests.support.gatys import ADAM, LBFGS, PAINTING, PARAMS, PHOTOGRAPH, every_optimizer, last, picture
+from tests.support.trees import assert_trees_equal
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +28,6 @@ def objective():
 def run(objective, photograph, settings):
     """The states of an optimisation from its beginning."""
     return gatys.optimise(objective, settings, gatys.init(objective, photograph, settings))
-
-
-def assert_same(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_array_equal(x, y)
 
 
 @pytest.mark.slow
@@ -83,7 +78,7 @@ def test_lbfgs_gets_lower_than_adam(objective):
 def test_the_seed_decides_the_noise(objective):
     noise = Settings(iterations=3, start="noise", seed=1)
     state = last(run(objective, PHOTOGRAPH, noise))
-    assert_same(last(run(objective, PHOTOGRAPH, noise)), state)
+    assert_trees_equal(last(run(objective, PHOTOGRAPH, noise)), state)
     start, other = (gatys.init(objective, PHOTOGRAPH, Settings(start="noise", seed=seed)).picture for seed in (1, 2))
     assert 0 <= start.min() < 0.01 and 0.99 < start.max() <= 1
     assert jnp.abs(start - other).mean() > 0.1
@@ -96,7 +91,7 @@ def test_continued_from_a_copy_is_uninterrupted(objective, settings):
     rest = list(gatys.optimise(objective, settings, copied))
     assert len(rest) == 8
     for a, b in zip(whole[5:], rest, strict=True):
-        assert_same(a, b)
+        assert_trees_equal(a, b)
 
 
 def quadratic(seed, condition):
