@@ -14,6 +14,7 @@ from metastyle.errors import RETRY
 from metastyle.meta import outer_loop
 from metastyle.weights import bundles
 from tests.support import toy
+from tests.support.command import run_main
 from tests.support.places import ROOT
 
 TINY = (
@@ -60,18 +61,13 @@ def test_meta_train_is_stopped_continued_and_completed(tmp_path):
     assert steps == list(range(1, done + 3))
 
 
-def evaluate(*arguments):
-    line = [sys.executable, "-m", "experiments.evaluate", *arguments]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300)
-
-
 def test_settings_and_bundles_of_an_evaluation_are_taken_from_the_line(tmp_path):
     settings = dataclasses.replace(toy.settings(inner={"steps": 1}), vgg="random")
     bundles.save_bundle(tmp_path / "b", bundles.Bundle(settings, outer_loop.initial_meta(settings), 1e-3))
     changes = ("contents=procedural", "styles=procedural", "pairs=1", "size=32", "vgg=random", "steps=1,0")
     line = [f"--config.{change}" for change in (*changes, "methods=style,identity", "gatys_pairs=2")]
     line += [f"--bundle=ours={tmp_path}/b", f"--bundle=photo={tmp_path}/b,judged,dtype=bfloat16"]
-    done = evaluate(*line, f"--out={tmp_path}/out", "--part=0/1")
+    done = run_main("evaluate", *line, f"--out={tmp_path}/out", "--part=0/1")
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "out/results.json").read_text())
     expected = {
@@ -104,7 +100,7 @@ def test_settings_and_bundles_of_an_evaluation_are_taken_from_the_line(tmp_path)
     ],
 )
 def test_a_mistake_in_an_evaluation_is_one_line(argument, message, tmp_path):
-    done = evaluate(argument, f"--out={tmp_path}/out")
+    done = run_main("evaluate", argument, f"--out={tmp_path}/out")
     assert (done.returncode, done.stdout) == (1, ""), done.stderr
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and message in done.stderr, done.stderr
     assert not (tmp_path / "out").exists()

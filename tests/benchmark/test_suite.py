@@ -9,12 +9,11 @@ import pytest
 
 from metastyle.benchmark import suite
 from metastyle.errors import InputError
-from tests.support.places import ROOT
+from tests.support.command import run_main
 
 
 def main(*flags):
-    line = [sys.executable, "-m", "experiments.benchmark", *flags]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = run_main("benchmark", *flags)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -9,6 +9,7 @@ from absl import flags
 
 from metastyle.cli import app
 from metastyle.errors import RETRY, InputError
+from tests.support.command import run_main
 from tests.support.places import ROOT
 
 TINY = "--config=configs/tiny_cpu.py"
@@ -69,11 +70,6 @@ def test_a_name_that_is_no_text_can_be_told():
     assert (done.returncode, done.stdout) == (0, "wrote caf\\udce9.png\n")
 
 
-def meta_train(*flags):
-    line = [sys.executable, "-m", "experiments.meta_train", *flags]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "line"),
@@ -95,7 +91,7 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path, flags, line):
         "from metastyle.config import config_dict\ndef get_config(): return config_dict(outer={'lr': -1})\n"
     )
     workdir = [] if flags == [TINY] else [f"--workdir={tmp_path / 'run'}"]
-    result = meta_train(*(flag.format(folder=tmp_path) for flag in flags), *workdir)
+    result = run_main("meta_train", *(flag.format(folder=tmp_path) for flag in flags), *workdir)
     assert result.returncode == 1 and result.stdout == ""
     assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
     assert line in result.stderr
@@ -105,11 +101,11 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path, flags, line):
 @pytest.mark.parametrize("defect", ["def get_config(): {}['x']", "def get_config(): 1 + 'x'", "import none"])
 def test_a_defect_in_a_config_file_keeps_its_traceback(tmp_path, defect):
     (tmp_path / "defective.py").write_text(defect)
-    result = meta_train(f"--config={tmp_path / 'defective.py'}", f"--workdir={tmp_path / 'run'}")
+    result = run_main("meta_train", f"--config={tmp_path / 'defective.py'}", f"--workdir={tmp_path / 'run'}")
     assert result.returncode == 1
     assert "Traceback" in result.stderr and "defective.py" in result.stderr
 
 
 def test_help_lists_the_flags():
-    result = meta_train("--help")
+    result = run_main("meta_train", "--help")
     assert "--workdir" in result.stdout and "--config" in result.stdout

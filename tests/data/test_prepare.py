@@ -2,8 +2,6 @@
 
 import logging
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from PIL import Image
 from metastyle.data.prepare import prepare
 from metastyle.data.sources import FolderSource, TfdsSource
 from metastyle.errors import InputError
-from tests.support.places import ROOT
+from tests.support.command import run_main
 
 
 def noise(seed, height=20, width=30, channels=3):
@@ -160,16 +158,13 @@ def test_bad_arguments_are_named(folder, tmp_path, name, value):
 
 @pytest.mark.processes
 def test_the_command_prints_the_line_to_use(folder, tmp_path):
-    def command(*flags):
-        line = [sys.executable, "-m", "experiments.prepare_data", f"--out={tmp_path / 'out'}", *flags]
-        return subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
-
-    done = command(f"--folder={folder}", "--val=0.5")
+    flags = f"--out={tmp_path}/out", f"--folder={folder}"
+    done = run_main("prepare_data", *flags, "--val=0.5")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1:] == [
         f"--config.data.content=tfds:{tmp_path}/out",
         f"--config.data.val_content=tfds:{tmp_path}/out:val",
     ]
-    again = command(f"--folder={folder}")
+    again = run_main("prepare_data", *flags)
     assert again.returncode == 1
     assert again.stderr.startswith("error: `out`: there is a dataset at ")

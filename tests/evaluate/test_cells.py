@@ -2,14 +2,12 @@
 
 import dataclasses
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
 
-import jax
 import pytest
 
 from metastyle.errors import RETRY
@@ -18,6 +16,7 @@ from metastyle.evaluate.methods import Method
 from metastyle.evaluate.pairs import Pairs
 from metastyle.evaluate.starts import Start
 from metastyle.weights import bundles
+from tests.support.command import like_here
 from tests.support.evaluations import deploy, protocol, untimed
 from tests.support.places import ROOT
 
@@ -35,13 +34,12 @@ def test_a_stopped_and_killed_evaluation_goes_on_as_if_it_had_been_left_alone(st
     bundles.save_bundle(tmp_path / "b", start)
     flags = ["contents=procedural", "styles=procedural", "pairs=6", "size=32", "vgg=random", "steps=0,1,40"]
     flags = [f"--config.{setting}" for setting in (*flags, "methods=identity")] + [f"--bundle=ours={tmp_path}/b"]
-    like_here = os.environ | {"JAX_NUM_CPU_DEVICES": str(jax.device_count())}
 
     def run(number):
         """Runs, and sends the signal once one more cell of `ours` is complete; the status, stdout and stderr."""
         line = [sys.executable, "-m", "experiments.evaluate", *flags, f"--out={tmp_path}/out"]
         process = subprocess.Popen(
-            line, cwd=ROOT, env=like_here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            line, cwd=ROOT, env=like_here(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         cells = [tmp_path / f"out/cells/ours/{i:03d}.json" for i in range(6)]
         count = lambda: sum(cell.exists() and json.loads(cell.read_text())["complete"] for cell in cells)

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import os
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from metastyle.nets import generator, vgg
 from metastyle.train import distillation
 from metastyle.weights import vgg_files
 from tests.support import toy_train
+from tests.support.command import like_here, run_main
 from tests.support.places import ROOT
 from tests.support.stopping import stop_at
 from tests.support.toy_distillation import PICTURES, RANKS, SIZE, SLIM, TEACHER, settings
@@ -30,8 +30,7 @@ def killed(chosen, workdir, step):
     code = "import sys; from metastyle import config; from metastyle.train import distillation; "
     code += "distillation.distill(config.from_dict("
     code += f"{dataclasses.asdict(chosen)!r}, config.Distillation), sys.argv[1])"
-    like_here = os.environ | {"JAX_NUM_CPU_DEVICES": str(jax.device_count())}
-    with subprocess.Popen([sys.executable, "-c", code, str(workdir)], cwd=ROOT, env=like_here) as process:
+    with subprocess.Popen([sys.executable, "-c", code, str(workdir)], cwd=ROOT, env=like_here()) as process:
         while process.poll() is None and toy_train.last_row(workdir) < step:
             time.sleep(0.02)
         process.kill()
@@ -165,8 +164,8 @@ def test_a_run_is_not_continued_with_other_settings(tmp_path):
 @pytest.mark.slow
 @pytest.mark.processes
 def test_the_command_line_names_what_is_missing(tmp_path):
-    line = [sys.executable, "-m", "experiments.distill", "--config=configs/distill.py", f"--workdir={tmp_path}/a"]
-    done = subprocess.run([*line, "--config.vgg=nowhere"], cwd=ROOT, capture_output=True, text=True)
+    flags = "--config=configs/distill.py", f"--workdir={tmp_path}/a", "--config.vgg=nowhere"
+    done = run_main("distill", *flags)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr == "error: `vgg`: expected slim, vgg16, random or a safetensors file, got 'nowhere'\n"
     assert not (tmp_path / "a").exists()

@@ -3,15 +3,13 @@
 import base64
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 
 from metastyle.errors import InputError
 from metastyle.evaluate.report.votes import count_preferences, read_votes, write_vote_page
 from metastyle.evaluate.results import BOUNDS
-from tests.support.places import ROOT
+from tests.support.command import run_main
 from tests.support.reports import NASTY, PAIRS, STEPS, Reader, data_of
 
 
@@ -128,8 +126,7 @@ def test_votes_at_the_command_line(tmp_path):
     (tmp_path / "object.json").write_text("{}")
 
     def start(*names):
-        line = [sys.executable, "-m", "experiments.votes", "--votes=" + ",".join(str(tmp_path / n) for n in names)]
-        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=100)
+        done = run_main("votes", "--votes=" + ",".join(str(tmp_path / name) for name in names))
         return done.returncode, done.stdout, done.stderr
 
     status, out, err = start("good.json")

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +18,7 @@ from metastyle.losses import perceptual
 from metastyle.meta import outer_loop
 from metastyle.nets import generator, vgg
 from metastyle.weights import bundles
-from tests.support.places import ROOT
+from tests.support.command import run_main
 
 TEACHER = vgg.random_params(widths=(4, 4, 6, 6, 8, 8, 8, 8, 8, 8))
 OTHER = vgg.random_params(seed=5, widths=(2,) * 10)
@@ -114,16 +112,15 @@ def test_few_outputs_are_refused(report, tmp_path):
 @pytest.mark.slow
 @pytest.mark.processes
 def test_a_folder_that_is_no_report(tmp_path):
-    line = [sys.executable, "-m", "experiments.compare_losses", "--slim=random", "--vgg=random", f"--report={tmp_path}"]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+    flags = "--vgg=random", f"--report={tmp_path}"
+    done = run_main("compare_losses", "--slim=random", *flags)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"error: `report`: expected the folder of a finished evaluation, got {tmp_path}\n"
     for text, what in (("{}", "it has no 'settings'"), ("[", "Expecting value: line 1 column 2 (char 1)")):
         (tmp_path / "results.json").write_text(text)
         with pytest.raises(InputError, match=re.escape(f"results.json is not of an evaluation ({what}); run the")):
             compare_losses.ranks(TEACHER, tmp_path)
-    line[3] = "--slim=nowhere"
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+    done = run_main("compare_losses", "--slim=nowhere", *flags)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: `slim`: expected slim, vgg16, random or a safetensors file, got 'nowhere'\n"
 
