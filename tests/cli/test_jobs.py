@@ -98,7 +98,7 @@ def test_what_it_made_itself_is_no_photograph(capsys):
     assert many(capsys, content="photos/one_stylized_a.png", style_file="a.safetensors")[0] == 0
     assert listed() == ["one_stylized_a_stylized_a.png"]  # of another folder, it is one
     status, _, err = many(capsys, content="photos/*_stylized_*", out="photos", style_file="a.safetensors")
-    assert status == 1 and "`content`: expected photographs, got only what is named as stylised ones" in err
+    assert status == 1 and "`content`: expected photographs, got only pictures that this command wrote" in err
 
 
 def test_a_name_that_is_too_long_is_skipped(capsys):

@@ -31,7 +31,7 @@ def test_support_losses_that_are_not_counted_change_nothing_else():
         result = inner_loop.inner_loop(
             problem.loss, params, prepared.support, fixed, settings.inner, first_order=True, counted=counted
         )
-        return problem.loss(result.fast, params.slow, prepared.query, *fixed) + share * result.support.sum()
+        return problem.loss(result.fast, params.slow, prepared.query, *fixed) + share * result.support_losses.sum()
 
     value, gradient = jax.value_and_grad(query)(params, True, 0.0)
     for share in (0.0, 1.0):
