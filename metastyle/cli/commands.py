@@ -35,6 +35,7 @@ def _adapt_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("out", None, "style file to write, .safetensors", flag_values=values)
     flags.DEFINE_integer("steps", 10, "gradient steps", flag_values=values)
     flags.DEFINE_list("support", None, "photographs to learn on; by default synthetic ones", flag_values=values)
+    flags.DEFINE_integer("phases", 1, "1, 4 or 16 places on the pixel grid to average", flag_values=values)
     flags.DEFINE_integer("style_size", None, "px the style is brought to; by default the bundle's", flag_values=values)
     flags.DEFINE_integer(
         "seed", 0, "seed of the synthetic photographs, or of the crops of those given", flag_values=values
@@ -78,6 +79,7 @@ def _adapt(values: flags.FlagValues, _: list[str]) -> None:
         support=values.support,
         seed=values.seed,
         style_size=values.style_size,
+        phases=values.phases,
         weights=values.vgg,
         max_pixels=values.max_pixels,
         until=values.until,
@@ -120,6 +122,12 @@ def _stylize_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_integer("tile", None, "px of tiles, 0 for none; by default what fits the memory", flag_values=values)
+    flags.DEFINE_integer(
+        "phases",
+        None,
+        "1, 4 or 16 places on the pixel grid to average; by default the style's",
+        flag_values=values,
+    )
     flags.DEFINE_enum("backend", BACKENDS[0], BACKENDS, "what computes", flag_values=values)
     flags.DEFINE_string("format", "png", "of pictures in a folder or on stdout", flag_values=values)
     flags.DEFINE_integer("quality", None, "1 to 100, of jpg and webp", flag_values=values)
@@ -137,6 +145,7 @@ def _stylize(values: flags.FlagValues, _: list[str]) -> None:
         color=values.color,
         content_size=values.content_size,
         tile=values.tile,
+        phases=values.phases,
         backend=values.backend,
         progress=True,
         max_pixels=values.max_pixels,

@@ -10,14 +10,15 @@ the slim network and of the teacher, G the Gram matrices, W the maps, C, S_l and
     + 2 (1 - mean over pictures of cos(dJ(f)/dx, dJ(F)/dx))
 
 The last term (Sobolev training, Czarnecki et al. 2017) asks for the purpose of a loss network: what lowers the slim
-loss shall lower the teacher's. It compares a number for each pixel of a picture, the other terms only a handful.
+loss shall lower the teacher's. It compares a number for each pixel of a picture, the other terms only a handful. With
+`loss.octaves` the terms with taps are means over the pictures at full size, half size, and so on, too.
 
 The pictures to learn on are made by minimising the slim network's own loss, because a loss network is used in this way
 and because such pictures show where it is wrong. Two learners make them: the painter, a generator that is trained for
 one style after another and from time to time starts afresh, or from what a bundle guesses for the style; and the
-canvas, a picture whose pixels are optimised. For every third style they minimise the teacher's loss instead, so that
-the slim network also sees good results. The works of both are kept in a gallery, and each step learns from some that
-are drawn from it, since the works of one step show a single style.
+canvas, a picture whose pixels are optimised by Adam or by L-BFGS. For every third style they minimise the teacher's
+loss instead, so that the slim network also sees good results. The works of both are kept in a gallery, and each step
+learns from some that are drawn from it, since the works of one step show a single style.
 """
 
 import functools
@@ -32,6 +33,7 @@ from metastyle.compress import prune_vgg
 from metastyle.compress.prune_vgg import Scale, Slim
 from metastyle.config import Distillation, Loss
 from metastyle.losses import perceptual
+from metastyle.losses.octaves import octaves
 from metastyle.nets import generator, vgg
 
 _EMBEDDINGS = tuple(f"{kind}_{tap}" for kind in ("features", "gram") for tap in vgg.TAPS)
@@ -41,12 +43,14 @@ _FLOOR = 1e-3  # added to losses before the logarithm, which would else magnify 
 _CLIP = 1.0
 _GRADIENT = 2.0  # weight of the angle between gradients
 _TEACHER_EVERY = 3  # styles, of which the learners follow the teacher for the last one
+_MEMORY = 10  # steps that L-BFGS remembers
+_TINY = 1e-30
 
 Batch = dict[str, jax.Array]
 
 
 class Learner(NamedTuple):
-    """What minimises a loss network's loss by Adam: the parameters of a generator, or a picture."""
+    """What minimises a loss network's loss: the parameters of a generator, or a picture."""
 
     learned: Any
     lr: jax.Array
@@ -102,7 +106,12 @@ def untrained_painter(settings: Distillation, seed: int) -> Learner:
 
 def new_canvas(settings: Distillation, picture: np.ndarray | jax.Array) -> Learner:
     """A canvas that starts from a picture f32[1, S, S, 3]."""
-    return new_learner(jnp.asarray(picture, jnp.float32), settings.canvas_lr)
+    canvas = jnp.asarray(picture, jnp.float32)
+    if settings.canvas_optimizer == "adam":
+        return new_learner(canvas, settings.canvas_lr)
+    memory = optax.scale_by_lbfgs(_MEMORY).init(canvas)
+    memory = jax.tree.map(jnp.array, memory)  # copies: a step donates its state, in which optax repeats arrays
+    return Learner(jnp.array(canvas), jnp.float32(settings.canvas_lr), memory)
 
 
 def new_learner(learned: Any, lr: float) -> Learner:
@@ -134,7 +143,8 @@ def step(
     (for_painter, for_canvas), painting = jax.lax.cond(
         by_teacher, lambda: downhill(teacher), lambda: downhill(prune_vgg.network(state.slim, teacher))
     )
-    painter, canvas = _follow(state.painter, for_painter), _follow(state.canvas, for_canvas)
+    move = {"adam": _follow, "lbfgs": _leap}[settings.canvas_optimizer]
+    painter, canvas = _follow(state.painter, for_painter), move(state.canvas, for_canvas)
     canvas = canvas._replace(learned=jnp.clip(canvas.learned, 0, 1))
     shown = batch | {"painting": painting, "canvas": canvas.learned}
 
@@ -158,6 +168,19 @@ def step(
 def _follow(follower: Learner, gradient: Any) -> Learner:
     updates, moments = optax.adam(follower.lr).update(gradient, follower.optimizer)
     return Learner(optax.apply_updates(follower.learned, updates), follower.lr, moments)
+
+
+def _leap(canvas: Learner, gradient: jax.Array) -> Learner:
+    """A step of L-BFGS without a line search, whose root mean square over the pixels is at most `lr`.
+
+    It leads down the gradient, with that size, where the proposed direction leads up.
+    """
+    proposed, memory = optax.scale_by_lbfgs(_MEMORY).update(gradient, canvas.optimizer, canvas.learned)
+    proposed = cast(jax.Array, proposed)
+    direction = jnp.where(jnp.vdot(proposed, gradient) > 0, -proposed, -gradient / _TINY**0.5)
+    size = jnp.sqrt(jnp.square(direction).mean())
+    moved = canvas.learned + direction * jnp.minimum(1.0, canvas.lr / jnp.maximum(size, _TINY))
+    return Learner(moved, canvas.lr, memory)
 
 
 def _hang(settings: Distillation, gallery: Batch, shown: Batch, step: jax.Array) -> Batch:
@@ -189,17 +212,20 @@ def objective(
     """The loss of the slim network (see the module's docstring) and the METRICS, on works that were drawn."""
     ours, downhill = _features(prune_vgg.network(slim, teacher), seen, loss)
     theirs, downhill_ = _features(teacher, seen, loss)
-    theirs = {tap: x * scale[tap] for tap, x in theirs.items()}
+    theirs = [{tap: x * scale[tap] for tap, x in scaled.items()} for scaled in theirs]
     metrics, style = {}, 0.0
     for tap in vgg.TAPS:
-        own, goal, to = perceptual.gram(ours[tap]), perceptual.gram(theirs[tap]), slim.maps[tap]
-        metrics[f"features_{tap}"] = perceptual.ratio(ours[tap] @ to, theirs[tap]).mean()
-        metrics[f"gram_{tap}"] = perceptual.ratio(to.T @ own @ to, goal).mean()
-        (photographs, styles, works), (photographs_, styles_, works_) = jnp.split(own, 3), jnp.split(goal, 3)
-        of_works = _log_error(perceptual.ratio(works, styles), perceptual.ratio(works_, styles_))
-        of_photographs = _log_error(perceptual.ratio(photographs, styles), perceptual.ratio(photographs_, styles_))
-        style += (of_works + of_photographs) / (2 * len(vgg.TAPS))
-    (photographs, _, works), (photographs_, _, works_) = (jnp.split(x[_CONTENT_TAP], 3) for x in (ours, theirs))
+        to, features, grams = slim.maps[tap], [], []
+        for here, there in zip(ours, theirs, strict=True):
+            own, goal = perceptual.gram(here[tap]), perceptual.gram(there[tap])
+            features.append(perceptual.ratio(here[tap] @ to, there[tap]).mean())
+            grams.append(perceptual.ratio(to.T @ own @ to, goal).mean())
+            (photographs, styles, works), (photographs_, styles_, works_) = jnp.split(own, 3), jnp.split(goal, 3)
+            of_works = _log_error(perceptual.ratio(works, styles), perceptual.ratio(works_, styles_))
+            of_photographs = _log_error(perceptual.ratio(photographs, styles), perceptual.ratio(photographs_, styles_))
+            style += (of_works + of_photographs) / (2 * len(vgg.TAPS) * len(ours))
+        metrics[f"features_{tap}"], metrics[f"gram_{tap}"] = (sum(x) / len(x) for x in (features, grams))
+    (photographs, _, works), (photographs_, _, works_) = (jnp.split(x[0][_CONTENT_TAP], 3) for x in (ours, theirs))
     content = _log_error(perceptual.ratio(works, photographs), perceptual.ratio(works_, photographs_))
     embedding = sum(metrics.values()) / len(vgg.TAPS)
     gradient = (1 - perceptual.cosine(downhill, downhill_)).mean()
@@ -207,21 +233,27 @@ def objective(
     return total, metrics | {"content": content, "style": style, "gradient": gradient, "loss": total}
 
 
-def _features(params: vgg.Params, seen: Batch, loss: Loss) -> tuple[dict[str, jax.Array], jax.Array]:
-    """The features of photographs, styles and works at the taps, f32[3 N, ...], and dJ/dworks, f32[N, S, S, 3]."""
-    targets = vgg.features(params, jnp.concatenate([seen["photograph"], seen["style"]]))
+def _features(params: vgg.Params, seen: Batch, loss: Loss) -> tuple[list[dict[str, jax.Array]], jax.Array]:
+    """The features of photographs, styles and works at the taps, f32[3 N, ...], and dJ/dworks, f32[N, S, S, 3].
 
-    def judged(works: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-        features = vgg.features(params, works)
-        content = perceptual.ratio(features[_CONTENT_TAP], jnp.split(targets[_CONTENT_TAP], 2)[0])
+    The features are a list with one dict for each octave.
+    """
+    given = jnp.concatenate([seen["photograph"], seen["style"]])
+    targets = [vgg.features(params, scaled) for scaled in octaves(given, loss.octaves)]
+
+    def judged(works: jax.Array) -> tuple[jax.Array, list[dict[str, jax.Array]]]:
+        features = [vgg.features(params, scaled) for scaled in octaves(works, loss.octaves)]
+        content = perceptual.ratio(features[0][_CONTENT_TAP], jnp.split(targets[0][_CONTENT_TAP], 2)[0])
         style = sum(
-            perceptual.ratio(perceptual.gram(x), perceptual.gram(jnp.split(targets[tap], 2)[1]))
-            for tap, x in features.items()
+            perceptual.ratio(perceptual.gram(x), perceptual.gram(jnp.split(target[tap], 2)[1]))
+            for scaled, target in zip(features, targets, strict=True)
+            for tap, x in scaled.items()
         )
-        return (loss.content * content + loss.style * style / len(vgg.TAPS)).sum(), features
+        return (loss.content * content + loss.style * style / (len(vgg.TAPS) * loss.octaves)).sum(), features
 
     downhill, features = jax.grad(judged, has_aux=True)(seen["work"])
-    return {tap: jnp.concatenate([targets[tap], x]) for tap, x in features.items()}, downhill
+    both = zip(targets, features, strict=True)
+    return [{tap: jnp.concatenate([target[tap], x]) for tap, x in scaled.items()} for target, scaled in both], downhill
 
 
 def _log_error(ours: jax.Array, theirs: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ from metastyle.config.choices import BACKENDS, DEFAULT_BUNDLE, PEER_TIMEOUT, PRE
 from metastyle.config.distillation import Distillation
 from metastyle.config.evaluation import METHODS, Deployment, Evaluation
 from metastyle.config.meta_training import (
+    PHASES,
     STYLE_SHARES,
     Config,
     Data,
@@ -14,13 +15,14 @@ from metastyle.config.meta_training import (
     Outer,
     Run,
 )
-from metastyle.config.schema import config_dict, from_dict, identify, to_json
+from metastyle.config.schema import config_dict, from_dict, identify, to_dict, to_json
 
 __all__ = [
     "BACKENDS",
     "DEFAULT_BUNDLE",
     "METHODS",
     "PEER_TIMEOUT",
+    "PHASES",
     "PRECISIONS",
     "STYLE_SHARES",
     "Config",
@@ -37,5 +39,6 @@ __all__ = [
     "config_dict",
     "from_dict",
     "identify",
+    "to_dict",
     "to_json",
 ]

@@ -25,6 +25,11 @@ def formerly(name: str) -> dict[str, Any]:
     return {"formerly": name}
 
 
+def added_later() -> dict[str, Any]:
+    """The setting came after files were identified by the others: its default stands for work from before it."""
+    return {"added_later": True}
+
+
 def named(kind: type) -> dict[str, Any]:
     """The value is a dict of settings of `kind`, a dataclass, by names that the user chooses."""
     return {"named": kind}

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from metastyle.config.checks import at_least, check_fields, formerly
-from metastyle.config.meta_training import Data, Generator, Loss, Run
+from metastyle.config.checks import at_least, check_fields, formerly, one_of
+from metastyle.config.meta_training import Data, Generator, Loss, Run, check_octaves
 from metastyle.errors import InputError
 
 
@@ -28,7 +28,9 @@ class Distillation:
     lr: float = field(default=5e-5, metadata=at_least(0))
     warmup: int = field(default=100, metadata=at_least(0))
     painter_lr: float = field(default=2e-3, metadata=at_least(0))
-    canvas_lr: float = field(default=0.03, metadata=at_least(0))  # of pixels in [0, 1]
+    canvas_optimizer: str = field(default="adam", metadata=one_of("adam", "lbfgs"))
+    # Adam's rate, or the largest root mean square of a step of L-BFGS; of pixels in [0, 1].
+    canvas_lr: float = field(default=0.03, metadata=at_least(0))
     steps_per_style: int = field(default=25, metadata=at_least(1) | formerly("hold"))
     # After so many styles the painter starts again.
     styles_per_painter: int = field(default=8, metadata=at_least(1) | formerly("renew"))
@@ -41,6 +43,7 @@ class Distillation:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_octaves(self.loss, self.data)
         if (self.loss.kind, self.loss.statistic) != ("relative", "gram"):
             raise InputError(
                 "`loss.kind`: expected relative, with `loss.statistic` gram, which a distillation compares, "

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from metastyle.config.checks import at_least, check_fields, formerly, one_of
+from metastyle.config.checks import added_later, at_least, check_fields, formerly, one_of
 from metastyle.errors import InputError
 
+PHASES = (1, 4, 16)
+LEAST_SEEN = 8  # px: the least side of a picture that VGG-16 takes
 STYLE_SHARES = ("procedural_styles", "photograph_styles", "recolor", "collage", "quarter_turns")  # of `Data`
 
 
@@ -45,10 +47,14 @@ class Data:
 
 @dataclass(frozen=True)
 class Generator:
-    """The stylisation network: a name in architecture.ARCHITECTURES, or a text in the language of architectures."""
+    """The stylisation network: a name in architecture.ARCHITECTURES, or a text in the language of architectures.
+
+    phases: the output is the mean over so many places of the picture on the network's pixel grid (nets/phases.py).
+    """
 
     arch: str = "compact"
     dtype: str = field(default="float32", metadata=one_of("float32", "bfloat16"))  # in which convolutions compute
+    phases: int = field(default=1, metadata=one_of(*PHASES) | added_later())
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,8 @@ class Loss:
     style: float = field(default=5.0, metadata=at_least(0))
     tv: float = field(default=0.0, metadata=at_least(0))
     grid: float = field(default=0.0, metadata=at_least(0))
+    # The sizes at which the style is compared: full, half, quarter, ... (losses/octaves.py).
+    octaves: int = field(default=1, metadata=at_least(1) | added_later())
 
 
 @dataclass(frozen=True)
@@ -152,8 +160,19 @@ class Config:
             raise InputError(
                 f"`data.rotate`: expected 0 with `data.on_device`, whose crops are upright, got {self.data.rotate:g}"
             )
+        check_octaves(self.loss, self.data)
         if self.data.size % 4:
             raise InputError(f"`data.size`: expected a multiple of 4, got {self.data.size}")
         for name in STYLE_SHARES:
             if getattr(self.data, name) > 1:
                 raise InputError(f"`data.{name}`: expected a share in [0, 1], got {getattr(self.data, name)}")
+
+
+def check_octaves(loss: Loss, data: Data) -> None:
+    """Raises InputError if pictures of `data.size` become too small for the loss network at the last octave."""
+    least = LEAST_SEEN * 2 ** (loss.octaves - 1)
+    if data.size < least:
+        raise InputError(
+            f"`loss.octaves`: expected `data.size` to be at least {least} px for {loss.octaves} octaves, "
+            f"got {data.size}; use fewer octaves"
+        )

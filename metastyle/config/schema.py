@@ -86,18 +86,43 @@ def _cast(name: str, value: Any, kind: type) -> Any:
 
 
 def to_json(settings: Any) -> str:
-    """Writes every field of settings as indented JSON."""
-    return json.dumps(dataclasses.asdict(settings), indent=2) + "\n"
+    """Writes settings as indented JSON (`to_dict`)."""
+    return json.dumps(to_dict(settings), indent=2) + "\n"
+
+
+def to_dict(settings: Any) -> dict[str, Any]:
+    """Settings as nested dicts, which `from_dict` reads.
+
+    Settings that were added later are left out while they have their default, so that earlier versions can read files
+    that don't need these settings.
+    """
+    values = dataclasses.asdict(settings)
+    for f in dataclasses.fields(settings):
+        value = getattr(settings, f.name)
+        if _says_nothing(f, value):
+            del values[f.name]
+        elif dataclasses.is_dataclass(value):
+            values[f.name] = to_dict(value)
+    return values
+
+
+def _says_nothing(field: dataclasses.Field, value: Any) -> bool:
+    return "added_later" in field.metadata and value == field.default
 
 
 def identify(settings: Any) -> str:
     """Writes settings as a text that identifies them in files: their `repr`, with the first name of each setting.
 
-    So files that were written before a setting was renamed stay valid.
+    Settings that were added later are left out while they have their default. So files that were written before a
+    setting was renamed or added stay valid.
     """
     if not dataclasses.is_dataclass(settings):
         return repr(settings)
-    fields = {f.metadata.get("formerly", f.name): getattr(settings, f.name) for f in dataclasses.fields(settings)}
+    fields = {
+        f.metadata.get("formerly", f.name): value
+        for f in dataclasses.fields(settings)
+        if not _says_nothing(f, value := getattr(settings, f.name))
+    }
     text = ", ".join(f"{name}={identify(value)}" for name, value in fields.items())
     return f"{type(settings).__qualname__}({text})"
 

@@ -10,6 +10,10 @@ learning rates serves all of them.
 `kind="paper"` is MetaStyle's loss (Zhang et al. 2019): mean squared errors of features at relu2_2 and of Gram / C at
 all four taps, on features in the units of torchvision's normalisation. Its weights are `content=1, style=1e5`.
 
+With `octaves=3`, S is the mean of the style losses at full, half and quarter size (losses/octaves.py). A Gram matrix of
+VGG-16 says nothing about shapes of more than about 90 px, so at full size alone a painting's large shapes are not asked
+for.
+
 Two terms may be added that look at the picture itself: `tv` (total variation) and `grid` (losses/grid.py). Their
 weights are 0 by default, and a reported J never includes them.
 """
@@ -21,6 +25,7 @@ import jax.numpy as jnp
 
 from metastyle.config import Loss
 from metastyle.losses.grid import grid_loss
+from metastyle.losses.octaves import octaves
 from metastyle.nets import vgg
 from metastyle.nets.params import Array
 
@@ -28,13 +33,16 @@ _EPS = 1e-8  # keeps a ratio finite for a picture without any features; far belo
 _TINY = 1e-20  # keeps a cosine finite; gradients are small numbers
 CONTENT_TAP = {"relative": "relu3_3", "paper": "relu2_2"}
 
-Target = dict[str, dict[str, jax.Array]]  # for each tap {"gram"}, f32[N, C, C], or {"mean", "variance"}, f32[N, C]
+# For each tap, at half size under "relu1_2/2" and so on: {"gram"}, f32[N, C, C], or {"mean", "variance"}, f32[N, C].
+Target = dict[str, dict[str, jax.Array]]
 
 
 class Parts(NamedTuple):
     """The parts of the loss and their weighted sum, each f32[N], one value per output picture.
 
     Where the weight of `grid` is 0, so is `grid`: spectra that don't count are not computed.
+
+    by_octave: f32[N, octaves], the style losses whose mean is `style`, from the full size down.
     """
 
     content: jax.Array
@@ -42,6 +50,7 @@ class Parts(NamedTuple):
     tv: jax.Array
     grid: jax.Array
     total: jax.Array
+    by_octave: jax.Array
 
 
 @jax.custom_jvp
@@ -82,7 +91,7 @@ def style_target(params: vgg.Params, pictures: Array, loss: Loss, dtype: Any = j
     pictures: f32[shots, H, W, 3] in [0, 1]. The Gram matrix is the unweighted mean of those of the pictures. The mean
     and the standard deviation are those of all pictures' pixels pooled, with equal weight per picture.
     """
-    return jax.tree.map(lambda x: x[None], _pool(_statistics(_features(params, pictures, vgg.TAPS, loss, dtype), loss)))
+    return jax.tree.map(lambda x: x[None], _pool(_see(params, pictures, loss, dtype).statistics))
 
 
 def mean_target(targets: list[Target]) -> Target:
@@ -98,7 +107,7 @@ def mean_target(targets: list[Target]) -> Target:
 def content_target(params: vgg.Params, photographs: Array, loss: Loss, dtype: Any = jnp.float32) -> jax.Array:
     """The features that an output should keep: f32[N, H, W, 3] in [0, 1] -> f32[N, h, w, C]."""
     tap = CONTENT_TAP[loss.kind]
-    return _features(params, photographs, (tap,), loss, dtype)[tap]
+    return _features(params, cast(jax.Array, photographs), (tap,), loss, dtype)[tap]
 
 
 def perceptual(
@@ -108,28 +117,50 @@ def perceptual(
 
     content: a `content_target`. style: a `style_target`.
     """
-    features = _features(params, outputs, vgg.TAPS, loss, dtype)
-    statistics = _statistics(features, loss)
-    kept = features[CONTENT_TAP[loss.kind]]
-    if loss.kind == "relative":
-        content_loss = ratio(kept, content)
-        errors = [_style_ratio(statistics[tap], style[tap]) for tap in vgg.TAPS]
-        style_loss = cast(jax.Array, sum(errors) / len(vgg.TAPS))
-    else:
-        content_loss = jnp.square(kept - content).mean((1, 2, 3))
-        errors = [_style_error(statistics[tap], style[tap], features[tap].shape[-1]) for tap in vgg.TAPS]
-        style_loss = cast(jax.Array, sum(errors))
+    kept, statistics = _see(params, outputs, loss, dtype)
+    relative = loss.kind == "relative"
+    content_loss = ratio(kept, content) if relative else jnp.square(kept - content).mean((1, 2, 3))
+    by_octave = []
+    for octave in range(loss.octaves):
+        names = [_name(tap, octave) for tap in vgg.TAPS]
+        if relative:
+            errors = [ratio(_comparable(statistics[name]), _comparable(style[name])) for name in names]
+            by_octave.append(sum(errors) / len(errors))
+        else:
+            by_octave.append(sum(_style_error(statistics[name], style[name]) for name in names))
+    style_loss = cast(jax.Array, sum(by_octave) / loss.octaves)
     tv = total_variation(outputs)
     grid = grid_loss(outputs) if loss.grid else jnp.zeros_like(tv)
     total = loss.content * content_loss + loss.style * style_loss + loss.tv * tv + loss.grid * grid
-    return Parts(content_loss, style_loss, tv, grid, total)
+    return Parts(content_loss, style_loss, tv, grid, total, jnp.stack(by_octave, -1))
+
+
+class _Seen(NamedTuple):
+    """What the loss compares of pictures: features at full size for the content, statistics at every octave."""
+
+    kept: jax.Array
+    statistics: Target
+
+
+def _see(params: vgg.Params, pictures: Array, loss: Loss, dtype: Any) -> _Seen:
+    kept, statistics = None, {}
+    for octave, scaled in enumerate(octaves(cast(jax.Array, pictures), loss.octaves)):  # numpy arrays will do, too
+        features = _features(params, scaled, vgg.TAPS, loss, dtype)
+        kept = features[CONTENT_TAP[loss.kind]] if kept is None else kept
+        statistics |= {_name(tap, octave): _statistic(x, loss) for tap, x in features.items()}
+    return _Seen(cast(jax.Array, kept), statistics)
+
+
+def _name(tap: str, octave: int) -> str:
+    """The key in `Target` of the statistics at this tap for pictures that were halved `octave` times."""
+    return f"{tap}/{2**octave}" if octave else tap
 
 
 def _features(
-    params: vgg.Params, pictures: Array, taps: tuple[str, ...], loss: Loss, dtype: Any
+    params: vgg.Params, pictures: jax.Array, taps: tuple[str, ...], loss: Loss, dtype: Any
 ) -> dict[str, jax.Array]:
     """The features in the units that the loss is for."""
-    features = vgg.features(params, cast(jax.Array, pictures), taps, dtype)  # numpy arrays will do, too
+    features = vgg.features(params, pictures, taps, dtype)
     if loss.kind == "relative":
         return features
     # The paper's weights hold for torchvision's units; Caffe's network sees pixels about 57 times as large.
@@ -137,10 +168,11 @@ def _features(
     return jax.tree.map(lambda x: x * scale, features)
 
 
-def _statistics(features: dict[str, jax.Array], loss: Loss) -> Target:
+def _statistic(features: jax.Array, loss: Loss) -> dict[str, jax.Array]:
     if loss.statistic == "gram":
-        return {tap: {"gram": gram(x)} for tap, x in features.items()}
-    return {tap: dict(zip(("mean", "variance"), moments(x), strict=True)) for tap, x in features.items()}
+        return {"gram": gram(features)}
+    mean, variance = moments(features)
+    return {"mean": mean, "variance": variance}
 
 
 def _pool(statistics: Target) -> Target:
@@ -171,11 +203,8 @@ def cosine(a: jax.Array, b: jax.Array) -> jax.Array:
     return (a * b).sum(axes) * jax.lax.rsqrt(jnp.square(a).sum(axes) * jnp.square(b).sum(axes) + _TINY)
 
 
-def _style_ratio(statistic: dict[str, jax.Array], target: dict[str, jax.Array]) -> jax.Array:
-    return ratio(_comparable(statistic), _comparable(target))
-
-
-def _style_error(statistic: dict[str, jax.Array], target: dict[str, jax.Array], channels: int) -> jax.Array:
+def _style_error(statistic: dict[str, jax.Array], target: dict[str, jax.Array]) -> jax.Array:
     error = jnp.square(_comparable(statistic) - _comparable(target))
-    scale = channels**2 if "gram" in statistic else 1  # the paper divides each Gram by C h w, ours by h w
+    # The paper divides each Gram matrix by C h w, `gram` by h w.
+    scale = statistic["gram"].shape[-1] ** 2 if "gram" in statistic else 1
     return error.mean(tuple(range(1, error.ndim))) / scale

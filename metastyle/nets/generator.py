@@ -11,6 +11,7 @@ from metastyle import config
 from metastyle.nets.architecture import Conv, Head, Residual, check_size, parse, run, walk
 from metastyle.nets.layers import InstanceNorm, ReflectConv, SubpixelConv, space_to_depth, upsample
 from metastyle.nets.params import Flat, flatten, unflatten
+from metastyle.nets.phases import shifts
 
 _SIDE = 32  # px: the side of the picture on which a network is initialised, which suits every net
 
@@ -110,14 +111,21 @@ def apply(settings: config.Generator, params: Flat, images: jax.Array, side_by_s
     """Stylises pictures of any size from the net's `min_side` on: f32[N, H, W, 3] in [0, 1] -> the same.
 
     Sides that are not multiples of the net's `multiple` (4 px, unless the net goes below a quarter of its input's size)
-    are padded by reflection, and the result is cropped. side_by_side: see `Network`.
+    are padded by reflection, and the result is cropped. The result is the mean over `settings.phases` shifts
+    (nets/phases.py). side_by_side: see `Network`.
     """
     net, (height, width) = parse(settings.arch), images.shape[1:3]
     check_size(height, width, net.min_side)
-    padding = ((0, 0), (0, -height % net.multiple), (0, -width % net.multiple), (0, 0))
-    padded = jnp.pad(images, padding, "reflect")
-    stylised = network(settings, side_by_side).apply({"params": unflatten(params)}, padded)
-    return jnp.asarray(stylised)[:, :height, :width]
+    every = shifts(settings.phases, height, width, net.multiple)
+    pads = [((0, 0), *zip(before, after, strict=True), (0, 0)) for before, after in every]
+    padded = [jnp.pad(images, pad, "reflect") for pad in pads]
+    module = network(settings, side_by_side)
+    run = lambda x: jnp.asarray(module.apply({"params": unflatten(params)}, x))
+    if len(every) == 1:
+        return run(padded[0])[:, :height, :width]
+    stylised = run(jnp.concatenate(padded)).reshape(len(every), *images.shape[:1], *padded[0].shape[1:])
+    cut = [y[:, top : top + height, left : left + width] for y, ((top, left), _) in zip(stylised, every, strict=True)]
+    return functools.reduce(jnp.add, cut) / len(cut)
 
 
 @functools.partial(jax.jit, static_argnums=0)

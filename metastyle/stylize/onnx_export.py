@@ -17,6 +17,7 @@ from metastyle.images.resize import square
 from metastyle.nets import layers
 from metastyle.nets.architecture import Conv, Residual, parse, run, walk
 from metastyle.nets.params import Flat
+from metastyle.nets.phases import Shift, shifts
 from metastyle.system import paths
 from metastyle.system.optional import need
 
@@ -113,11 +114,18 @@ def build(settings: config.Generator, params: Flat, *, floats: bool = False) -> 
     x = graph.add("Transpose", x, perm=[0, 3, 1, 2])
     size = graph.add("Shape", x, start=2, end=4)
     net = parse(settings.arch)
-    multiple = graph.ints(net.multiple, net.multiple)
-    missing = graph.add("Mod", graph.add("Neg", size), multiple)
-    pads = graph.add("Concat", graph.ints(0, 0, 0, 0, 0, 0), missing, axis=0)
-    y = walk(net, GraphLayers(graph, params), graph.add("Pad", x, pads, mode="reflect"))
-    y = graph.add("Slice", y, graph.ints(0, 0), size, graph.ints(2, 3))
+    missing = graph.add("Mod", graph.add("Neg", size), graph.ints(net.multiple, net.multiple))
+    every = shifts(settings.phases, net.multiple, net.multiple, net.multiple)  # of a picture without missing pixels
+    padded = []
+    for before, after in every:
+        behind = graph.add("Add", missing, graph.ints(*after)) if any(after) else missing
+        pads = graph.add("Concat", graph.ints(0, 0, *before, 0, 0), behind, axis=0)
+        padded.append(graph.add("Pad", x, pads, mode="reflect"))
+    backend = GraphLayers(graph, params)
+    if len(every) == 1:
+        y = graph.add("Slice", walk(net, backend, padded[0]), graph.ints(0, 0), size, graph.ints(2, 3))
+    else:
+        y = _mean(graph, walk(net, backend, graph.add("Concat", *padded, axis=0)), every, size)
     if not floats:  # rounds as codec.to_uint8
         y = graph.add("Add", graph.add("Mul", y, graph.constant(255)), graph.constant(0.5))
         y = graph.add("Cast", y, to=kinds.UINT8)
@@ -130,6 +138,18 @@ def build(settings: config.Generator, params: Flat, *, floats: bool = False) -> 
     exported.ir_version = min(exported.ir_version, 10)  # onnxruntime is slower to follow than onnx
     onnx.checker.check_model(exported)
     return exported
+
+
+def _mean(graph: _Graph, outputs: str, every: list[Shift], size: str) -> str:
+    """The mean over shifts, [N, C, H, W], of outputs that are stacked along the first axis."""
+    shape = graph.add("Concat", graph.ints(len(every), -1), graph.add("Shape", outputs, start=1), axis=0)
+    apart = graph.add("Reshape", outputs, shape)
+    cut = []
+    for i, (before, _) in enumerate(every):
+        y = graph.add("Gather", apart, graph.constant(i, np.int64), axis=0)
+        end = graph.add("Add", size, graph.ints(*before))
+        cut.append(graph.add("Slice", y, graph.ints(*before), end, graph.ints(2, 3)))
+    return graph.add("Mean", *cut)
 
 
 def session(model: Any) -> Callable[[np.ndarray], np.ndarray]:

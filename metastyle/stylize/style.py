@@ -33,6 +33,7 @@ from metastyle.images.color import COLORS, transfer
 from metastyle.images.resize import resize_short
 from metastyle.nets import architecture, generator
 from metastyle.nets.params import Flat
+from metastyle.nets.phases import mean_over_phases
 from metastyle.stylize import onnx_export, tiling
 from metastyle.system import files
 from metastyle.weights import bundles, style_files
@@ -56,6 +57,8 @@ class Knobs:
       size. A smaller size gives strokes that are larger in the picture.
     tile: px, the size of tiles, which are exact at their seams and bound the memory; 0 computes the whole picture at
       once; by default it is what fits the free memory (stylize/tiling.py).
+    phases: 1, 4 or 16; the result is the mean over so many places on the network's pixel grid, which removes the
+      pattern of that grid and takes so many times as long; by default as the style was adapted.
     backend: "jax"; "onnx", which gives the same to a 255th by onnxruntime; or "onnx-int8", coarser and faster on CPUs.
     progress: whether tiles show their progress and the time left.
     max_pixels: a larger photograph is refused.
@@ -66,6 +69,7 @@ class Knobs:
     color: str = "style"
     content_size: int | None = None
     tile: int | None = None
+    phases: int | None = None
     backend: str = "jax"
     progress: bool = False
     max_pixels: int = MAX_PIXELS
@@ -73,6 +77,7 @@ class Knobs:
     def __post_init__(self) -> None:
         if not (isinstance(self.strength, Real) and 0 <= self.strength <= MAX_STRENGTH):
             raise InputError(f"`strength`: expected a number from 0 to {MAX_STRENGTH}, got {self.strength!r}")
+        check_phases(self.phases)
         for name, choices in (("color", COLORS), ("backend", config.BACKENDS)):
             if getattr(self, name) not in choices:
                 raise InputError(f"`{name}`: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
@@ -113,6 +118,7 @@ class Style:
         color: str = "style",
         content_size: int | None = None,
         tile: int | None = None,
+        phases: int | None = None,
         backend: str = "jax",
         progress: bool = False,
         max_pixels: int = MAX_PIXELS,
@@ -127,7 +133,7 @@ class Style:
 
         `Knobs` explains the other arguments. Raises InputError or FileNotFoundError, in one line, for bad input.
         """
-        knobs = Knobs(strength, feather, color, content_size, tile, backend, progress, max_pixels)
+        knobs = Knobs(strength, feather, color, content_size, tile, phases, backend, progress, max_pixels)
         return codec.to_uint8(stylized(photograph, [(self, mask)], knobs)[0])
 
     def stylize_file(
@@ -178,18 +184,23 @@ class Style:
         return np.clip(mixed, 0, 1, out=mixed)
 
     def _network(self, content: np.ndarray, strength: float, knobs: Knobs) -> np.ndarray:
+        net = self.config.generator
+        net = net if knobs.phases is None else dataclasses.replace(net, phases=knobs.phases)
         if knobs.backend == "jax":
-            params = self.params(strength)
-            return tiling.stylize(self.config.generator, params, content, knobs.tile, progress=knobs.progress)
-        return self._session(strength, knobs.backend == "onnx-int8")(content[None])[0]
+            return tiling.stylize(net, self.params(strength), content, knobs.tile, progress=knobs.progress)
+        session = self._session(strength, knobs.backend == "onnx-int8")
+        run = lambda x: session(x[None])[0]
+        return mean_over_phases(run, content, net.phases, architecture.parse(net.arch).multiple)
 
-    def onnx(self, *, int8: bool = False, strength: float = 1.0, floats: bool = False) -> Any:
-        """G(theta(strength)) as an onnx.ModelProto (stylize/onnx_export.py)."""
-        return onnx_export.model(self.config.generator, self.params(strength), int8=int8, floats=floats)
+    def onnx(self, *, int8: bool = False, strength: float = 1.0) -> Any:
+        """G(theta(strength)) as an onnx.ModelProto (stylize/onnx_export.py), with the phases of the style."""
+        return onnx_export.model(self.config.generator, self.params(strength), int8=int8)
 
     def _session(self, strength: float, int8: bool) -> Callable[[np.ndarray], np.ndarray]:
         if (strength, int8) not in self._sessions:
-            self._sessions[strength, int8] = onnx_export.session(self.onnx(int8=int8, strength=strength, floats=True))
+            net = dataclasses.replace(self.config.generator, phases=1)
+            model = onnx_export.model(net, self.params(strength), int8=int8, floats=True)
+            self._sessions[strength, int8] = onnx_export.session(model)
         return self._sessions[strength, int8]
 
     @functools.cached_property
@@ -215,6 +226,18 @@ class Style:
             self_contained = True
         extra = {"slow": self.slow, "config": self.config, "plain": self.plain} if self_contained else {}
         style_files.save_style(path, dataclasses.replace(self.file, **extra))
+
+
+def check_phases(phases: int | None) -> None:
+    """Raises InputError unless pictures can be stylised with so many phases; None leaves them as they are."""
+    if phases is not None and phases not in config.PHASES:
+        raise InputError(f"`phases`: expected one of {', '.join(map(str, config.PHASES))}, got {phases!r}")
+
+
+def with_phases(settings: config.Config, phases: int) -> config.Config:
+    """The settings with a generator of so many phases. Raises InputError as `check_phases`."""
+    check_phases(phases)
+    return dataclasses.replace(settings, generator=dataclasses.replace(settings.generator, phases=phases))
 
 
 def check_style_path(path: str | os.PathLike) -> None:
@@ -250,8 +273,9 @@ def blend(parts: Sequence[tuple[Style, float]]) -> Style:
     if len(used) == 1:
         return used[0][0]
     fast = as_stored({path: _weighted_sum(path, used) for path in first.file.fast})
-    file = dataclasses.replace(first.file, fast=fast, steps=max(style.file.steps for style in styles), history=())
-    return dataclasses.replace(first, file=file)
+    steps, phases = (max(getattr(style.file, name) for style, _ in used) for name in ("steps", "phases"))
+    file = dataclasses.replace(first.file, fast=fast, steps=steps, phases=phases, history=())
+    return dataclasses.replace(first, config=with_phases(first.config, phases), file=file)
 
 
 def _weighted_sum(path: str, parts: Sequence[tuple[Style, float]]) -> np.ndarray:
@@ -339,11 +363,12 @@ def stylize_batch(photographs: Sequence[Picture], styles: Sequence[Style]) -> li
     sizes = {f"{x.shape[1]} x {x.shape[0]}" for x in contents}
     if len(sizes) > 1:
         raise InputError(f"`photographs`: expected one size, got {' and '.join(sorted(sizes))}; resize them")
-    least = architecture.parse(styles[0].config.generator.arch).min_side
-    architecture.check_size(*contents[0].shape[:2], least=least)
+    net = styles[0].config.generator
+    net = dataclasses.replace(net, phases=max(style.config.generator.phases for style in styles))
+    architecture.check_size(*contents[0].shape[:2], least=architecture.parse(net.arch).min_side)
     fast = jax.tree.map(lambda *x: jnp.stack(x), *(style.file.fast for style in styles))
     stacked = np.stack(contents)
-    outputs = generator.stylize_each(styles[0].config.generator, fast, styles[0].slow, stacked)
+    outputs = generator.stylize_each(net, fast, styles[0].slow, stacked)
     return [codec.to_uint8(output) for output in np.asarray(outputs)]
 
 

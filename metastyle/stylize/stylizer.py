@@ -22,7 +22,7 @@ from metastyle.meta.problem import Networks, style_problem
 from metastyle.nets import architecture
 from metastyle.nets.params import Flat
 from metastyle.stylize import resumable
-from metastyle.stylize.style import Style, as_stored
+from metastyle.stylize.style import Style, as_stored, with_phases
 from metastyle.system import compile_cache, resume
 from metastyle.weights import bundles, loss_network, style_files, vgg_files
 from metastyle.weights.bundles import Bundle
@@ -49,6 +49,7 @@ class Stylizer:
         support: Picture | Sequence[Picture] | None = None,
         seed: int = 0,
         style_size: int | None = None,
+        phases: int = 1,
         weights: str | os.PathLike | None = None,
         max_pixels: int = MAX_PIXELS,
         until: float = 0.0,
@@ -67,6 +68,8 @@ class Stylizer:
           seed: of the synthetic photographs, or of the crops of given ones. Same seed and input, same style.
           style_size: px, the side of the square that each style picture is resized to; by default the size that the
             bundle was trained with. It hardly changes the size of strokes (docs/control.md).
+          phases: 1, 4 or 16; the style is learned, and will be applied, as the mean over so many places on the
+            network's pixel grid (`Knobs`).
           weights: the loss network to learn with (weights/vgg_files.py `load`); by default the one that the bundle was
             trained with. An encoder reads the style by that one in any case, unless its file is gone.
           max_pixels: larger pictures are refused.
@@ -80,14 +83,14 @@ class Stylizer:
         Raises:
           InputError or FileNotFoundError: bad input; the message is one line.
         """
-        settings = self.bundle.config
+        settings = with_phases(self.bundle.config, phases)
         style_size = settings.data.size if style_size is None else style_size
         _check_numbers(steps, seed, style_size, until, settings.data.size, max_pixels)
         paintings = _paintings(styles, style_size, max_pixels)
         photographs = _photographs(support, settings, steps, seed, max_pixels)
         begun, networks = self._begin(paintings, photographs, steps, weights)
 
-        result = _Result(self.bundle, style_size, steps)
+        result = _Result(self.bundle, settings, style_size, steps)
         watch = functools.partial(result.watch, on_style)
         problem = style_problem(settings.generator, settings.loss)
         plan = adaptation.Plan(steps, settings.inner, self.bundle.adam_lr, until=until)
@@ -95,7 +98,7 @@ class Stylizer:
         if state_file is None or not steps:
             fast, history = learn(on_state=watch)
         else:
-            identity = _identify(begun, networks, plan, paintings, photographs)
+            identity = _identify(begun, networks, plan, paintings, photographs) | {"phases": phases}
             fast, history = resumable.adapt(learn, Path(state_file), identity, begun.start.fast, plan, watch)
         return result.style(fast, history)
 
@@ -123,12 +126,13 @@ class _Result:
     """Turns the fast parameters that an adaptation of `steps` steps learns into styles."""
 
     bundle: Bundle
+    settings: Config
     style_size: int
     steps: int
 
     def style(self, fast: Flat, history: Sequence[float]) -> Style:
         """The style with these fast parameters. Raises InputError where a number is not finite."""
-        settings = self.bundle.config
+        settings = self.settings
         fast = as_stored(fast)
         self._check_finite(fast, history)
         file = StyleFile(
@@ -140,6 +144,7 @@ class _Result:
             steps=len(history),
             style_size=self.style_size,
             history=tuple(history),
+            phases=settings.generator.phases,
         )
         return Style(settings, self.bundle.meta.slow, file, self.bundle.plain)
 
@@ -193,7 +198,7 @@ def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | N
             f"(expected {expected}, got {got}); pass --bundle (bundle=)"
         )
     file = dataclasses.replace(file, slow=None, config=None, plain=None, bundle=start.name or file.bundle)
-    return Style(start.config, start.meta.slow, file, start.plain)
+    return Style(with_phases(start.config, file.phases), start.meta.slow, file, start.plain)
 
 
 def _identify(

@@ -1,6 +1,7 @@
 """Stylises pictures of any size: in one piece if that fits in memory, else in tiles, with the same result."""
 
 import contextlib
+import dataclasses
 import functools
 import math
 import shutil
@@ -18,6 +19,7 @@ from metastyle.errors import InputError
 from metastyle.nets import architecture, generator
 from metastyle.nets.architecture import MIN_SIDE, Conv, Residual, run
 from metastyle.nets.params import Flat
+from metastyle.nets.phases import mean_over_phases
 from metastyle.stylize.tiled_layers import Grid, Plane, Tiles
 from metastyle.system.memory import Arrays, folder, free, free_on_device
 
@@ -48,6 +50,10 @@ def stylize(
 
     Raises InputError for an invalid tile, and if memory or disk are too small.
     """
+    if settings.phases > 1:  # one after the other, in the memory of one
+        one = dataclasses.replace(settings, phases=1)
+        run = lambda x: stylize(one, params, x, tile, progress=progress, memory=memory)
+        return mean_over_phases(run, picture, settings.phases, architecture.parse(settings.arch).multiple)
     height, width = picture.shape[:2]
     with _explain_lack(f"{width} x {height} px"):
         chosen = plan(settings, height, width, tile, memory)

@@ -17,7 +17,7 @@ from metastyle.data.tasks import Task, TaskSampler, without_changes
 from metastyle.errors import InputError
 from metastyle.images import contact_sheet
 from metastyle.meta.parameters import guess_start
-from metastyle.nets import architecture, style_encoder, vgg
+from metastyle.nets import architecture, generator, style_encoder, vgg
 from metastyle.nets.params import Flat
 from metastyle.system import compile_cache
 from metastyle.train import checkpoint, loop
@@ -124,7 +124,8 @@ def _renewed(
     """The parts of the state that start afresh at this step.
 
     The canvas does with each new style, the painter with every `styles_per_painter`-th one. With a `guess`, the painter
-    also starts from the guess for each style in the second half of its `styles_per_painter` styles.
+    also starts from the guess for each style in the second half of its `styles_per_painter` styles, and every second
+    canvas from the subject as the guessed generator stylises it.
     """
     if step % settings.steps_per_style:
         return {}
@@ -134,6 +135,9 @@ def _renewed(
     flat = np.broadcast_to(rng.uniform(size=3), batch["subject"].shape)
     mixed = 0.5 * (batch["subject"] + batch["style"])
     starts = (batch["subject"], noise, flat, mixed)
+    if guess:
+        guessed = generator.stylize(settings.painter, guess(batch["style"]), batch["subject"])
+        starts = (np.asarray(guessed), batch["subject"], np.asarray(guessed), noise)
     out = {"canvas": distill_vgg.new_canvas(settings, starts[style % len(starts)].astype(np.float32))}
     since = style % settings.styles_per_painter
     if since == 0:

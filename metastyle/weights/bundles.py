@@ -6,7 +6,6 @@ float32, and hashes are of float32. config.json records the hash of all tensors,
 different runs.
 """
 
-import dataclasses
 import functools
 import json
 import os
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from metastyle.config import DEFAULT_BUNDLE, Config, from_dict
+from metastyle.config import DEFAULT_BUNDLE, Config, from_dict, to_dict
 from metastyle.errors import InputError
 from metastyle.meta.parameters import Meta
 from metastyle.nets.params import Flat
@@ -72,7 +71,7 @@ def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32
         "network": bundle.network_sha256,
         "sha256": sha256(tensors),
         "slow_sha256": sha256(stored["slow"]),
-        "config": dataclasses.asdict(bundle.config),
+        "config": to_dict(bundle.config),
     }
     # Both files are written before either is moved, and config.json is moved last. Only a crash between the moves, over
     # an older bundle, leaves two files that don't belong together, and then the hash reveals it.

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from safetensors.numpy import save
 
-from metastyle.config import Config, from_dict
+from metastyle.config import Config, from_dict, to_dict
 from metastyle.errors import InputError
 from metastyle.nets.params import Flat
 from metastyle.system.files import write
@@ -39,6 +39,7 @@ class StyleFile:
     steps: int
     style_size: int  # px
     history: tuple[float, ...]  # the loss before each step
+    phases: int = 1  # see config.Generator
     # A self-contained file holds `slow` and `config` as well, and `plain` if the bundle has it.
     slow: Flat | None = None
     config: Config | None = None
@@ -62,9 +63,9 @@ def save_style(path: str | os.PathLike, style: StyleFile) -> None:
         "style_size": style.style_size,
         "history": style.history,
         "sha256": sha256(tensors),
-    }
+    } | ({"phases": style.phases} if style.phases > 1 else {})
     if style.config:
-        facts["config"] = dataclasses.asdict(style.config)
+        facts["config"] = to_dict(style.config)
     metadata = {"format_version": str(FORMAT_VERSION), "kind": _KIND}
     metadata |= {name: json.dumps(value) for name, value in facts.items()}
     write(path, save({name: compact(x) for name, x in tensors.items()}, metadata))
@@ -86,6 +87,7 @@ def load_style(path: str | os.PathLike) -> StyleFile:
             steps=_fact(metadata, "steps", int),
             style_size=_fact(metadata, "style_size", int),
             history=tuple(map(float, _fact(metadata, "history", list))),
+            phases=_fact(metadata, "phases", int) if "phases" in metadata else 1,
         )
         digest = json.loads(metadata["sha256"])
         settings = from_dict(json.loads(metadata["config"])) if "config" in metadata else None

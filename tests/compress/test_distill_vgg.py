@@ -1,5 +1,7 @@
 """Distillation: what it asks for, and whom it learns from."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,14 +9,35 @@ import pytest
 
 from metastyle.compress import distill_vgg, prune_vgg
 from metastyle.losses import perceptual
+from metastyle.losses.octaves import octaves
 from metastyle.nets import generator, vgg
 from tests.support.toy_distillation import LOSS, PICTURES, RANKS, SIZE, SLIM, TEACHER, batch_of, seen_of, settings
 
 objective = jax.jit(distill_vgg.objective, static_argnums=4)
 
 
-def numpy_objective(slim, seen, scale):
+def numpy_objective(slim, seen, scale, loss):
     """The formula of the module's head a second time."""
+    scaled = [{kind: octaves(jnp.asarray(x), loss.octaves)[k] for kind, x in seen.items()} for k in range(loss.octaves)]
+    total = sum(numpy_terms_of_taps(slim, pictures, scale) for pictures in scaled) / loss.octaves
+    count = len(seen["work"])
+    networks = prune_vgg.network(slim, TEACHER), TEACHER
+    logs = []
+    for params in networks:
+        kept = (np.asarray(vgg.features(params, seen[kind])["relu3_3"], np.float64) for kind in ("work", "photograph"))
+        logs.append([np.log(relative(work, photograph) + 1e-3) for work, photograph in zip(*kept, strict=True)])
+    total += np.square(np.subtract(*logs)).sum() / count
+    for ours, theirs in zip(*(downhill(params, seen, loss) for params in networks), strict=True):
+        total += 2 * (1 - ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)) / count
+    return total
+
+
+def relative(a, b):
+    return np.square(a - b).sum() / np.square(b).sum()
+
+
+def numpy_terms_of_taps(slim, seen, scale):
+    """The terms with taps, for pictures of one size."""
     features = {}
     for kind, pictures in seen.items():
         ours = vgg.features(prune_vgg.network(slim, TEACHER), pictures)
@@ -25,51 +48,42 @@ def numpy_objective(slim, seen, scale):
         ]
     count = len(seen["work"])
     gram = lambda x: np.einsum("hwc,hwd->cd", x, x) / x[..., 0].size
-    error = lambda a, b: np.square(a - b).sum() / np.square(b).sum()
     total = 0.0
     for tap in vgg.TAPS:
         to = np.asarray(slim.maps[tap], np.float64)
         for ours, theirs in features.values():
             for f, big in zip(ours[tap], theirs[tap], strict=True):
-                total += error(f @ to, big) / (4 * 3 * count)
-                total += error(to.T @ gram(f) @ to, gram(big)) / (4 * 3 * count)
+                total += relative(f @ to, big) / (4 * 3 * count)
+                total += relative(to.T @ gram(f) @ to, gram(big)) / (4 * 3 * count)
         for i in range(count):
             for kind in ("work", "photograph"):
                 logs = [
-                    np.log(error(gram(features[kind][who][tap][i]), gram(features["style"][who][tap][i])) + 1e-3)
+                    np.log(relative(gram(features[kind][who][tap][i]), gram(features["style"][who][tap][i])) + 1e-3)
                     for who in (0, 1)
                 ]
                 total += np.square(logs[0] - logs[1]) / (4 * 2 * count)
-    for i in range(count):
-        logs = [
-            np.log(error(features["work"][who]["relu3_3"][i], features["photograph"][who]["relu3_3"][i]) + 1e-3)
-            for who in (0, 1)
-        ]
-        total += np.square(logs[0] - logs[1]) / count
-    networks = prune_vgg.network(slim, TEACHER), TEACHER
-    for ours, theirs in zip(*(downhill(params, seen) for params in networks), strict=True):
-        total += 2 * (1 - ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)) / count
     return total
 
 
-def downhill(params, seen):
+def downhill(params, seen, loss):
     """The gradient of the loss by `params` with respect to each work, as vectors."""
-    content = perceptual.content_target(params, seen["photograph"], LOSS)
+    content = perceptual.content_target(params, seen["photograph"], loss)
     gradients = []
     for i in range(len(seen["work"])):
-        style = perceptual.style_target(params, seen["style"][i : i + 1], LOSS)
-        judged = lambda x: perceptual.perceptual(params, x, content[i : i + 1], style, LOSS).total[0]  # noqa: B023
+        style = perceptual.style_target(params, seen["style"][i : i + 1], loss)
+        judged = lambda x: perceptual.perceptual(params, x, content[i : i + 1], style, loss).total[0]  # noqa: B023
         gradient = jax.jit(jax.grad(judged))(jnp.asarray(seen["work"][i : i + 1]))
         gradients.append(np.asarray(gradient, np.float64).ravel())
     return gradients
 
 
 @pytest.mark.slow
-def test_the_objective_is_what_the_docstring_says():
+@pytest.mark.parametrize("loss", [LOSS, dataclasses.replace(LOSS, octaves=2)], ids=["1 octave", "2 octaves"])
+def test_the_objective_is_what_the_docstring_says(loss):
     slim, scale = prune_vgg.prune(TEACHER, PICTURES, SLIM, RANKS)
-    loss, metrics = objective(slim, seen_of(), TEACHER, scale, LOSS)
-    np.testing.assert_allclose(float(loss), numpy_objective(slim, seen_of(), scale), rtol=1e-3)
-    assert float(metrics["loss"]) == float(loss)
+    found, metrics = objective(slim, seen_of(), TEACHER, scale, loss)
+    np.testing.assert_allclose(float(found), numpy_objective(slim, seen_of(), scale, loss), rtol=1e-3)
+    assert float(metrics["loss"]) == float(found)
 
 
 # Whom it learns from
@@ -178,3 +192,38 @@ def test_the_slim_network_learns():
     seen = {kind: x[:2].astype(jnp.float32) / 255 for kind, x in state.gallery.items()}
     errors = [float(objective(s, seen, TEACHER, state.scale, LOSS)[0]) for s in (first.slim, state.slim)]
     assert errors[1] < 0.9 * errors[0]
+
+
+# The canvas
+
+
+def test_an_lbfgs_canvas_takes_bounded_steps_to_the_minimum():
+    chosen = settings(canvas_optimizer="lbfgs", canvas_lr=0.1)
+    goal = jnp.asarray(PICTURES[:1])
+    weights = jnp.exp(jnp.linspace(0, 3, goal.size)).reshape(goal.shape)
+    slope = lambda x: weights * (x - goal)
+    canvas = distill_vgg.new_canvas(chosen, np.zeros_like(goal))
+    sizes = []
+    for _ in range(40):
+        before = canvas.learned
+        canvas = distill_vgg._leap(canvas, slope(before))
+        sizes.append(float(jnp.sqrt(jnp.square(canvas.learned - before).mean())))
+    assert max(sizes) <= 0.1 + 1e-6 and sizes[0] > 0
+    assert float(jnp.abs(canvas.learned - goal).max()) < 1e-2
+
+
+@pytest.mark.slow
+def test_an_lbfgs_canvas_gets_lower_than_an_adam_canvas():
+    found = {}
+    for name in ("adam", "lbfgs"):
+        chosen = settings(canvas_optimizer=name, steps_per_style=100, lr=0.0, gallery_every=1)
+        state = distill_vgg.initial_state(chosen, TEACHER, PICTURES)
+        state = state._replace(canvas=distill_vgg.new_canvas(chosen, batch_of()["subject"]))
+        step = jax.jit(lambda state: distill_vgg.step(chosen, state, batch_of(), TEACHER))  # noqa: B023
+        for _ in range(12):
+            state, _, shown = step(state)
+        network = prune_vgg.network(state.slim, TEACHER)
+        content = perceptual.content_target(network, shown["subject"], LOSS)
+        style = perceptual.style_target(network, shown["style"], LOSS)
+        found[name] = float(perceptual.perceptual(network, shown["canvas"], content, style, LOSS).total[0])
+    assert found["lbfgs"] < found["adam"]

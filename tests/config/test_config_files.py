@@ -21,6 +21,7 @@ OTHERS = {
     "eval_quick": "evaluate",
     "eval_800": "evaluate",
     "distill": "distill",
+    "distill_half": "distill",
 }  # config file -> experiment
 KINDS = {"evaluate": config.Evaluation, "distill": config.Distillation}
 FILES = [file for file in ALL if file.stem not in OTHERS]

@@ -13,7 +13,9 @@ from tests.support.errors import refused
 
 def test_json_holds_every_field():
     values = json.loads(config.to_json(config.Config()))
-    assert values == dataclasses.asdict(config.Config())
+    everything = dataclasses.asdict(config.Config())
+    assert everything["loss"].pop("octaves") == everything["generator"].pop("phases") == 1  # earlier versions lack them
+    assert values == everything
     assert set(values) == {"run", "data", "generator", "loss", "inner", "encoder", "outer", "vgg", "start"}
     assert config.from_dict({}) == config.Config()
 
@@ -94,6 +96,20 @@ def test_a_new_name_of_a_setting_does_not_change_what_identifies_settings():
         "gradient='forward_over_reverse', remat=False)"
     )
     assert "at_once=1" in config.identify(config.Config()) and "lrs_lr=0.01" in config.identify(config.Config())
+
+
+def test_a_setting_that_was_added_later_identifies_settings_only_where_it_says_something_new():
+    assert config.identify(config.Loss()) == (
+        "Loss(kind='relative', statistic='gram', content=1.0, style=5.0, tv=0.0, grid=0.0)"
+    )
+    assert config.identify(config.Loss(octaves=3)).endswith("grid=0.0, octaves=3)")
+
+
+@pytest.mark.parametrize("kind", [config.Config, config.Distillation])
+def test_pictures_are_large_enough_for_the_last_octave(kind):
+    config.from_dict({"loss": {"octaves": 3}, "data": {"size": 32}}, kind)
+    with refused("^`loss.octaves`: expected `data.size` to be at least 32 px for 3 octaves, got 28"):
+        config.from_dict({"loss": {"octaves": 3}, "data": {"size": 28}}, kind)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from metastyle.config import Loss
 from metastyle.losses import perceptual
 from metastyle.losses.grid import grid_loss
+from metastyle.losses.octaves import octaves
 from metastyle.nets import vgg
 from metastyle.weights import vgg_files
 from tests.support.places import WEIGHTS
@@ -143,6 +144,29 @@ def test_pictures_of_different_sizes_weigh_the_same():
     assert relative_error(perceptual.mean_target(targets), expected) < 1e-6
 
 
+# Octaves
+
+
+@every_kind
+def test_the_style_loss_is_the_mean_over_octaves_and_the_content_loss_of_the_picture_itself(loss):
+    output, photograph, style = pictures(1, side=32), pictures(1, seed=1, side=32), pictures(1, seed=2, side=32)
+    found = parts(output, photograph, style, dataclasses.replace(loss, octaves=3))
+    alone = [parts(*scaled, loss) for scaled in zip(*(octaves(x, 3) for x in (output, photograph, style)), strict=True)]
+    np.testing.assert_allclose(found.by_octave[0], [float(x.style[0]) for x in alone], rtol=1e-5)
+    np.testing.assert_allclose(found.style, found.by_octave.mean(1), rtol=1e-5)
+    np.testing.assert_allclose(found.content, alone[0].content, rtol=1e-6)
+    np.testing.assert_allclose(found.total, loss.content * found.content + loss.style * found.style, rtol=1e-5)
+
+
+@every_statistic
+def test_pictures_measured_one_by_one_give_the_target_of_all_at_every_octave(loss):
+    loss, shots = dataclasses.replace(loss, octaves=2), pictures(2)
+    together = perceptual.style_target(PARAMS, shots, loss)
+    alone = perceptual.mean_target([perceptual.style_target(PARAMS, x[None], loss) for x in shots])
+    assert sorted(alone) == sorted([*vgg.TAPS, *(f"{tap}/2" for tap in vgg.TAPS)])
+    assert relative_error(alone, together) < 1e-5
+
+
 # The loss
 
 
@@ -151,7 +175,7 @@ def test_pictures_of_different_sizes_weigh_the_same():
 def test_a_batch_gives_each_picture_its_own_loss(loss):
     outputs, photographs, style = pictures(3), pictures(3, seed=1), pictures(1, seed=2)
     batch = parts(outputs, photographs, style, loss)
-    assert {part.shape for part in batch} == {(3,)}
+    assert {part.shape for part in batch[:-1]} == {(3,)} and batch.by_octave.shape == (3, 1)
     alone = [parts(outputs[i : i + 1], photographs[i : i + 1], style, loss) for i in range(3)]
     for name, part in batch._asdict().items():
         np.testing.assert_allclose(part, [getattr(one, name)[0] for one in alone], rtol=1e-4, err_msg=name)

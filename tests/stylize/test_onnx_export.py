@@ -1,5 +1,7 @@
 """An exported style is the network itself: every token of the language, any size, to a 255th."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,19 @@ def test_it_stylises_as_jax_does_at_any_size(arch):
         ours, theirs = by_jax(settings, params, pictures).astype(int), session(pictures).astype(int)
         assert ours.shape == theirs.shape and np.abs(ours - theirs).max() <= 1
         assert ours.std() > 10
+
+
+@pytest.mark.parametrize("phases", [4, 16])
+def test_a_graph_has_the_phases_of_its_settings_and_the_weights_once(phases):
+    settings = Generator(SMALL[1], phases=phases)
+    params, one = random_params(settings), dataclasses.replace(settings, phases=1)
+    built, plain = (onnx_export.build(s, params) for s in (settings, one))
+    session = onnx_export.session(built)
+    for n, height, width in [(1, 16, 16), (2, 21, 30)]:
+        pictures = photographs(n, height, width)
+        ours, theirs = by_jax(settings, params, pictures).astype(int), session(pictures).astype(int)
+        assert ours.shape == theirs.shape and np.abs(ours - theirs).max() <= 1
+    assert len(built.SerializeToString()) < len(plain.SerializeToString()) + 1000 * phases
 
 
 @pytest.mark.slow

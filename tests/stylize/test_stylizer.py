@@ -237,6 +237,22 @@ def test_an_encoder_reads_by_its_own_network_whatever_is_learned_with(start, tmp
     assert differ(ours[1], theirs[1]) and ours[1].history != theirs[1].history
 
 
+def test_a_style_is_learned_and_kept_with_its_phases(start, tmp_path):
+    one, four = fit(start), fit(start, phases=4)
+    assert differ(one, four) and one.history != four.history
+    assert (one.file.phases, four.file.phases) == (1, 4)
+    photograph = picture(22, 30, seed=5)
+    np.testing.assert_array_equal(four.stylize(photograph, phases=4), four.stylize(photograph))
+    assert (four.stylize(photograph, phases=1) != four.stylize(photograph)).any()
+    for self_contained in (False, True):
+        four.save(tmp_path / "a.safetensors", self_contained=self_contained)
+        again = stylizer.load_style(tmp_path / "a.safetensors", None if self_contained else start)
+        assert again.config.generator.phases == 4
+        np.testing.assert_array_equal(again.stylize(photograph), four.stylize(photograph))
+    mixed = metastyle.blend([(one, 0.5), (four, 0.5)])
+    assert mixed.config.generator.phases == mixed.file.phases == 4
+
+
 def test_divergence_is_told_at_once_and_gives_no_style(start, tmp_path, monkeypatch):
     monkeypatch.setattr(resumable, "KEEP_EVERY", -1)  # seconds: always
     diverging, told = stylizer.Stylizer(dataclasses.replace(start.bundle, adam_lr=np.inf)), []
@@ -255,6 +271,7 @@ def test_divergence_is_told_at_once_and_gives_no_style(start, tmp_path, monkeypa
         ({"steps": -1}, "`steps`: expected a whole number of at least 0, got -1"),
         ({"steps": 1.5}, "`steps`: expected a whole number of at least 0, got 1.5"),
         ({"seed": -1}, "`seed`: expected a whole number of at least 0, got -1"),
+        ({"phases": 2}, "`phases`: expected one of 1, 4, 16, got 2"),
         ({"style_size": 15}, "`style_size`: expected a whole number of at least 16, got 15"),
         ({"styles": []}, "`style`: expected at least one picture, got none"),
         ({"support": []}, "`support`: expected at least one picture, got none"),

@@ -32,7 +32,7 @@ def settings(**changes) -> Distillation:
         "vgg": "random",
     }
     for name, value in changes.items():
-        values[name] = values[name] | value if isinstance(value, dict) else value
+        values[name] = values.get(name, {}) | value if isinstance(value, dict) else value
     return config.from_dict(values, Distillation)
 
 

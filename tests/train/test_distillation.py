@@ -107,7 +107,7 @@ def test_canvas_and_painter_start_afresh_in_time():
 
 
 @pytest.mark.slow
-def test_the_painter_starts_from_guesses_for_half_of_the_styles():
+def test_painter_and_canvas_start_from_guesses_for_half_of_the_styles():
     chosen = settings(
         steps_per_style=3, styles_per_painter=4, guess_lr=1e-4, bundle="default", painter={"arch": "compact_half"}
     )
@@ -115,7 +115,10 @@ def test_the_painter_starts_from_guesses_for_half_of_the_styles():
     found = [distillation._renewed(chosen, k, batch, guess) for k in range(15)]
     assert [k for k in range(15) if "painter" in found[k]] == [0, 6, 9, 12]
     assert [float(found[k]["painter"].lr) for k in (0, 6)] == pytest.approx([chosen.painter_lr, 1e-4])
-    guessed = metastyle.load().adapt(batch["style"][0], steps=0, style_size=SIZE).stylize(batch["photograph"][0])
+    style = metastyle.load().adapt(batch["style"][0], steps=0, style_size=SIZE)
+    guessed, canvas = style.stylize(batch["photograph"][0]), style.stylize(batch["subject"][0])
+    for k, start in ((0, canvas / 255), (3, batch["subject"][0]), (6, canvas / 255)):
+        np.testing.assert_allclose(found[k]["canvas"].learned[0], start, atol=0.02)
     painting = jax.jit(generator.apply, static_argnums=0)(
         chosen.painter, found[6]["painter"].learned, batch["photograph"]
     )[0]
@@ -138,6 +141,8 @@ def test_the_painter_is_of_the_bundle_whose_guesses_it_starts_from():
         ({"gallery": 5}, "`gallery`: expected an even number"),
         ({"data": {"size": 2}}, "`data.size`: expected at least 16"),
         ({"lr": -1.0}, "`lr`: expected at least 0"),
+        ({"canvas_optimizer": "sgd"}, "`canvas_optimizer`: expected one of adam, lbfgs, got 'sgd'"),
+        ({"loss": {"statistic": "mean_std"}}, "`loss.kind`: expected relative, with `loss.statistic` gram"),
     ],
 )
 def test_bad_settings(changes, message):
