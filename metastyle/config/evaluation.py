@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 from metastyle.config.checks import at_least, check_fields, named, one_of
 from metastyle.config.choices import BACKENDS
+from metastyle.config.meta_training import PHASES
 from metastyle.errors import InputError
 
-METHODS = ("identity", "style", "gatys", "johnson", "random", "lite")
+METHODS = ("identity", "style", "gatys", "gatys3", "johnson", "random", "lite")
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Deployment:
     adam_all: bool = False  # as MetaStyle is deployed: all parameters adapt, by Adam at 1e-3 from step 0
     learn_with: str = ""  # the loss network that it learns with: "vgg16", "slim" or a file
     dtype: str = field(default="", metadata=one_of("", "float32", "bfloat16"))  # of its convolutions
+    phases: int = field(default=1, metadata=one_of(*PHASES))  # of config.Generator, in learning and stylising
     backend: str = field(default="jax", metadata=one_of(*BACKENDS))  # what stylises
 
 
@@ -38,7 +40,7 @@ class Evaluation:
     size: int = field(default=256, metadata=at_least(32))  # px, of the squares that are judged
     steps: tuple = (0, 1, 2, 5, 10)  # of adaptation, after which to judge
     methods: tuple = ("identity", "style")  # of METHODS, besides the bundles
-    gatys_iterations: int = field(default=150, metadata=at_least(1))
+    gatys_iterations: int = field(default=150, metadata=at_least(1))  # of gatys and gatys3
     gatys_pairs: int = field(default=0, metadata=at_least(0))  # on how many pairs, evenly spread; 0: on all
     baseline_pairs: int = field(default=4, metadata=at_least(1))  # on how many styles johnson is trained
     johnson_steps: int = field(default=2000, metadata=at_least(1))

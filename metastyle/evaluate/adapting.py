@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from metastyle import config
+from metastyle.evaluate import metrics
 from metastyle.evaluate.methods import Method, View
 from metastyle.evaluate.pairs import Pair
 from metastyle.evaluate.starts import Start
@@ -71,6 +72,8 @@ def _describe(start: Start) -> str:
         parts.append(f"learns with {deployment.learn_with}")
     if deployment.judged:
         parts.append("learns on the judged photograph")
+    if deployment.phases > 1:
+        parts.append(f"mean over {deployment.phases} places on the pixel grid")
     if deployment.backend != "jax":
         parts.append(deployment.backend)
     return "; ".join(parts)
@@ -134,7 +137,8 @@ class _Adaptation:
         for k, (fast, seconds) in self._learn(pair, max(self.steps)).items():
             stylize, began = self._stylize_with(fast), time.perf_counter()
             picture = stylize(pair.content)
-            yield View(k, picture, seconds, 1000 * (time.perf_counter() - began))
+            stylize_ms = 1000 * (time.perf_counter() - began)
+            yield View(k, picture, seconds, stylize_ms, metrics.shift_change(stylize, pair.content))
 
     def _learn(self, pair: Pair, last: int) -> dict[int, tuple[Flat, float]]:
         """The fast parameters after those of `steps` up to `last`, with the seconds until then.

@@ -71,6 +71,7 @@ class Cell:
                 **judge(view.picture, pair)._asdict(),
                 adapt_s=view.adapt_s,
                 stylize_ms=view.stylize_ms,
+                shift=view.shift,
                 picture=picture.as_posix(),
             )
             self._write(kept._replace(rows=[rows[k] for k in sorted(rows)]))
@@ -80,7 +81,7 @@ class Cell:
     def _write(self, kept: Kept) -> None:
         rows = [row._asdict() for row in kept.rows]
         for row in rows:
-            del row["closed"]  # it depends on other cells, too
+            del row["closed"], row["closed3"]  # they depend on other cells, too
         files.write(self._path, json.dumps(kept._asdict() | {"rows": rows}).encode())
 
 

@@ -14,7 +14,7 @@ from metastyle.losses.grid import grid_artefact
 from metastyle.losses.ssim import ssim
 from metastyle.nets import metric_nets, vgg
 
-_GRAM, _MEAN_STD = Loss(), Loss(statistic="mean_std")
+_GRAM, _MEAN_STD, _ONE_OCTAVE = Loss(octaves=3), Loss(statistic="mean_std"), Loss()
 _CONTENT_TAP = "relu3_3"
 
 
@@ -22,20 +22,34 @@ class Scores(NamedTuple):
     """What an output f32[S, S, 3] in [0, 1] is judged by.
 
     J = C + 5 S    the relative losses of losses.perceptual, and their parts
+    S2, S4         S at half and at quarter size: shapes that S is too close to see
+    J3             C + 5 times the mean of S, S2 and S4
     S_mean_std     the style loss with the mean and standard deviation of each channel instead of Gram matrices
     ssim           structural similarity with the photograph
     cfsd           structural distance of features at relu3_3 from the photograph (metrics.cfsd)
     grid           grid artefacts (losses.grid.grid_artefact)
+    patches        distance of small patches from the style's at five scales (metrics.patch_distance); None below 112 px
+    colors         distance of the colours from the style's, in units of CIELAB (metrics.color_distance)
+    contrast       standard deviation of the lightness over that of the style
+    dark, light    the 2nd and the 98th percentile of the lightness, from 0 to 100
     lpips          perceptual distance from the photograph (metric_nets.lpips); None without its weights
     """
 
     J: float
     C: float
     S: float
+    S2: float
+    S4: float
+    J3: float
     S_mean_std: float
     ssim: float
     cfsd: float
     grid: float
+    patches: float | None
+    colors: float
+    contrast: float
+    dark: float
+    light: float
     lpips: float | None
 
 
@@ -58,7 +72,7 @@ class Judge:
         self._last: tuple[int, _Reference] | None = None
 
     def parts(self, output: np.ndarray, pair: Pair) -> perceptual.Parts:
-        """The relative losses alone, each f32[1]."""
+        """The relative losses alone, of the picture's own size, each f32[1]."""
         reference, seen = self._reference(pair), _seen(output)
         return _parts(self.params, seen[None], reference.content, reference.gram)
 
@@ -70,14 +84,25 @@ class Judge:
         lpips = None
         if self._lpips is not None:
             lpips = float(metric_nets.lpips(self._lpips, pair.content[None], seen[None])[0])
+        content, (s, s2, s4) = float(gram.content[0]), map(float, gram.by_octave[0])
+        lightness, of_style = metrics.lab(seen)[..., 0], metrics.lab(pair.style)[..., 0]
+        dark, light = np.percentile(lightness, (2, 98))
         return Scores(
-            J=float(gram.total[0]),
-            C=float(gram.content[0]),
-            S=float(gram.style[0]),
+            J=content + _GRAM.style * s,
+            C=content,
+            S=s,
+            S2=s2,
+            S4=s4,
+            J3=float(gram.total[0]),
             S_mean_std=float(mean_std.style[0]),
             ssim=ssim(pair.content, seen),
             cfsd=metrics.cfsd(self.params, reference.content[0], features[0]),
             grid=grid_artefact(seen),
+            patches=metrics.patch_distance(seen, pair.style) if min(seen.shape[:2]) >= metrics.MIN_SIDE else None,
+            colors=metrics.color_distance(seen, pair.style),
+            contrast=float(lightness.std() / of_style.std()),
+            dark=float(dark),
+            light=float(light),
             lpips=lpips,
         )
 
@@ -95,7 +120,7 @@ def _seen(output: np.ndarray) -> np.ndarray:
 
 @jax.jit
 def _parts(params, output, content, target):
-    return perceptual.perceptual(params, output, content, target, _GRAM)
+    return perceptual.perceptual(params, output, content, target, _ONE_OCTAVE)
 
 
 @jax.jit

@@ -30,6 +30,7 @@ def choose_methods(settings: Evaluation, starts: Mapping[str, Start], params: vg
         "identity": lambda: [methods.identity()],
         "style": lambda: [methods.style_picture()],
         "gatys": lambda: [methods.gatys(params, settings.gatys_iterations, settings.gatys_pairs or None)],
+        "gatys3": lambda: [methods.gatys(params, settings.gatys_iterations, settings.gatys_pairs or None, octaves=3)],
         "johnson": lambda: [_johnson(settings, params, out / "johnson")],
         "random": lambda: [adapting.random_start(first, params, settings.steps, lr) for lr in adapting.RANDOM_LRS],
         "lite": lambda: [methods.lite()],

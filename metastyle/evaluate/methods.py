@@ -35,12 +35,16 @@ _JOHNSON_COST = 4.0  # of one photograph: its generator costs more than the VGG
 
 
 class View(NamedTuple):
-    """An output f32[S, S, 3] after `steps` steps; seconds of learning until then, milliseconds to stylise it."""
+    """An output f32[S, S, 3] after `steps` steps; seconds of learning until then, milliseconds to stylise it.
+
+    shift: `metrics.shift_change`, where the method can stylise any photograph.
+    """
 
     steps: int
     picture: np.ndarray
     adapt_s: float | None = None
     stylize_ms: float | None = None
+    shift: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,9 +171,12 @@ class _PerStyle:
         return np.asarray(generator.stylize(self._settings.generator, learned, content[None])[0])
 
 
-def gatys(params: vgg.Params, iterations: int, pairs: int | None) -> Method:
-    """Optimisation of the pixels from the photograph (Gatys et al. 2016); outputs are kept in the user's cache."""
-    settings = optimisation.Settings(iterations=iterations)
+def gatys(params: vgg.Params, iterations: int, pairs: int | None, octaves: int = 1) -> Method:
+    """Optimisation of the pixels from the photograph (Gatys et al. 2016); outputs are kept in the user's cache.
+
+    octaves: see config.Loss; with 3, J3 is optimised, and the method is named gatys3.
+    """
+    settings = optimisation.Settings(iterations=iterations, loss=config.Loss(octaves=octaves))
     key = f"{_GATYS_FORMAT} {config.identify(settings)} {loss_network.digest(params)}"
 
     def views(pair: Pair) -> Iterator[View]:
@@ -184,18 +191,19 @@ def gatys(params: vgg.Params, iterations: int, pairs: int | None) -> Method:
                 yield View(int(steps), picture.astype(np.float32) / 255, float(seconds))
 
     def warm_up(pair: Pair) -> None:
-        objective = optimisation.objective(params, pair.content, [pair.style])
+        objective = optimisation.objective(params, pair.content, [pair.style], settings.loss)
         begun = optimisation.init(objective, pair.content, settings)
         for _ in itertools.islice(optimisation.optimise(objective, settings, begun), 3):  # L-BFGS with a memory
             pass
 
     return Method(
-        name="gatys",
+        name="gatys" if octaves == 1 else f"gatys{octaves}",
         kind="optimisation",
         key=key,
-        cost=1.1 * iterations,
+        cost=1.1 * iterations * sum(4.0**-k for k in range(octaves)),
         views=views,
-        note=f"L-BFGS on the pixels from the photograph, {iterations} iterations",
+        note=f"L-BFGS on the pixels from the photograph, {iterations} iterations"
+        + (f", {octaves} octaves" if octaves > 1 else ""),
         pictures_seen=0,
         pairs=pairs,
         last=iterations,
@@ -208,7 +216,7 @@ def _optimise(params: vgg.Params, pair: Pair, settings: optimisation.Settings, k
     kept.parent.mkdir(parents=True, exist_ok=True)
     looks = [k for k in _GATYS_LOOKS if k < settings.iterations] + [settings.iterations]
     steps, pictures, seconds, began = [], [], [], time.perf_counter()
-    objective = optimisation.objective(params, pair.content, [pair.style])
+    objective = optimisation.objective(params, pair.content, [pair.style], settings.loss)
     begun = optimisation.init(objective, pair.content, settings)
     for state in optimisation.optimise(objective, settings, begun):
         if state.iteration in looks:

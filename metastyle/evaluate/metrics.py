@@ -1,18 +1,26 @@
-"""Measures from features: CFSD from those of the VGG, FID and ArtFID from those of an Inception network.
+"""Measures from features (CFSD of the VGG's, FID and ArtFID of an Inception network's) and from pictures alone.
 
 The style distance by means and standard deviations is `losses.perceptual` with `Loss(statistic="mean_std")`. The
 networks of LPIPS and ArtFID are in nets/metric_nets.py.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from metastyle.errors import InputError
+from metastyle.losses.octaves import octaves
 from metastyle.nets import vgg
+from metastyle.nets.layers import upsample
+from metastyle.system.optional import need
 
 Features = jax.Array | np.ndarray
 
+_PATCH, _LEVELS, _PROJECTIONS, _MOST = 7, 5, 100, 16_384  # px; of the pyramid; of a patch; patches of a level
+MIN_SIDE = _PATCH * 2 ** (_LEVELS - 1)  # px, of pictures that `patch_distance` takes
+_SHIFTS, _MARGIN = (1, 2, 3), 16  # px
 _ROWS = 256  # positions whose similarities to all positions are held at once: 16 MiB at 512 px
 
 
@@ -106,3 +114,73 @@ def artfid(distances: np.ndarray, styles: np.ndarray, outputs: np.ndarray) -> fl
     The untouched photographs can score well: print them, and the style pictures as outputs, beside every value.
     """
     return (1 + float(np.mean(distances))) * (1 + fid(styles, outputs))
+
+
+def patch_distance(output: np.ndarray, style: np.ndarray) -> float:
+    """How far the small patches of two pictures are apart at several scales; 0 for equal pictures. Uses no network.
+
+    Both pictures f32[H, W, 3] are taken apart into a Laplacian pyramid of 5 levels. At each level, all patches of 7 x 7
+    pixels are projected on 100 fixed random directions. The distance is the 1-Wasserstein distance of the projections,
+    in standard deviations of the style's, as a mean over directions and levels (sliced Wasserstein distance, Rabin et
+    al. 2011). Raises InputError for pictures of different sizes, or with sides of less than MIN_SIDE.
+    """
+    if output.shape != style.shape or min(style.shape[:2]) < MIN_SIDE:
+        raise InputError(
+            f"`output`: expected the size of `style`, sides of at least {MIN_SIDE} px, got "
+            f"{output.shape} and {style.shape}"
+        )
+    directions = np.random.default_rng(0).normal(size=(_PATCH * _PATCH * 3, _PROJECTIONS)).astype(np.float32)
+    directions /= np.linalg.norm(directions, axis=0)
+    distances = []
+    for ours, theirs in zip(_pyramid(output), _pyramid(style), strict=True):
+        a, b = (np.sort(_patches(x) @ directions, 0) for x in (ours, theirs))
+        distances.append((np.abs(a - b).mean(0) / (b.std(0) + 1e-8)).mean())
+    return float(np.mean(distances))
+
+
+def _pyramid(picture: np.ndarray) -> list[np.ndarray]:
+    """The Laplacian pyramid: what each halving loses, and at the end the smallest picture."""
+    scaled = octaves(jnp.asarray(picture)[None], _LEVELS)
+    levels = []
+    for large, small in zip(scaled[:-1], scaled[1:], strict=True):
+        back = upsample(small, bilinear=True)
+        levels.append(np.asarray(large[:, : back.shape[1], : back.shape[2]] - back)[0])
+    return [*levels, np.asarray(scaled[-1][0])]
+
+
+def _patches(level: np.ndarray) -> np.ndarray:
+    """Patches of a level, [N, 7 * 7 * 3]: all of them, or evenly spread ones if these are too many."""
+    windows = np.lib.stride_tricks.sliding_window_view(level, (_PATCH, _PATCH), (0, 1))
+    stride = int(np.ceil(np.sqrt(windows.shape[0] * windows.shape[1] / _MOST)))
+    return windows[::stride, ::stride].reshape(-1, _PATCH * _PATCH * 3)
+
+
+def color_distance(output: np.ndarray, style: np.ndarray) -> float:
+    """How far the colours of two pictures f32[H, W, 3] of one size are apart, in units of CIELAB; 0 for equal palettes.
+
+    The mean over L, a and b of the 1-Wasserstein distance between the values of all pixels. Needs scikit-image.
+    """
+    a, b = (np.sort(lab(x).reshape(-1, 3), 0) for x in (output, style))
+    return float(np.abs(a - b).mean())
+
+
+def lab(picture: np.ndarray) -> np.ndarray:
+    """CIELAB values of a picture f32[H, W, 3] in [0, 1]: L in [0, 100]. Needs scikit-image."""
+    return need("skimage.color", "an evaluation").rgb2lab(picture)
+
+
+def shift_change(stylize: Callable[[np.ndarray], np.ndarray], content: np.ndarray) -> float:
+    """How much the output changes, beside moving along, when the photograph is moved by 1, 2 or 3 px diagonally.
+
+    The mean squared change as a share of the output's variance, without the 16 px (or a quarter of the shorter side)
+    along the borders: 0 where the texture moves along with the picture, 2 where it has nothing to do with the one
+    before. stylize: f32[H, W, 3] -> the same.
+    """
+    still, changes = stylize(content), []
+    margin = min(_MARGIN, min(content.shape[:2]) // 4)
+    for d in _SHIFTS:
+        moved = stylize(np.pad(content, ((0, d), (0, d), (0, 0)), "reflect")[d:, d:])
+        after, before = moved[:-d, :-d], still[d:, d:]
+        inside = slice(margin, -margin), slice(margin, -margin)
+        changes.append(np.square(after[inside] - before[inside]).mean())
+    return float(np.mean(changes) / still.var())

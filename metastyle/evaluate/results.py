@@ -16,9 +16,10 @@ BOUNDS = ("photograph", "style picture")  # judged as if they were outputs: the 
 class Row(NamedTuple):
     """The scores of a method after a number of steps on one pair.
 
-    J to lpips: see judge.Scores. adapt_s: seconds of learning. stylize_ms: milliseconds to stylise the photograph.
-    picture: the output's file, relative to the evaluation's folder. closed: share of the way from the photograph's J to
-    that of Gatys's optimisation.
+    J to lpips: see judge.Scores. shift: metrics.shift_change, of methods that stylise any photograph. adapt_s: seconds
+    of learning. stylize_ms: milliseconds to stylise the photograph. picture: the output's file, relative to the
+    evaluation's folder. closed: share of the way from the photograph's J to that of Gatys's optimisation. closed3: the
+    same of J3, and of the optimisation of J3.
     """
 
     method: str
@@ -27,15 +28,25 @@ class Row(NamedTuple):
     J: float
     C: float | None = None
     S: float | None = None
+    S2: float | None = None
+    S4: float | None = None
+    J3: float | None = None
     S_mean_std: float | None = None
     ssim: float | None = None
     cfsd: float | None = None
     grid: float | None = None
+    shift: float | None = None
+    patches: float | None = None
+    colors: float | None = None
+    contrast: float | None = None
+    dark: float | None = None
+    light: float | None = None
     lpips: float | None = None
     adapt_s: float | None = None
     stylize_ms: float | None = None
     picture: str = ""
     closed: float | None = None
+    closed3: float | None = None
 
 
 class Summary(NamedTuple):
@@ -50,10 +61,19 @@ class Summary(NamedTuple):
     J: float | None = None
     C: float | None = None
     S: float | None = None
+    S2: float | None = None
+    S4: float | None = None
+    J3: float | None = None
     S_mean_std: float | None = None
     ssim: float | None = None
     cfsd: float | None = None
     grid: float | None = None
+    shift: float | None = None
+    patches: float | None = None
+    colors: float | None = None
+    contrast: float | None = None
+    dark: float | None = None
+    light: float | None = None
     lpips: float | None = None
     adapt_s: float | None = None
     stylize_ms: float | None = None
@@ -61,6 +81,7 @@ class Summary(NamedTuple):
     closed_median: float | None = None
     closed_ratio: float | None = None
     closed_pairs: int = 0
+    closed3: float | None = None
     artfid: float | None = None
 
 

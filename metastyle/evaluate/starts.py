@@ -10,7 +10,7 @@ from metastyle.meta import inner_loop
 from metastyle.weights import bundles, vgg_files
 
 _METASTYLE_ADAM_LR = 1e-3
-_VALUES = ("learn_with", "dtype", "backend")  # options of --bundle that take a value
+_VALUES = ("learn_with", "dtype", "backend", "phases")  # options of --bundle that take a value
 _SWITCHES = ("judged", "adam_all")  # options of --bundle that take none
 
 
@@ -37,7 +37,7 @@ def parse_bundle(text: str) -> tuple[str, dict[str, Any]]:
         if key in _SWITCHES and not given:
             values[key] = True
         elif key in _VALUES and value:
-            values[key] = value
+            values[key] = int(value) if key == "phases" and value.isdigit() else value
         else:
             expected = ", ".join((*_SWITCHES, *(f"{key}=VALUE" for key in _VALUES)))
             raise InputError(f"`bundle`: expected options of {expected}, got {option!r} in {text!r}")
@@ -59,10 +59,10 @@ def _load_start(name: str, deployment: Deployment) -> Start:
     weights = deployment.learn_with
     if weights and vgg_files.resolve_recorded(weights) != weights:
         raise FileNotFoundError(f"`bundles.{name}.learn_with`: expected the weights of a loss network, got {weights!r}")
-    if deployment.dtype:
-        network = dataclasses.replace(bundle.config.generator, dtype=deployment.dtype)
-        bundle = dataclasses.replace(bundle, config=dataclasses.replace(bundle.config, generator=network))
-    return Start(bundle, deployment)
+    generator = bundle.config.generator
+    network = dataclasses.replace(generator, dtype=deployment.dtype or generator.dtype, phases=deployment.phases)
+    settings = dataclasses.replace(bundle.config, generator=network)
+    return Start(dataclasses.replace(bundle, config=settings), deployment)
 
 
 def _adapting_all(bundle: bundles.Bundle) -> bundles.Bundle:

@@ -13,7 +13,10 @@ from metastyle.evaluate.pairs import Pair
 from metastyle.evaluate.results import BOUNDS, About, Curve, PairNames, Reach, Results, Row, Skipped, Summary
 from metastyle.system.machine import devices, processor, versions
 
-MEASURES = ("J", "C", "S", "S_mean_std", "ssim", "cfsd", "grid", "lpips", "adapt_s", "stylize_ms")
+MEASURES = (
+    *("J", "C", "S", "S2", "S4", "J3", "S_mean_std", "ssim", "cfsd", "grid", "shift", "patches", "colors"),
+    *("contrast", "dark", "light", "lpips", "adapt_s", "stylize_ms"),
+)
 TARGETS = (1, 5, 10)  # the other methods are to reach what the first bundle reaches after so many steps
 _HARDLY = 0.1  # share of J(photo): a pair on which Gatys gains less says nothing about `closed`
 _RESAMPLES = 2000
@@ -21,19 +24,34 @@ _PACKAGES = ("metastyle", "jax", "flax", "numpy", "scikit-image")
 
 
 class _Ends(NamedTuple):
-    """The two ends of `closed`, by pair: J of the photograph, and J of Gatys's optimisation."""
+    """The two ends of `closed`, by pair: J of the photograph, and J of Gatys's optimisation; or of `closed3`, of J3."""
 
+    measure: str
     photo: dict[int, float]
     best: dict[int, float]
+
+    def gained(self, pair: int) -> float:
+        """What the optimisation gains."""
+        return self.photo[pair] - self.best[pair]
+
+    def left_out(self) -> list[int]:
+        """The pairs on which the optimisation gains hardly anything."""
+        return [i for i in sorted(self.best) if i in self.photo and self.gained(i) < _HARDLY * self.photo[i]]
+
+    def closed(self, row: Row) -> float | None:
+        """The share of the way from one end to the other that a row has gone."""
+        i, value = row.pair, getattr(row, self.measure)
+        if i not in self.best or i not in self.photo or i in self.left_out() or value is None:
+            return None
+        return (self.photo[i] - value) / self.gained(i)
 
 
 def assemble(
     settings: Evaluation, chosen: Sequence[Method], rows: Sequence[Row], pairs: Sequence[Pair], skipped: list[Skipped]
 ) -> Results:
     """The results of a complete evaluation; `rows` have no `closed` yet, and the results have no ArtFID."""
-    ends = _ends(rows, settings.gatys_iterations)
-    left_out = [i for i in sorted(ends.best) if i in ends.photo and _gained(ends, i) < _HARDLY * ends.photo[i]]
-    rows = [row._replace(closed=_closed(row, ends, left_out)) for row in rows]
+    ends, ends3 = (_ends(rows, *of, settings.gatys_iterations) for of in (("J", "gatys"), ("J3", "gatys3")))
+    rows = [row._replace(closed=ends.closed(row), closed3=ends3.closed(row)) for row in rows]
     names = [PairNames(pair.number, pair.content_name, pair.style_name) for pair in pairs]
     judged = [{row.pair for row in rows if row.method == method.name} for method in chosen]
     common = set.intersection(*filter(None, judged)) if any(judged) else set()
@@ -48,7 +66,7 @@ def assemble(
         versions=versions(_PACKAGES),
         machine=machine_line(),
         skipped=skipped,
-        left_out=left_out,
+        left_out=ends.left_out(),
         pairs=names,
         methods=[About(m.name, m.kind, m.pictures_seen, m.note) for m in chosen],
         rows=rows,
@@ -59,22 +77,13 @@ def assemble(
     )
 
 
-def _ends(rows: Sequence[Row], iterations: int) -> _Ends:
+def _ends(rows: Sequence[Row], measure: str, method: str, iterations: int) -> _Ends:
+    measured = [row for row in rows if getattr(row, measure) is not None]
     return _Ends(
-        {row.pair: row.J for row in rows if row.method == BOUNDS[0]},
-        {row.pair: row.J for row in rows if row.method == "gatys" and row.steps == iterations},
+        measure,
+        {row.pair: getattr(row, measure) for row in measured if row.method == BOUNDS[0]},
+        {row.pair: getattr(row, measure) for row in measured if (row.method, row.steps) == (method, iterations)},
     )
-
-
-def _gained(ends: _Ends, pair: int) -> float:
-    return ends.photo[pair] - ends.best[pair]
-
-
-def _closed(row: Row, ends: _Ends, left_out: Sequence[int]) -> float | None:
-    i = row.pair
-    if i not in ends.best or i not in ends.photo or i in left_out:
-        return None
-    return (ends.photo[i] - row.J) / _gained(ends, i)
 
 
 def _by_steps(rows: Sequence[Row], method: str) -> dict[int, list[Row]]:
@@ -89,7 +98,7 @@ def _by_steps(rows: Sequence[Row], method: str) -> dict[int, list[Row]]:
 def _summarize(rows: list[Row], ends: _Ends) -> Summary:
     """The means over pairs of one method after one number of steps."""
     closed = [row.closed for row in rows if row.closed is not None]
-    gained = [(ends.photo[r.pair] - r.J, _gained(ends, r.pair)) for r in rows if r.closed is not None]
+    gained = [(ends.photo[r.pair] - r.J, ends.gained(r.pair)) for r in rows if r.closed is not None]
     return Summary(
         method=rows[0].method,
         steps=rows[0].steps,
@@ -99,6 +108,7 @@ def _summarize(rows: list[Row], ends: _Ends) -> Summary:
         closed_median=float(np.median(closed)) if closed else None,
         closed_ratio=float(np.divide(*np.sum(gained, 0))) if gained else None,
         closed_pairs=len(closed),
+        closed3=_mean([row.closed3 for row in rows]),
     )
 
 

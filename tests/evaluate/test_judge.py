@@ -1,5 +1,6 @@
 """Scores agree with the losses and metrics that they are made of."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -8,9 +9,12 @@ from metastyle.evaluate import judge, metrics
 from metastyle.evaluate.pairs import Pair
 from metastyle.losses import perceptual
 from metastyle.losses.grid import grid_artefact
+from metastyle.losses.octaves import octaves
 from metastyle.losses.ssim import ssim
 from metastyle.nets import vgg
 from metastyle.weights import vgg_files
+
+rgb2lab = pytest.importorskip("skimage.color", reason="scikit-image is not installed").rgb2lab
 
 
 @pytest.mark.slow
@@ -29,6 +33,17 @@ def test_scores_are_those_of_the_shared_losses():
             if name:
                 assert getattr(scores, name) == pytest.approx(float(value[0]), rel=1e-5)
     assert scores.J == pytest.approx(scores.C + 5 * scores.S, rel=1e-6)
+    halved = [octaves(jnp.asarray(x)[None], 3) for x in (output, style)]
+    for name, (ours, theirs) in zip(("S", "S2", "S4"), zip(*halved, strict=True), strict=True):
+        target = perceptual.style_target(params, theirs, config.Loss())
+        kept = perceptual.content_target(params, ours, config.Loss())
+        parts = perceptual.perceptual(params, ours, kept, target, config.Loss())
+        assert getattr(scores, name) == pytest.approx(float(parts.style[0]), rel=1e-4), name
+    assert scores.J3 == pytest.approx(scores.C + 5 * (scores.S + scores.S2 + scores.S4) / 3, rel=1e-5)
+    lightness = [rgb2lab(x)[..., 0] for x in (output, style)]
+    assert scores.contrast == pytest.approx(lightness[0].std() / lightness[1].std(), rel=1e-5)
+    assert (scores.dark, scores.light) == pytest.approx(tuple(np.percentile(lightness[0], (2, 98))), rel=1e-5)
+    assert scores.colors == pytest.approx(metrics.color_distance(output, style)) and scores.patches is None
     assert scores.grid == pytest.approx(grid_artefact(output))
     assert scores.ssim == pytest.approx(ssim(content, output))
     at = lambda x: vgg.features(params, x[None], ("relu3_3",))["relu3_3"][0]

@@ -1,14 +1,16 @@
-"""CFSD, FID and ArtFID: known answers for features whose similarities or distributions are known."""
+"""Known answers: CFSD, FID and ArtFID of features, and distances of patches, colours and shifts of pictures."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from metastyle.errors import InputError
 from metastyle.evaluate import metrics
 from metastyle.images import codec
-from metastyle.images.resize import square
+from metastyle.images.resize import resize, square
 from metastyle.nets import vgg
+from metastyle.nets.layers import upsample
 from metastyle.system import paths
 
 # CFSD, of features in torchvision's units unless said otherwise
@@ -149,3 +151,49 @@ def test_artfid():
     x = np.random.default_rng(0).normal(size=(6, 20))
     assert metrics.artfid(np.array([0.2, 0.4]), x, x + 0.5) == pytest.approx(1.3 * 6)
     assert metrics.artfid(np.zeros(6), x, x) == pytest.approx(1)
+
+
+# From pictures alone
+
+
+def test_patches_of_a_picture_are_its_own_and_further_off_the_more_it_is_changed():
+    style = smooth(128, 140)
+    assert metrics.patch_distance(style, style) == 0
+    moved = np.roll(style, 40, 1)
+    noisy = [np.clip(style + noise * np.random.default_rng(1).normal(size=style.shape), 0, 1) for noise in (0.05, 0.2)]
+    distances = [metrics.patch_distance(np.asarray(x, np.float32), style) for x in (moved, *noisy)]
+    assert distances == sorted(distances) and 0 < distances[0] < 0.5 * distances[1]
+    with pytest.raises(InputError, match="`output`: expected the size of `style`, sides of at least 112 px"):
+        metrics.patch_distance(style, style[:100])
+
+
+def test_the_pyramid_adds_up_to_the_picture():
+    style = smooth(112, 128)
+    *details, smallest = metrics._pyramid(style)
+    picture = jnp.asarray(smallest)[None]
+    for detail in details[::-1]:
+        picture = upsample(picture, bilinear=True) + detail
+    np.testing.assert_allclose(picture[0], style, atol=1e-5)
+
+
+def test_colors_are_compared_as_sets():
+    pytest.importorskip("skimage.color", reason="scikit-image is not installed")
+    style = smooth(20, 30)
+    assert metrics.color_distance(style[::-1, ::-1], style) == pytest.approx(0, abs=1e-6)
+    grey, black = np.full((20, 30, 3), 0.5, np.float32), np.zeros((20, 30, 3), np.float32)
+    assert metrics.color_distance(grey, black) == pytest.approx(53.39 / 3, abs=0.01)  # the L of middle grey in sRGB
+
+
+def test_a_filter_moves_with_the_picture_and_a_fixed_pattern_does_not():
+    content = smooth(64, 64)
+    assert metrics.shift_change(lambda x: 1 - x, content) == pytest.approx(0, abs=1e-9)
+    pattern = np.random.default_rng(2).random((64, 64, 3), np.float32)
+    assert metrics.shift_change(lambda x: pattern, content) == pytest.approx(2, rel=0.1)
+    grid = lambda x: np.repeat(np.repeat(x[::4, ::4], 4, 0), 4, 1)
+    assert metrics.shift_change(grid, content) > 1e-4
+
+
+def smooth(height, width):
+    """A picture of soft blobs, f32[height, width, 3]."""
+    small = np.random.default_rng(3).random((8, 9, 3), np.float32)
+    return resize(small, (height, width))

@@ -62,6 +62,20 @@ def test_a_bundle_in_half_precision_is_close_and_not_the_same(whole, start, tmp_
 
 
 @pytest.mark.slow
+def test_a_bundle_with_phases_changes_less_when_the_photograph_moves(whole, start, tmp_path):
+    bundles.save_bundle(tmp_path / "b", start)
+    loaded = deploy(tmp_path / "b", phases=4)
+    found = evaluation.run(protocol(methods=("identity",)), loaded, tmp_path / "out")
+    (note,) = [method.note for method in found.methods if method.name == "ours"]
+    assert "mean over 4 places on the pixel grid" in note
+    for k in (0, 2):
+        one, four = (line(results, "ours", k) for results in (whole[0], found))
+        assert four.J != one.J and four.shift < one.shift
+    with pytest.raises(InputError, match="`bundles.ours.phases`: expected one of 1, 4, 16, got 3"):
+        protocol(bundles={"ours": {"path": "b", "phases": 3}})
+
+
+@pytest.mark.slow
 def test_a_bundle_may_learn_on_the_photograph_that_is_judged(whole, start, tmp_path):
     bundles.save_bundle(tmp_path / "b", start)
     loaded = deploy(tmp_path / "b", judged=True)
@@ -105,7 +119,7 @@ def test_bundles_of_the_command_line(start, tmp_path):
     parse = starts.parse_bundle
     assert parse("ours=runs/a") == ("ours", {"path": "runs/a"})
     assert parse("runs/a") == ("runs/a", {"path": "runs/a"})
-    assert parse("x=default,judged,learn_with=vgg16,dtype=bfloat16,backend=onnx,adam_all") == (
+    assert parse("x=default,judged,learn_with=vgg16,dtype=bfloat16,backend=onnx,phases=4,adam_all") == (
         "x",
         {
             "path": "default",
@@ -113,6 +127,7 @@ def test_bundles_of_the_command_line(start, tmp_path):
             "learn_with": "vgg16",
             "dtype": "bfloat16",
             "backend": "onnx",
+            "phases": 4,
             "adam_all": True,
         },
     )

@@ -30,6 +30,21 @@ def test_closed_is_averaged_over_the_pairs_on_which_gatys_gains():
     assert found.rows[5].closed is None
 
 
+def test_closed3_is_the_share_of_j3_and_of_the_optimisation_of_j3():
+    names = ("photograph", "ours", "gatys", "gatys3")
+    chosen = [Method(name, "bundle" if name == "ours" else "", "", 0, None) for name in names]
+    of = lambda method, steps, j3: Row(method, steps, 0, 9.0, J3=j3)
+    rows = [of("photograph", 0, 10.0), of("ours", 1, 4.0), of("gatys", 150, 3.0), of("gatys3", 150, 2.0)]
+    pairs = [Pair(0, "c", "s", None, None, [])]
+    settings = config.from_dict({"contents": "a", "styles": "b"}, config.Evaluation)
+    found = assemble(settings, chosen, rows, pairs, [])
+    assert {row.method: row.closed3 for row in found.rows} == dict(zip(names, (0.0, 6 / 8, 7 / 8, 1.0), strict=True))
+    assert line(found, "ours", 1).closed3 == 6 / 8
+    unmeasured = [row._replace(J3=None) for row in rows]
+    found = assemble(settings, chosen, unmeasured, pairs, [])
+    assert {row.closed3 for row in found.rows} == {None}
+
+
 def test_curves_are_of_the_pairs_that_all_were_run_on():
     """Johnson is worse on the one pair that it was run on, and its mean is lower than that of all pairs."""
     chosen = [Method(name, "bundle", "", 0, None) for name in ("photograph", "ours", "johnson")]

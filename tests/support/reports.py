@@ -27,6 +27,7 @@ def make_up_results(out):
     for m, (method, steps) in enumerate(STEPS.items()):
         (out / "pictures" / str(m)).mkdir(parents=True)
         measures = {"C": 0.5, "S": 0.25, "S_mean_std": 0.125, "ssim": 0.5, "cfsd": 0.1, "grid": 1.0}
+        measures |= {"S2": 0.5, "S4": 0.75, "J3": 3.0, "colors": 4.0, "contrast": 0.9, "dark": 12.5, "light": 90.0}
         measures |= {} if m < 2 else {"adapt_s": 1.5, "stylize_ms": 61.25}
         for k in steps:
             loss = 9 / (1 + m + k / 10)
