@@ -61,6 +61,7 @@ def test_meta_train_is_stopped_continued_and_completed(tmp_path):
     assert steps == list(range(1, done + 3))
 
 
+@pytest.mark.slow
 def test_settings_and_bundles_of_an_evaluation_are_taken_from_the_line(tmp_path):
     settings = dataclasses.replace(toy.settings(inner={"steps": 1}), vgg="random")
     bundles.save_bundle(tmp_path / "b", bundles.Bundle(settings, outer_loop.initial_meta(settings), 1e-3))

@@ -73,6 +73,7 @@ def saved(path, slim):
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_network_that_is_taken_up_is_itself_and_its_maps_are_those_of_pruning(tmp_path):
     pruned, scale = prune_vgg.prune(TEACHER, PICTURES, SLIM, RANKS)
     start = saved(tmp_path / "slim.safetensors", pruned)

@@ -53,6 +53,7 @@ def test_a_batch_without_support_is_split(mode):
     np.testing.assert_array_equal(np.asarray(split["query"]).ravel(), batch["query"])
 
 
+@pytest.mark.slow
 def test_where_loops_are_loops_the_numbers_are_the_same(monkeypatch):
     """On accelerators nothing is unrolled."""
     metrics, gradient = single_device()
