@@ -273,7 +273,8 @@ def blend(parts: Sequence[tuple[Style, float]]) -> Style:
     if len(used) == 1:
         return used[0][0]
     fast = as_stored({path: _weighted_sum(path, used) for path in first.file.fast})
-    steps, phases = (max(getattr(style.file, name) for style, _ in used) for name in ("steps", "phases"))
+    steps = max(style.file.steps for style in styles)
+    phases = max(style.file.phases for style, _ in used)
     file = dataclasses.replace(first.file, fast=fast, steps=steps, phases=phases, history=())
     return dataclasses.replace(first, config=with_phases(first.config, phases), file=file)
 
