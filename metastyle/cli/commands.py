@@ -35,6 +35,9 @@ def _adapt_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("out", None, "style file to write, .safetensors", flag_values=values)
     flags.DEFINE_integer("steps", 10, "gradient steps", flag_values=values)
     flags.DEFINE_list("support", None, "photographs to learn on; by default synthetic ones", flag_values=values)
+    flags.DEFINE_integer(
+        "output_size", None, "px of the shorter side of the photographs that the style is for", flag_values=values
+    )
     flags.DEFINE_integer("phases", 1, "1, 4 or 16 places on the pixel grid to average", flag_values=values)
     flags.DEFINE_integer("style_size", None, "px the style is brought to; by default the bundle's", flag_values=values)
     flags.DEFINE_integer(
@@ -79,6 +82,7 @@ def _adapt(values: flags.FlagValues, _: list[str]) -> None:
         support=values.support,
         seed=values.seed,
         style_size=values.style_size,
+        output_size=values.output_size,
         phases=values.phases,
         weights=values.vgg,
         max_pixels=values.max_pixels,

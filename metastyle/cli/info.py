@@ -44,6 +44,8 @@ def describe_style(path: str | os.PathLike) -> dict[str, str]:
         "adapted": f"{style.scope} ({count_parameters(style.fast):,} parameters)",
         "steps": f"{style.steps}{ends}",
         "style size": f"{style.style_size} px",
+        "learned for": f"photographs of {style.output_size} px" if style.output_size else "photographs of any size",
+        "phases": str(style.phases),
         "bundle": style.bundle or "none recorded",
         "self-contained": "yes" if style.config else "no",
         "style": style.sha256,

@@ -6,33 +6,24 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
 
 from metastyle.config import DEFAULT_BUNDLE, Config
-from metastyle.data.procedural import source
 from metastyle.errors import InputError
-from metastyle.images import codec
 from metastyle.images.codec import MAX_PIXELS, Picture
-from metastyle.images.resize import square
 from metastyle.meta import adaptation
 from metastyle.meta.problem import Networks, style_problem
-from metastyle.nets import architecture
 from metastyle.nets.params import Flat
-from metastyle.stylize import resumable
+from metastyle.stylize import material, resumable
+from metastyle.stylize.material import check_count
 from metastyle.stylize.style import Style, as_stored, with_phases
 from metastyle.system import compile_cache, resume
 from metastyle.weights import bundles, loss_network, style_files, vgg_files
 from metastyle.weights.bundles import Bundle
 from metastyle.weights.style_files import StyleFile
-
-# The largest number of support pictures; further steps use them again. Given photographs are all used, if they are
-# more. Measuring a picture takes a quarter of the time of a step, and more of them made no style better
-# (experiments/results/recipe.md).
-SUPPORT_POOL = 6  # crops of given photographs
-SYNTHETIC_POOL = 10  # synthetic photographs, each of another scene
 
 
 @dataclass(frozen=True)
@@ -49,6 +40,7 @@ class Stylizer:
         support: Picture | Sequence[Picture] | None = None,
         seed: int = 0,
         style_size: int | None = None,
+        output_size: int | None = None,
         phases: int = 1,
         weights: str | os.PathLike | None = None,
         max_pixels: int = MAX_PIXELS,
@@ -68,13 +60,14 @@ class Stylizer:
           seed: of the synthetic photographs, or of the crops of given ones. Same seed and input, same style.
           style_size: px, the side of the square that each style picture is resized to; by default the size that the
             bundle was trained with. It hardly changes the size of strokes (docs/control.md).
+          output_size: px, the shorter side of the photographs that the style is for, so that texture is learned as
+            large as it will be painted (stylize/material.py). By default the style is for any size.
           phases: 1, 4 or 16; the style is learned, and will be applied, as the mean over so many places on the
             network's pixel grid (`Knobs`).
           weights: the loss network to learn with (weights/vgg_files.py `load`); by default the one that the bundle was
             trained with. An encoder reads the style by that one in any case, unless its file is gone.
           max_pixels: larger pictures are refused.
-          until: a share such as 0.01. The adaptation ends before `steps` as soon as the mean loss of 10 steps is less
-            than this share below that of the 10 steps before. With 0 it never ends early.
+          until: a share such as 0.01; ends early once the mean loss of 10 steps is less than this share below the last.
           on_step: called before each step with its number and loss.
           on_style: called with the style after 0, 1, ... steps, to watch the work.
           state_file: for long work. The state is kept in this file, and the same call goes on from there, even after
@@ -84,13 +77,11 @@ class Stylizer:
           InputError or FileNotFoundError: bad input; the message is one line.
         """
         settings = with_phases(self.bundle.config, phases)
-        style_size = settings.data.size if style_size is None else style_size
-        _check_numbers(steps, seed, style_size, until, settings.data.size, max_pixels)
-        paintings = _paintings(styles, style_size, max_pixels)
-        photographs = _photographs(support, settings, steps, seed, max_pixels)
+        _check_numbers(steps, seed, until)
+        sizes = material.Sizes(style_size, output_size, max_pixels)
+        paintings, photographs = material.read(styles, support, settings, steps, seed, sizes)
         begun, networks = self._begin(paintings, photographs, steps, weights)
-
-        result = _Result(self.bundle, settings, style_size, steps)
+        result = _Result(self.bundle, settings, len(paintings[0]), output_size or 0, steps)
         watch = functools.partial(result.watch, on_style)
         problem = style_problem(settings.generator, settings.loss)
         plan = adaptation.Plan(steps, settings.inner, self.bundle.adam_lr, until=until)
@@ -128,6 +119,7 @@ class _Result:
     bundle: Bundle
     settings: Config
     style_size: int
+    output_size: int
     steps: int
 
     def style(self, fast: Flat, history: Sequence[float]) -> Style:
@@ -143,6 +135,7 @@ class _Result:
             scope=settings.inner.scope,
             steps=len(history),
             style_size=self.style_size,
+            output_size=self.output_size,
             history=tuple(history),
             phases=settings.generator.phases,
         )
@@ -219,64 +212,12 @@ def _identify(
     }
 
 
-def _check_numbers(steps: int, seed: int, style_size: int, until: float, trained_size: int, max_pixels: int) -> None:
-    _check_count("steps", steps, 0)
-    _check_count("seed", seed, 0)
-    _check_count("style_size", style_size, architecture.MIN_SIDE)
-    if style_size**2 > max(max_pixels, trained_size**2):
-        raise InputError(
-            f"`style_size`: expected at most {max_pixels} pixels, got {style_size} x {style_size}; use less"
-        )
+def _check_numbers(steps: int, seed: int, until: float) -> None:
+    check_count("steps", steps, 0)
+    check_count("seed", seed, 0)
     if not 0 <= until < 1:
         raise InputError(f"`until`: expected a share from 0 to 1, such as 0.01, got {until:g}")
 
 
-def _paintings(styles: Picture | Sequence[Picture], side: int, max_pixels: int) -> list[np.ndarray]:
-    """The pictures of the style as squares f32[side, side, 3]."""
-    loaded = (codec.load(picture, name="style", max_pixels=max_pixels)[0] for picture in _list(styles))
-    paintings = [square(picture, side) for picture in loaded]
-    if not paintings:
-        raise InputError("`style`: expected at least one picture, got none")
-    return paintings
-
-
-def _photographs(
-    support: Picture | Sequence[Picture] | None, settings: Config, steps: int, seed: int, max_pixels: int
-) -> list[np.ndarray]:
-    """The photographs to learn on, f32[S, S, 3]: crops of the given ones, otherwise synthetic ones."""
-    needed, size = steps * settings.inner.support, settings.data.size
-    if support is None:
-        return source.photographs(min(needed, SYNTHETIC_POOL), size, seed)
-    given = _list(support)
-    if not given:
-        raise InputError("`support`: expected at least one picture, got none")
-    return support_crops(given, min(needed, max(SUPPORT_POOL, len(given))), size, seed, max_pixels)
-
-
-def support_crops(
-    photographs: Sequence[Picture], count: int, size: int, seed: int, max_pixels: int
-) -> list[np.ndarray]:
-    """`count` squares f32[size, size, 3]: first the centre of each photograph, then random crops of each in turn."""
-    crops = {}
-    for first, picture in enumerate(photographs[:count]):
-        photograph, _ = codec.load(picture, name="support", max_pixels=max_pixels)
-        crops[first] = square(photograph, size)
-        for i in range(first + len(photographs), count, len(photographs)):
-            rng = np.random.default_rng((seed, i))
-            side = int(min(photograph.shape[:2]) * rng.uniform(0.6, 1.0))
-            y, x = (rng.integers(0, extent - side + 1) for extent in photograph.shape[:2])
-            crops[i] = square(photograph[y : y + side, x : x + side], size)
-    return [crops[i] for i in range(count)]
-
-
 def _shapes(tensors: Flat) -> dict[str, tuple[int, ...]]:
     return {path: x.shape for path, x in tensors.items()}
-
-
-def _list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
-    return list(pictures) if isinstance(pictures, list | tuple) else [cast(Picture, pictures)]
-
-
-def _check_count(name: str, value: int, low: int) -> None:
-    if not isinstance(value, int | np.integer) or value < low:
-        raise InputError(f"`{name}`: expected a whole number of at least {low}, got {value}")

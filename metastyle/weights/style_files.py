@@ -40,6 +40,7 @@ class StyleFile:
     style_size: int  # px
     history: tuple[float, ...]  # the loss before each step
     phases: int = 1  # see config.Generator
+    output_size: int = 0  # px, the shorter side of the photographs that it was learned for; 0 is any
     # A self-contained file holds `slow` and `config` as well, and `plain` if the bundle has it.
     slow: Flat | None = None
     config: Config | None = None
@@ -63,7 +64,9 @@ def save_style(path: str | os.PathLike, style: StyleFile) -> None:
         "style_size": style.style_size,
         "history": style.history,
         "sha256": sha256(tensors),
-    } | ({"phases": style.phases} if style.phases > 1 else {})
+    }
+    facts |= {"phases": style.phases} if style.phases > 1 else {}
+    facts |= {"output_size": style.output_size} if style.output_size else {}
     if style.config:
         facts["config"] = to_dict(style.config)
     metadata = {"format_version": str(FORMAT_VERSION), "kind": _KIND}
@@ -88,6 +91,7 @@ def load_style(path: str | os.PathLike) -> StyleFile:
             style_size=_fact(metadata, "style_size", int),
             history=tuple(map(float, _fact(metadata, "history", list))),
             phases=_fact(metadata, "phases", int) if "phases" in metadata else 1,
+            output_size=_fact(metadata, "output_size", int) if "output_size" in metadata else 0,
         )
         digest = json.loads(metadata["sha256"])
         settings = from_dict(json.loads(metadata["config"])) if "config" in metadata else None

@@ -18,12 +18,12 @@ from metastyle import config
 from metastyle.data.procedural import source
 from metastyle.errors import Stopped
 from metastyle.images import codec
-from metastyle.images.resize import square
+from metastyle.images.resize import resize_short, square
 from metastyle.meta import adaptation, inner_loop
 from metastyle.meta.parameters import Meta
 from metastyle.meta.problem import Networks, style_problem
 from metastyle.nets import generator, style_encoder, vgg
-from metastyle.stylize import resumable, stylizer
+from metastyle.stylize import material, resumable, stylizer
 from metastyle.weights import bundles, style_files, vgg_files
 from tests.support.errors import refused
 from tests.support.places import BUNDLE
@@ -71,7 +71,7 @@ def test_learned_steps_are_those_of_meta_training(start):
 
     as_square = lambda pixels: square(codec.load(pixels)[0], size)
     count = inner.steps * inner.support
-    crops = np.stack(stylizer.support_crops([PHOTOGRAPH, OTHER], count, size, 7, codec.MAX_PIXELS))
+    crops = np.stack(material.support_crops([PHOTOGRAPH, OTHER], count, size, 7, codec.MAX_PIXELS))
     np.testing.assert_array_equal(crops[:2], [as_square(PHOTOGRAPH), as_square(OTHER)])
     task = {
         "style": jnp.stack([as_square(PAINTING), as_square(OTHER)]),
@@ -183,7 +183,7 @@ def test_own_photographs_are_learned_on(start):
 
 def test_no_more_synthetic_photographs_are_drawn_than_steps_need_or_there_shall_be(start, monkeypatch):
     drawn, draw = [], source.photographs
-    monkeypatch.setattr(stylizer, "SYNTHETIC_POOL", 4)
+    monkeypatch.setattr(material, "SYNTHETIC_POOL", 4)
     monkeypatch.setattr(source, "photographs", lambda count, *rest: drawn.append(count) or draw(count, *rest))
     for steps in (0, 1, 3):
         fit(start, steps=steps, support=None)
@@ -191,13 +191,44 @@ def test_no_more_synthetic_photographs_are_drawn_than_steps_need_or_there_shall_
 
 
 def test_support_crops_go_round_the_photographs():
-    crops = stylizer.support_crops([PHOTOGRAPH, OTHER], 6, 16, 0, codec.MAX_PIXELS)
+    crops = material.support_crops([PHOTOGRAPH, OTHER], 6, 16, 0, codec.MAX_PIXELS)
     assert len(crops) == 6 and all(crop.shape == (16, 16, 3) and crop.dtype == np.float32 for crop in crops)
     assert len({crop.tobytes() for crop in crops}) == 6
     for i, crop in enumerate(crops):  # each resembles the photograph whose turn it is
         errors = [np.abs(crop.mean((0, 1)) - p.mean((0, 1)) / 255).max() for p in (PHOTOGRAPH, OTHER)]
         assert np.argmin(errors) == i % 2
-    assert len(stylizer.support_crops([PHOTOGRAPH, OTHER], 1, 16, 0, codec.MAX_PIXELS)) == 1
+    assert len(material.support_crops([PHOTOGRAPH, OTHER], 1, 16, 0, codec.MAX_PIXELS)) == 1
+
+
+def test_a_style_for_an_output_size_is_learned_from_tiles_of_that_size(start, tmp_path):
+    large = fit(start, output_size=32, support=None)
+    scaled = resize_short(codec.load(PAINTING)[0], 32)  # 38 x 32 px
+    tiles = [scaled[y : y + 16, x : x + 16] for y in (0, 11, 22) for x in (0, 16)]
+    assert_same(large, fit(start, tiles, support=None))
+    assert (large.file.output_size, large.file.style_size) == (32, 16)
+    assert differ(large, fit(start, support=None))
+    large.save(tmp_path / "a.safetensors")
+    assert stylizer.load_style(tmp_path / "a.safetensors", start).file.output_size == 32
+    with refused("^`style_size`: expected none beside `output_size`"):
+        fit(start, output_size=32, style_size=16)
+
+
+def test_of_a_large_painting_no_more_than_sixteen_tiles_are_learned_and_they_are_spread():
+    painting = np.zeros((160, 320, 3), np.uint8)
+    painting[..., 0] = np.arange(320) // 16 * 10  # columns of tiles by their red
+    found = material.tiles(painting, 16, 160, codec.MAX_PIXELS)
+    assert len(found) == material.MOST_TILES and {x.shape for x in found} == {(16, 16, 3)}
+    assert len({round(float(255 * x[..., 0].mean())) for x in found}) == 8
+    (small,) = material.tiles(painting[:, :160], 16, 16, codec.MAX_PIXELS)
+    assert small.shape == (16, 16, 3)
+
+
+def test_support_for_an_output_size_is_cut_without_a_change_of_scale():
+    crops = material.support_crops([PHOTOGRAPH, OTHER], 6, 16, 0, codec.MAX_PIXELS, 40)
+    for i, crop in enumerate(crops):
+        scaled = resize_short(codec.load((PHOTOGRAPH, OTHER)[i % 2])[0], 40)
+        windows = np.lib.stride_tricks.sliding_window_view(scaled, (16, 16), (0, 1)).transpose(0, 1, 3, 4, 2)
+        assert np.abs(windows - crop).max((2, 3, 4)).min() < 0.01, i
 
 
 def test_style_size(start):
@@ -271,6 +302,8 @@ def test_divergence_is_told_at_once_and_gives_no_style(start, tmp_path, monkeypa
         ({"steps": -1}, "`steps`: expected a whole number of at least 0, got -1"),
         ({"steps": 1.5}, "`steps`: expected a whole number of at least 0, got 1.5"),
         ({"seed": -1}, "`seed`: expected a whole number of at least 0, got -1"),
+        ({"output_size": 15}, "`output_size`: expected a whole number of at least 16, got 15"),
+        ({"output_size": 30, "max_pixels": 800}, "`output_size`: expected at most 800 pixels, got 30 x 30"),
         ({"phases": 2}, "`phases`: expected one of 1, 4, 16, got 2"),
         ({"style_size": 15}, "`style_size`: expected a whole number of at least 16, got 15"),
         ({"styles": []}, "`style`: expected at least one picture, got none"),
