@@ -78,8 +78,8 @@ def downhill(params, seen, loss):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", [LOSS, dataclasses.replace(LOSS, octaves=2)], ids=["1 octave", "2 octaves"])
-def test_the_objective_is_what_the_docstring_says(loss):
+def test_the_objective_is_what_the_docstring_says():
+    loss = dataclasses.replace(LOSS, octaves=2)
     slim, scale = prune_vgg.prune(TEACHER, PICTURES, SLIM, RANKS)
     found, metrics = objective(slim, seen_of(), TEACHER, scale, loss)
     np.testing.assert_allclose(float(found), numpy_objective(slim, seen_of(), scale, loss), rtol=1e-3)
@@ -210,20 +210,3 @@ def test_an_lbfgs_canvas_takes_bounded_steps_to_the_minimum():
         sizes.append(float(jnp.sqrt(jnp.square(canvas.learned - before).mean())))
     assert max(sizes) <= 0.1 + 1e-6 and sizes[0] > 0
     assert float(jnp.abs(canvas.learned - goal).max()) < 1e-2
-
-
-@pytest.mark.slow
-def test_an_lbfgs_canvas_gets_lower_than_an_adam_canvas():
-    found = {}
-    for name in ("adam", "lbfgs"):
-        chosen = settings(canvas_optimizer=name, steps_per_style=100, lr=0.0, gallery_every=1)
-        state = distill_vgg.initial_state(chosen, TEACHER, PICTURES)
-        state = state._replace(canvas=distill_vgg.new_canvas(chosen, batch_of()["subject"]))
-        step = jax.jit(lambda state: distill_vgg.step(chosen, state, batch_of(), TEACHER))  # noqa: B023
-        for _ in range(12):
-            state, _, shown = step(state)
-        network = prune_vgg.network(state.slim, TEACHER)
-        content = perceptual.content_target(network, shown["subject"], LOSS)
-        style = perceptual.style_target(network, shown["style"], LOSS)
-        found[name] = float(perceptual.perceptual(network, shown["canvas"], content, style, LOSS).total[0])
-    assert found["lbfgs"] < found["adam"]

@@ -45,7 +45,8 @@ def files(workdir):
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_and_stopped_goes_on_as_if_it_had_been_left_alone(tmp_path, monkeypatch):
-    chosen = settings(run={"steps": 12, "log_every": 1, "checkpoint_every": 2, "picture_every": 12})
+    often = {"steps": 12, "log_every": 1, "checkpoint_every": 2, "picture_every": 12}
+    chosen = settings(run=often, canvas_optimizer="lbfgs")
     distillation.distill(chosen, tmp_path / "a")
     assert killed(chosen, tmp_path / "b", 3) == -signal.SIGKILL
     at = toy_train.last_row(tmp_path / "b") + 1

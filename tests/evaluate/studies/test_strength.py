@@ -11,16 +11,16 @@ from metastyle.weights import vgg_files
 
 @pytest.mark.slow
 def test_the_style_grows_with_strength_on_the_shipped_bundle(sample_data):
-    """S, judged by VGG-16, falls from 0 over 0.25, 0.5 and 0.75 to 1: in the mean, and in 5 of 6 pairs.
+    """S, judged by VGG-16, falls from 0 over 0.25, 0.5 and 0.75 to 1: in the mean, and in 3 of 4 pairs.
 
     At the size that the bundle was trained at. Of 40 pairs it does in 95 %, at 128 px in 8 of 10
     (experiments/results/strength.md).
     """
-    pairs = Pairs(*(str(sample_data / "data" / kind / "val") for kind in ("content", "style")), 6, 256)
+    pairs = Pairs(*(str(sample_data / "data" / kind / "val") for kind in ("content", "style")), 4, 256)
     found, similar = strength.measure_levels(metastyle.load(), pairs, vgg_files.load("vgg16"), steps=5)
-    assert found.shape == similar.shape == (6, 5)
+    assert found.shape == similar.shape == (4, 5)
     assert (np.diff(found.mean(0)) < 0).all(), found.mean(0)
-    assert strength.share_falling(found) >= 5 / 6, found
+    assert strength.share_falling(found) >= 3 / 4, found
     np.testing.assert_allclose(similar[:, 0], 1)
 
 
