@@ -38,7 +38,9 @@ def _adapt_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "output_size", None, "px of the shorter side of the photographs that the style is for", flag_values=values
     )
-    flags.DEFINE_integer("phases", 1, "1, 4 or 16 places on the pixel grid to average", flag_values=values)
+    flags.DEFINE_integer(
+        "phases", None, "1, 4 or 16 places on the pixel grid to average; by default the bundle's", flag_values=values
+    )
     flags.DEFINE_integer("style_size", None, "px the style is brought to; by default the bundle's", flag_values=values)
     flags.DEFINE_integer(
         "seed", 0, "seed of the synthetic photographs, or of the crops of those given", flag_values=values

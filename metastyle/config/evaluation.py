@@ -13,14 +13,14 @@ METHODS = ("identity", "style", "gatys", "gatys3", "johnson", "random", "lite")
 
 @dataclass(frozen=True)
 class Deployment:
-    """A bundle that is judged, and how it is deployed; an empty string keeps what the bundle says."""
+    """A bundle that is judged, and how it is deployed; an empty string and 0 keep what the bundle says."""
 
     path: str = ""  # of the bundle, or "default"
     judged: bool = False  # it learns on the photograph that is judged, instead of on the pair's support
     adam_all: bool = False  # as MetaStyle is deployed: all parameters adapt, by Adam at 1e-3 from step 0
     learn_with: str = ""  # the loss network that it learns with: "vgg16", "slim" or a file
     dtype: str = field(default="", metadata=one_of("", "float32", "bfloat16"))  # of its convolutions
-    phases: int = field(default=1, metadata=one_of(*PHASES))  # of config.Generator, in learning and stylising
+    phases: int = field(default=0, metadata=one_of(0, *PHASES))  # in learning and stylising; 0: the bundle's own
     backend: str = field(default="jax", metadata=one_of(*BACKENDS))  # what stylises
 
 

@@ -72,8 +72,8 @@ def _describe(start: Start) -> str:
         parts.append(f"learns with {deployment.learn_with}")
     if deployment.judged:
         parts.append("learns on the judged photograph")
-    if deployment.phases > 1:
-        parts.append(f"mean over {deployment.phases} places on the pixel grid")
+    if settings.generator.phases > 1:
+        parts.append(f"mean over {settings.generator.phases} places on the pixel grid")
     if deployment.backend != "jax":
         parts.append(deployment.backend)
     return "; ".join(parts)
@@ -138,7 +138,8 @@ class _Adaptation:
             stylize, began = self._stylize_with(fast), time.perf_counter()
             picture = stylize(pair.content)
             stylize_ms = 1000 * (time.perf_counter() - began)
-            yield View(k, picture, seconds, stylize_ms, metrics.shift_change(stylize, pair.content))
+            shift = metrics.shift_change(stylize, pair.content, picture)
+            yield View(k, picture, seconds, stylize_ms, shift)
 
     def _learn(self, pair: Pair, last: int) -> dict[int, tuple[Flat, float]]:
         """The fast parameters after those of `steps` up to `last`, with the seconds until then.

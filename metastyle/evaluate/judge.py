@@ -85,8 +85,8 @@ class Judge:
         if self._lpips is not None:
             lpips = float(metric_nets.lpips(self._lpips, pair.content[None], seen[None])[0])
         content, (s, s2, s4) = float(gram.content[0]), map(float, gram.by_octave[0])
-        lightness, of_style = metrics.lab(seen)[..., 0], metrics.lab(pair.style)[..., 0]
-        dark, light = np.percentile(lightness, (2, 98))
+        ours, theirs = metrics.lab(seen), metrics.lab(pair.style)
+        dark, light = np.percentile(ours[..., 0], (2, 98))
         return Scores(
             J=content + _GRAM.style * s,
             C=content,
@@ -99,8 +99,8 @@ class Judge:
             cfsd=metrics.cfsd(self.params, reference.content[0], features[0]),
             grid=grid_artefact(seen),
             patches=metrics.patch_distance(seen, pair.style) if min(seen.shape[:2]) >= metrics.MIN_SIDE else None,
-            colors=metrics.color_distance(seen, pair.style),
-            contrast=float(lightness.std() / of_style.std()),
+            colors=metrics.color_distance(ours, theirs),
+            contrast=float(ours[..., 0].std() / theirs[..., 0].std()),
             dark=float(dark),
             light=float(light),
             lpips=lpips,

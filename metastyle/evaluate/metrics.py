@@ -156,11 +156,12 @@ def _patches(level: np.ndarray) -> np.ndarray:
 
 
 def color_distance(output: np.ndarray, style: np.ndarray) -> float:
-    """How far the colours of two pictures f32[H, W, 3] of one size are apart, in units of CIELAB; 0 for equal palettes.
+    """How far the colours of two pictures of one size are apart, in units of CIELAB; 0 for equal palettes.
 
-    The mean over L, a and b of the 1-Wasserstein distance between the values of all pixels. Needs scikit-image.
+    The mean over L, a and b of the 1-Wasserstein distance between the values of all pixels. output, style: as `lab`
+    gives them.
     """
-    a, b = (np.sort(lab(x).reshape(-1, 3), 0) for x in (output, style))
+    a, b = (np.sort(x.reshape(-1, 3), 0) for x in (output, style))
     return float(np.abs(a - b).mean())
 
 
@@ -169,18 +170,17 @@ def lab(picture: np.ndarray) -> np.ndarray:
     return need("skimage.color", "an evaluation").rgb2lab(picture)
 
 
-def shift_change(stylize: Callable[[np.ndarray], np.ndarray], content: np.ndarray) -> float:
+def shift_change(stylize: Callable[[np.ndarray], np.ndarray], content: np.ndarray, output: np.ndarray) -> float:
     """How much the output changes, beside moving along, when the photograph is moved by 1, 2 or 3 px diagonally.
 
     The mean squared change as a share of the output's variance, without the 16 px (or a quarter of the shorter side)
     along the borders: 0 where the texture moves along with the picture, 2 where it has nothing to do with the one
-    before. stylize: f32[H, W, 3] -> the same.
+    before. stylize: f32[H, W, 3] -> the same. output: `stylize(content)`.
     """
-    still, changes = stylize(content), []
-    margin = min(_MARGIN, min(content.shape[:2]) // 4)
+    changes, margin = [], min(_MARGIN, min(content.shape[:2]) // 4)
     for d in _SHIFTS:
         moved = stylize(np.pad(content, ((0, d), (0, d), (0, 0)), "reflect")[d:, d:])
-        after, before = moved[:-d, :-d], still[d:, d:]
+        after, before = moved[:-d, :-d], output[d:, d:]
         inside = slice(margin, -margin), slice(margin, -margin)
         changes.append(np.square(after[inside] - before[inside]).mean())
-    return float(np.mean(changes) / still.var())
+    return float(np.mean(changes) / output.var())

@@ -60,7 +60,9 @@ def _load_start(name: str, deployment: Deployment) -> Start:
     if weights and vgg_files.resolve_recorded(weights) != weights:
         raise FileNotFoundError(f"`bundles.{name}.learn_with`: expected the weights of a loss network, got {weights!r}")
     generator = bundle.config.generator
-    network = dataclasses.replace(generator, dtype=deployment.dtype or generator.dtype, phases=deployment.phases)
+    network = dataclasses.replace(
+        generator, dtype=deployment.dtype or generator.dtype, phases=deployment.phases or generator.phases
+    )
     settings = dataclasses.replace(bundle.config, generator=network)
     return Start(dataclasses.replace(bundle, config=settings), deployment)
 

@@ -13,10 +13,8 @@ from metastyle.evaluate.pairs import Pair
 from metastyle.evaluate.results import BOUNDS, About, Curve, PairNames, Reach, Results, Row, Skipped, Summary
 from metastyle.system.machine import devices, processor, versions
 
-MEASURES = (
-    *("J", "C", "S", "S2", "S4", "J3", "S_mean_std", "ssim", "cfsd", "grid", "shift", "patches", "colors"),
-    *("contrast", "dark", "light", "lpips", "adapt_s", "stylize_ms"),
-)
+_OTHERS = ("method", "steps", "closed", "closed3")  # fields of Row and Summary that are no means of what was measured
+MEASURES = tuple(name for name in Row._fields if name in Summary._fields and name not in _OTHERS)
 TARGETS = (1, 5, 10)  # the other methods are to reach what the first bundle reaches after so many steps
 _HARDLY = 0.1  # share of J(photo): a pair on which Gatys gains less says nothing about `closed`
 _RESAMPLES = 2000

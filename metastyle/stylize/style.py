@@ -184,8 +184,7 @@ class Style:
         return np.clip(mixed, 0, 1, out=mixed)
 
     def _network(self, content: np.ndarray, strength: float, knobs: Knobs) -> np.ndarray:
-        net = self.config.generator
-        net = net if knobs.phases is None else dataclasses.replace(net, phases=knobs.phases)
+        net = with_phases(self.config, knobs.phases).generator
         if knobs.backend == "jax":
             return tiling.stylize(net, self.params(strength), content, knobs.tile, progress=knobs.progress)
         session = self._session(strength, knobs.backend == "onnx-int8")
@@ -234,9 +233,11 @@ def check_phases(phases: int | None) -> None:
         raise InputError(f"`phases`: expected one of {', '.join(map(str, config.PHASES))}, got {phases!r}")
 
 
-def with_phases(settings: config.Config, phases: int) -> config.Config:
-    """The settings with a generator of so many phases. Raises InputError as `check_phases`."""
+def with_phases(settings: config.Config, phases: int | None) -> config.Config:
+    """The settings with a generator of so many phases; None leaves them. Raises InputError as `check_phases`."""
     check_phases(phases)
+    if phases is None:
+        return settings
     return dataclasses.replace(settings, generator=dataclasses.replace(settings.generator, phases=phases))
 
 

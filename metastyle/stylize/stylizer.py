@@ -41,7 +41,7 @@ class Stylizer:
         seed: int = 0,
         style_size: int | None = None,
         output_size: int | None = None,
-        phases: int = 1,
+        phases: int | None = None,
         weights: str | os.PathLike | None = None,
         max_pixels: int = MAX_PIXELS,
         until: float = 0.0,
@@ -63,7 +63,7 @@ class Stylizer:
           output_size: px, the shorter side of the photographs that the style is for, so that texture is learned as
             large as it will be painted (stylize/material.py). By default the style is for any size.
           phases: 1, 4 or 16; the style is learned, and will be applied, as the mean over so many places on the
-            network's pixel grid (`Knobs`).
+            network's pixel grid (`Knobs`). By default as the bundle was trained: 1 for the packaged one.
           weights: the loss network to learn with (weights/vgg_files.py `load`); by default the one that the bundle was
             trained with. An encoder reads the style by that one in any case, unless its file is gone.
           max_pixels: larger pictures are refused.
@@ -89,7 +89,7 @@ class Stylizer:
         if state_file is None or not steps:
             fast, history = learn(on_state=watch)
         else:
-            identity = _identify(begun, networks, plan, paintings, photographs) | {"phases": phases}
+            identity = _identify(settings, begun, networks, plan, paintings, photographs)
             fast, history = resumable.adapt(learn, Path(state_file), identity, begun.start.fast, plan, watch)
         return result.style(fast, history)
 
@@ -195,6 +195,7 @@ def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | N
 
 
 def _identify(
+    settings: Config,
     begun: adaptation.Begun,
     networks: Networks | None,
     plan: adaptation.Plan,
@@ -209,6 +210,7 @@ def _identify(
         "support": [resume.digest(x) for x in photographs],
         "vgg": resume.digest(*map(np.asarray, jax.tree.leaves(networks))),
         "adam_lr": plan.adam_lr,
+        "phases": settings.generator.phases,
     }
 
 

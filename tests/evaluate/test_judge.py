@@ -40,10 +40,11 @@ def test_scores_are_those_of_the_shared_losses():
         parts = perceptual.perceptual(params, ours, kept, target, config.Loss())
         assert getattr(scores, name) == pytest.approx(float(parts.style[0]), rel=1e-4), name
     assert scores.J3 == pytest.approx(scores.C + 5 * (scores.S + scores.S2 + scores.S4) / 3, rel=1e-5)
-    lightness = [rgb2lab(x)[..., 0] for x in (output, style)]
+    colors = [rgb2lab(x) for x in (output, style)]
+    lightness = [x[..., 0] for x in colors]
     assert scores.contrast == pytest.approx(lightness[0].std() / lightness[1].std(), rel=1e-5)
     assert (scores.dark, scores.light) == pytest.approx(tuple(np.percentile(lightness[0], (2, 98))), rel=1e-5)
-    assert scores.colors == pytest.approx(metrics.color_distance(output, style)) and scores.patches is None
+    assert scores.colors == pytest.approx(metrics.color_distance(*colors)) and scores.patches is None
     assert scores.grid == pytest.approx(grid_artefact(output))
     assert scores.ssim == pytest.approx(ssim(content, output))
     at = lambda x: vgg.features(params, x[None], ("relu3_3",))["relu3_3"][0]

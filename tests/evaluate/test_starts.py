@@ -71,7 +71,7 @@ def test_a_bundle_with_phases_changes_less_when_the_photograph_moves(whole, star
     for k in (0, 2):
         one, four = (line(results, "ours", k) for results in (whole[0], found))
         assert four.J != one.J and four.shift < one.shift
-    with pytest.raises(InputError, match="`bundles.ours.phases`: expected one of 1, 4, 16, got 3"):
+    with pytest.raises(InputError, match="`bundles.ours.phases`: expected one of 0, 1, 4, 16, got 3"):
         protocol(bundles={"ours": {"path": "b", "phases": 3}})
 
 
