@@ -177,6 +177,7 @@ def _leap(canvas: Learner, gradient: jax.Array) -> Learner:
     """
     proposed, memory = optax.scale_by_lbfgs(_MEMORY).update(gradient, canvas.optimizer, canvas.learned)
     proposed = cast(jax.Array, proposed)
+    # The gradient is made so long that the bound below decides the size of the step.
     direction = jnp.where(jnp.vdot(proposed, gradient) > 0, -proposed, -gradient / _TINY**0.5)
     size = jnp.sqrt(jnp.square(direction).mean())
     moved = canvas.learned + direction * jnp.minimum(1.0, canvas.lr / jnp.maximum(size, _TINY))

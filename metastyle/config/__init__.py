@@ -4,6 +4,7 @@ from metastyle.config.choices import BACKENDS, DEFAULT_BUNDLE, PEER_TIMEOUT, PRE
 from metastyle.config.distillation import Distillation
 from metastyle.config.evaluation import METHODS, Deployment, Evaluation
 from metastyle.config.meta_training import (
+    LEAST_SEEN,
     PHASES,
     STYLE_SHARES,
     Config,
@@ -20,6 +21,7 @@ from metastyle.config.schema import config_dict, from_dict, identify, to_dict, t
 __all__ = [
     "BACKENDS",
     "DEFAULT_BUNDLE",
+    "LEAST_SEEN",
     "METHODS",
     "PEER_TIMEOUT",
     "PHASES",

@@ -99,14 +99,14 @@ def to_dict(settings: Any) -> dict[str, Any]:
     values = dataclasses.asdict(settings)
     for f in dataclasses.fields(settings):
         value = getattr(settings, f.name)
-        if _says_nothing(f, value):
+        if _is_left_out(f, value):
             del values[f.name]
         elif dataclasses.is_dataclass(value):
             values[f.name] = to_dict(value)
     return values
 
 
-def _says_nothing(field: dataclasses.Field, value: Any) -> bool:
+def _is_left_out(field: dataclasses.Field, value: Any) -> bool:
     return "added_later" in field.metadata and value == field.default
 
 
@@ -121,7 +121,7 @@ def identify(settings: Any) -> str:
     fields = {
         f.metadata.get("formerly", f.name): value
         for f in dataclasses.fields(settings)
-        if not _says_nothing(f, value := getattr(settings, f.name))
+        if not _is_left_out(f, value := getattr(settings, f.name))
     }
     text = ", ".join(f"{name}={identify(value)}" for name, value in fields.items())
     return f"{type(settings).__qualname__}({text})"

@@ -14,7 +14,7 @@ from metastyle.data.procedural import source
 from metastyle.errors import InputError
 from metastyle.images import codec
 from metastyle.images.codec import Picture
-from metastyle.images.resize import resize_short, square
+from metastyle.images.resize import center_crop, resize_short, square
 from metastyle.nets import architecture
 
 # The largest number of support pictures; further steps use them again. Given photographs are all used, if they are
@@ -132,12 +132,11 @@ def support_crops(
     crops = {}
     for first, picture in enumerate(photographs[:count]):
         photograph, _ = codec.load(picture, name="support", max_pixels=max_pixels)
-        if output_size is not None:
-            photograph = resize_short(photograph, max(output_size, size))
-            top, left = ((length - size) // 2 for length in photograph.shape[:2])
-            crops[first] = photograph[top : top + size, left : left + size]
-        else:
+        if output_size is None:
             crops[first] = square(photograph, size)
+        else:
+            photograph = resize_short(photograph, max(output_size, size))
+            crops[first] = center_crop(photograph, size)
         for i in range(first + len(photographs), count, len(photographs)):
             rng = np.random.default_rng((seed, i))
             share = rng.uniform(0.6, 1.0)

@@ -24,7 +24,6 @@ from metastyle.errors import InputError
 from metastyle.losses import perceptual
 from metastyle.nets import vgg
 
-MIN_SIDE = 8  # px; VGG-16 takes no smaller pictures
 _MEMORY = 10  # pairs of steps and gradient changes that L-BFGS remembers
 _FIRST = 0.03  # root mean square, over all values, of the first step, for which there is no memory yet
 _TRIES = 10  # lengths that are tried along one direction

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from metastyle.config import LEAST_SEEN
 from metastyle.errors import InputError, Stopped
 from metastyle.evaluate.baselines import gatys
-from metastyle.evaluate.baselines.gatys import MIN_SIDE, Settings, State
+from metastyle.evaluate.baselines.gatys import Settings, State
 from metastyle.images import codec
 from metastyle.images.codec import MAX_PIXELS, Picture
 from metastyle.images.resize import resize_short, square
@@ -56,7 +57,7 @@ def stylize_file(
     belongs to another run, errors of gatys.optimise, and Stopped when SIGINT or SIGTERM asks to stop, after saving.
     """
     style_size = size if style_size is None else style_size
-    for name, value, low in (("size", size, MIN_SIDE), ("style_size", style_size, MIN_SIDE), ("every", every, 0)):
+    for name, value, low in (("size", size, LEAST_SEEN), ("style_size", style_size, LEAST_SEEN), ("every", every, 0)):
         if value < low:
             raise InputError(f"`{name}`: expected at least {low}, got {value}")
     if not styles:
@@ -80,8 +81,8 @@ def stylize_file(
 def _load_photograph(content: Picture, size: int, max_pixels: int) -> np.ndarray:
     photograph, _ = codec.load(content, max_pixels=max_pixels)
     height, width = photograph.shape[:2]
-    if min(height, width) < MIN_SIDE:
-        raise InputError(f"`content`: expected sides of at least {MIN_SIDE} px, got {width} x {height}")
+    if min(height, width) < LEAST_SEEN:
+        raise InputError(f"`content`: expected sides of at least {LEAST_SEEN} px, got {width} x {height}")
     return resize_short(photograph, size) if min(height, width) > size else photograph
 
 
