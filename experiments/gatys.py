@@ -38,7 +38,12 @@ _MAX_PIXELS = flags.DEFINE_integer("max_pixels", MAX_PIXELS, "larger pictures ar
 def main(_: list[str]) -> None:
     weights = {name: flag.value for name, flag in _WEIGHTS.items()}
     settings = Settings(
-        _ITERATIONS.value, _OPTIMIZER.value, _LR.value, _START.value, _SEED.value, type(Settings.loss)(**weights)
+        iterations=_ITERATIONS.value,
+        optimizer=_OPTIMIZER.value,
+        lr=_LR.value,
+        start=_START.value,
+        seed=_SEED.value,
+        loss=type(Settings.loss)(**weights),
     )
     stylize_file(
         _CONTENT.value,

@@ -1,5 +1,7 @@
 """metastyle: a few gradient steps fit a style-transfer generator to a new painting.
 
+    picture = metastyle.transfer("photo.jpg", "painting.jpg", quality="best")
+
     stylizer = metastyle.load("runs/tiny/bundle")
     style = stylizer.adapt(["a.jpg", "b.jpg"], steps=10)
     image = style.stylize("photo.jpg")
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from metastyle.stylize.stylizer import Stylizer as Stylizer
     from metastyle.stylize.stylizer import load as load
     from metastyle.stylize.stylizer import load_style as load_style
+    from metastyle.stylize.transfer import transfer as transfer
 
 __version__ = "0.1.0"
 
@@ -33,6 +36,7 @@ _HOMES = {
     "Knobs": "stylize.style",
     "blend": "stylize.style",
     "compose": "stylize.style",
+    "transfer": "stylize.transfer",
     "stylize_batch": "stylize.style",
     "InputError": "errors",
     "Adjusted": "errors",

@@ -24,6 +24,63 @@ class Command:
     takes_names: bool = False  # whether it takes arguments that are no flags
 
 
+def _transfer_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_list("content", None, "photograph, or files, folders and globs of them", flag_values=values)
+    flags.DEFINE_list("style", None, "picture of the style, or several of one artist: A,B", flag_values=values)
+    flags.DEFINE_string("out", None, "picture to write, or a folder for several photographs", flag_values=values)
+    flags.DEFINE_string("quality", "good", "fast, good or best", flag_values=values)
+    flags.DEFINE_float("seconds", None, "does what fits into this time, instead of --quality", flag_values=values)
+    flags.DEFINE_integer("size", None, "px of the shorter side; by default as it is", flag_values=values)
+    flags.DEFINE_float("strength", 1.0, "0 is the photograph, 1 the style, up to 1.5", flag_values=values)
+    flags.DEFINE_string("color", "style", "style, content (keep the photograph's) or histogram", flag_values=values)
+    flags.DEFINE_float("palette", None, "0 to 1: share by which the painting's palette is matched", flag_values=values)
+    flags.DEFINE_float("stroke", 1.0, "size of strokes, 0.25 to 4; 1 is the painting's proportion", flag_values=values)
+    flags.DEFINE_string("mask", None, "where the style goes: a picture, white is style", flag_values=values)
+    flags.DEFINE_float("feather", None, "px by which edges of the mask are blurred", flag_values=values)
+    flags.DEFINE_string("save_style", None, "style file to write as well, .safetensors", flag_values=values)
+    flags.DEFINE_integer("seed", 0, "seed of the crops that the style is learned on", flag_values=values)
+    flags.DEFINE_string("vgg", None, "loss network of `best`: vgg16 where it is at hand", flag_values=values)
+    flags.DEFINE_string("bundle", DEFAULT_BUNDLE, "a meta-trained start", flag_values=values)
+    flags.DEFINE_string("format", "png", "of pictures in a folder", flag_values=values)
+    flags.DEFINE_integer("jpeg_quality", None, "1 to 100, of jpg and webp", flag_values=values)
+    flags.DEFINE_bool("overwrite", False, "replace the pictures that are in the folder already", flag_values=values)
+    _max_pixels_flag(values)
+
+
+def _transfer(values: flags.FlagValues, names: list[str]) -> None:
+    contents = values.content or names[:1]
+    rest = names if values.content else names[1:]
+    styles = values.style or rest
+    if values.style and rest:
+        raise InputError(f"`{rest[0]}`: expected no picture beside --content and --style; drop it")
+    for name, given in (("content", contents), ("style", styles)):
+        if not given:
+            example = "metastyle transfer photo.jpg painting.jpg --out=out.png"
+            raise InputError(f"`{name}`: expected a picture, got nothing; type `{example}`")
+
+    from metastyle.images import codec
+    from metastyle.stylize import jobs
+    from metastyle.stylize.transfer import Options
+    from metastyle.stylize.transfer_files import Files, transfer_files
+
+    options = Options(
+        quality=values.quality,
+        seconds=values.seconds,
+        size=values.size,
+        strength=values.strength,
+        color=values.color,
+        palette=values.palette,
+        stroke=values.stroke,
+        feather=values.feather,
+        seed=values.seed,
+        vgg=values.vgg,
+        bundle=values.bundle,
+        max_pixels=values.max_pixels,
+    )
+    output = jobs.Output(codec.suffix_of(values.format), values.jpeg_quality, values.overwrite)
+    transfer_files(contents, values.out, Files(styles, values.mask, values.save_style, output), options)
+
+
 def _adapt_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "bundle",
@@ -38,6 +95,7 @@ def _adapt_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "output_size", None, "px of the shorter side of the photographs that the style is for", flag_values=values
     )
+    flags.DEFINE_float("stroke", 1.0, "size of strokes for --output_size, 0.25 to 4", flag_values=values)
     flags.DEFINE_integer(
         "phases", None, "1, 4 or 16 places on the pixel grid to average; by default the bundle's", flag_values=values
     )
@@ -85,6 +143,7 @@ def _adapt(values: flags.FlagValues, _: list[str]) -> None:
         seed=values.seed,
         style_size=values.style_size,
         output_size=values.output_size,
+        stroke=values.stroke,
         phases=values.phases,
         weights=values.vgg,
         max_pixels=values.max_pixels,
@@ -134,6 +193,11 @@ def _stylize_flags(values: flags.FlagValues) -> None:
         "1, 4 or 16 places on the pixel grid to average; by default the style's",
         flag_values=values,
     )
+    flags.DEFINE_integer("refine", 0, "iterations that refine the pixels, with --style", flag_values=values)
+    flags.DEFINE_list("style", None, "pictures of the style, for --refine and --palette", flag_values=values)
+    flags.DEFINE_string("vgg", None, "loss network of --refine: vgg16 where it is at hand", flag_values=values)
+    flags.DEFINE_float("stroke", 1.0, "size of strokes for --refine, 0.25 to 4", flag_values=values)
+    flags.DEFINE_float("palette", 0.0, "0 to 1: share by which the painting's palette is matched", flag_values=values)
     flags.DEFINE_enum("backend", BACKENDS[0], BACKENDS, "what computes", flag_values=values)
     flags.DEFINE_string("format", "png", "of pictures in a folder or on stdout", flag_values=values)
     flags.DEFINE_integer("quality", None, "1 to 100, of jpg and webp", flag_values=values)
@@ -152,6 +216,10 @@ def _stylize(values: flags.FlagValues, _: list[str]) -> None:
         content_size=values.content_size,
         tile=values.tile,
         phases=values.phases,
+        refine=values.refine,
+        vgg=values.vgg,
+        stroke=values.stroke,
+        palette=values.palette,
         backend=values.backend,
         progress=True,
         max_pixels=values.max_pixels,
@@ -160,6 +228,8 @@ def _stylize(values: flags.FlagValues, _: list[str]) -> None:
     contents = expand(values.content, codec.IMAGE_SUFFIXES, "content")
     output = jobs.Output(codec.suffix_of(values.format), values.quality, values.overwrite)
     styles = jobs.load_styles(values.style_file, values.bundle)
+    if values.style:
+        styles = {name: style.with_paintings(values.style, values.max_pixels) for name, style in styles.items()}
     looks = jobs.make_looks(styles, values.weights, values.mask, knobs)
     if jobs.is_folder(values.out):
         print(jobs.stylize_many(contents, looks, values.out, knobs, output))
@@ -296,6 +366,14 @@ def _max_pixels_flag(values: flags.FlagValues) -> None:
 
 
 COMMANDS = {
+    "transfer": Command(
+        "one photograph in the style of one painting",
+        "photo.jpg painting.jpg --out=out.png",
+        _transfer_flags,
+        _transfer,
+        ("out",),
+        takes_names=True,
+    ),
     "adapt": Command(
         "fit a style in a few gradient steps",
         "--style=night_cafe.jpg --out=night_cafe.safetensors",

@@ -8,7 +8,11 @@ from metastyle.config.choices import BACKENDS
 from metastyle.config.meta_training import PHASES
 from metastyle.errors import InputError
 
-METHODS = ("identity", "style", "gatys", "gatys3", "johnson", "random", "lite")
+METHODS = (
+    *("identity", "style"),
+    *("fast", "good", "best", "best_offline"),  # metastyle.transfer
+    *("gatys", "gatys3", "johnson", "random", "lite"),
+)
 
 
 @dataclass(frozen=True)

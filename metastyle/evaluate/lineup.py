@@ -1,5 +1,6 @@
 """Which methods an evaluation compares, and on which pairs each is run."""
 
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from metastyle import config
 from metastyle.config import Evaluation
 from metastyle.data.sources import open_source
 from metastyle.errors import InputError
-from metastyle.evaluate import adapting, methods
+from metastyle.evaluate import adapting, methods, transferring
 from metastyle.evaluate.baselines import johnson
 from metastyle.evaluate.methods import Method
 from metastyle.evaluate.pairs import Pairs
@@ -34,6 +35,7 @@ def choose_methods(settings: Evaluation, starts: Mapping[str, Start], params: vg
         "johnson": lambda: [_johnson(settings, params, out / "johnson")],
         "random": lambda: [adapting.random_start(first, params, settings.steps, lr) for lr in adapting.RANDOM_LRS],
         "lite": lambda: [methods.lite()],
+        **{level: functools.partial(_transferred, level) for level in transferring.LEVELS},
     }
     chosen = []
     for name in _BOUND_METHODS:
@@ -45,6 +47,10 @@ def choose_methods(settings: Evaluation, starts: Mapping[str, Start], params: vg
             chosen += make[name]()
     _check_names(starts)
     return chosen
+
+
+def _transferred(level: str) -> list[Method]:
+    return [transferring.transferred(level)]
 
 
 def _johnson(settings: Evaluation, params: vgg.Params, folder: Path) -> Method:

@@ -24,6 +24,7 @@ from metastyle.images import codec
 from metastyle.meta import outer_loop
 from metastyle.nets import generator, vgg
 from metastyle.nets.params import Flat
+from metastyle.stylize import pixels
 from metastyle.system import files, paths
 from metastyle.system.optional import need
 from metastyle.weights import loss_network
@@ -193,7 +194,7 @@ def gatys(params: vgg.Params, iterations: int, pairs: int | None, octaves: int =
     def warm_up(pair: Pair) -> None:
         objective = optimisation.objective(params, pair.content, [pair.style], settings.loss)
         begun = optimisation.init(objective, pair.content, settings)
-        for _ in itertools.islice(optimisation.optimise(objective, settings, begun), 3):  # L-BFGS with a memory
+        for _ in itertools.islice(pixels.optimise(objective, settings, begun), 3):  # L-BFGS with a memory
             pass
 
     return Method(
@@ -218,7 +219,7 @@ def _optimise(params: vgg.Params, pair: Pair, settings: optimisation.Settings, k
     steps, pictures, seconds, began = [], [], [], time.perf_counter()
     objective = optimisation.objective(params, pair.content, [pair.style], settings.loss)
     begun = optimisation.init(objective, pair.content, settings)
-    for state in optimisation.optimise(objective, settings, begun):
+    for state in pixels.optimise(objective, settings, begun):
         if state.iteration in looks:
             steps.append(state.iteration)
             pictures.append(codec.to_uint8(np.asarray(state.picture)))

@@ -37,7 +37,11 @@ _FULL_RANK = (0,) * len(LAYERS)
 
 
 def features(
-    params: Params, images: jax.Array, taps: tuple[str, ...] = TAPS, dtype=jnp.float32
+    params: Params,
+    images: jax.Array,
+    taps: tuple[str, ...] = TAPS,
+    dtype=jnp.float32,
+    inside: jax.Array | None = None,
 ) -> dict[str, jax.Array]:
     """Computes the activations after the named ReLUs.
 
@@ -45,6 +49,8 @@ def features(
       images: f32[N, H, W, 3] in [0, 1], with sides of at least 8 px.
       taps: ReLUs "relub_i" of layers "convb_i".
       dtype: in which convolutions compute.
+      inside: f32[N or 1, H, W, 1], for pictures that were padded below and on the right: 1 in the picture, 0 in the
+        padding. The features in the picture are as they are without the padding, and those in the padding are 0.
 
     Returns:
       f32[N, H / 2^(b-1), W / 2^(b-1), C] (or wider floats, if `dtype` is) for each "relub_i" in `taps`.
@@ -56,16 +62,26 @@ def features(
     if not taps or len(set(taps)) < len(taps) or not set(taps) <= set(relus):
         raise InputError(f"`taps`: expected some of {', '.join(relus)}, each once, got {', '.join(taps) or 'none'}")
     x = ((images - params["input"]["mean"]) / params["input"]["std"]).astype(dtype)
-    out = {}
+    x, out = _masked(x, inside), {}
     for layer, tap in zip(LAYERS, relus, strict=True):
         if layer in POOLED:
-            x = max_pool(x)
-        x = jax.nn.relu(response(params[layer], x, dtype))
+            inside = None if inside is None else halved_mask(inside)
+            x = _masked(max_pool(x), inside)
+        x = _masked(jax.nn.relu(response(params[layer], x, dtype)), inside)
         if tap in taps:
             out[tap] = x.astype(jnp.promote_types(dtype, jnp.float32))
         if len(out) == len(taps):
             break
     return out
+
+
+def halved_mask(inside: jax.Array) -> jax.Array:
+    """The mask of pictures after a halving that drops an odd last row or column: [N, H, W, 1] -> [N, H//2, W//2, 1]."""
+    return inside[:, 1::2, 1::2]
+
+
+def _masked(x: jax.Array, inside: jax.Array | None) -> jax.Array:
+    return x if inside is None else x * inside.astype(x.dtype)
 
 
 def response(layer: dict[str, jax.Array], x: jax.Array, dtype=jnp.float32) -> jax.Array:

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from metastyle.system import files
 from metastyle.system.optional import need
 
 STANDARD = "-"  # standard input, or standard output
-_MARK = "_stylized_"  # stands in the names of the files that `stylize_many` writes
+_MARK = "_stylized_"  # stands in the names of the files that `write_many` writes
 
 
 class Look(NamedTuple):
@@ -158,11 +158,28 @@ def stylize_one(photograph: Picture, look: Look, out: str, knobs: Knobs, output:
 
 
 def stylize_many(contents: Sequence[str], looks: Sequence[Look], folder: str, knobs: Knobs, output: Output) -> str:
-    """Stylises every photograph in every look, into files `PHOTO_stylized_STYLE.png` of `folder`, which it creates.
+    """Stylises every photograph in every look, as `write_many` says."""
+    by_name = {look.name: look for look in looks}
 
-    Files that exist are skipped, so the same command line continues work that was stopped. Pictures among `contents`
-    that an earlier call wrote into `folder` are left out, with a warning (errors.Adjusted). A photograph that can't be
-    read or stylised is named on standard error and skipped.
+    def write(photograph: Picture, name: str, target: str) -> None:
+        stylize_one(photograph, by_name[name], target, knobs, output)
+
+    return write_many(contents, list(by_name), folder, output, write)
+
+
+def write_many(
+    contents: Sequence[str],
+    looks: Sequence[str],
+    folder: str,
+    output: Output,
+    write: Callable[[Picture, str, str], None],
+) -> str:
+    """Calls `write(photograph, look, target)` for each photograph and name of a look.
+
+    The targets are files `PHOTO_stylized_LOOK.png` of `folder`, which is made. Files that exist are skipped, so the
+    same command line continues work that was stopped. Pictures among `contents` that an earlier call wrote into
+    `folder` are left out, with a warning (errors.Adjusted). A photograph that can't be read or stylised is named on
+    standard error and skipped.
 
     Returns:
       A line that says what was done.
@@ -183,11 +200,11 @@ def stylize_many(contents: Sequence[str], looks: Sequence[Look], folder: str, kn
             try:
                 photograph = read_content(content)
                 for look in looks:
-                    target = targets[content, look.name]
+                    target = targets[content, look]
                     if target.exists() and not output.overwrite:
                         existing += 1
                     else:
-                        stylize_one(photograph, look, str(target), knobs, output)
+                        write(photograph, look, str(target))
                         written += 1
                         tqdm.write(f"wrote {target}", file=sys.stdout)
                     progress.update()
@@ -204,7 +221,7 @@ def stylize_many(contents: Sequence[str], looks: Sequence[Look], folder: str, kn
 
 
 def _without_own_outputs(contents: Sequence[str], folder: str) -> list[str]:
-    """Leaves out the pictures that `stylize_many` wrote into `folder`, which it knows by their names."""
+    """Leaves out the pictures that `write_many` wrote into `folder`, which it knows by their names."""
     real = os.path.realpath(folder)
     own = {x for x in contents if _MARK in Path(x).stem and os.path.realpath(Path(x).parent) == real}
     if len(own) == len(contents):
@@ -216,21 +233,21 @@ def _without_own_outputs(contents: Sequence[str], folder: str) -> list[str]:
 
 
 def output_files(
-    contents: Sequence[str], looks: Sequence[Look], folder: Path, suffix: str
+    contents: Sequence[str], looks: Sequence[str], folder: Path, suffix: str
 ) -> dict[tuple[str, str], Path]:
-    """The file for each photograph in each look, by (content, name of the look); InputError if two are the same."""
+    """The file for each photograph in each look, by (content, look); InputError if two are the same."""
     targets: dict[tuple[str, str], Path] = {}
     taken: dict[Path, str] = {}
     for content in contents:
         stem = "stdin" if content == STANDARD else Path(content).stem
         for look in looks:
-            target = folder / f"{stem}{_MARK}{look.name}{suffix}"
+            target = folder / f"{stem}{_MARK}{look}{suffix}"
             if target in taken:
                 raise InputError(
-                    f"`content`: {taken[target]} and {content} in {look.name} would both be written to {target}; "
+                    f"`content`: {taken[target]} and {content} in {look} would both be written to {target}; "
                     "rename one, or stylise them into different folders"
                 )
-            targets[content, look.name], taken[target] = target, content
+            targets[content, look], taken[target] = target, content
     return targets
 
 

@@ -5,6 +5,7 @@ known, both are brought to that size and cut into tiles instead, so that texture
 """
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -26,10 +27,15 @@ MOST_TILES = 16  # of one painting
 
 
 class Material(NamedTuple):
-    """What an adaptation learns from: paintings f32[s, s, 3], and photographs f32[S, S, 3] with S = `data.size`."""
+    """What an adaptation learns from.
+
+    paintings: f32[s, s, 3], squares or tiles. photographs: f32[S, S, 3] with S = `data.size`. whole: the paintings as
+    they were given, f32[H, W, 3].
+    """
 
     paintings: list[np.ndarray]
     photographs: list[np.ndarray]
+    whole: list[np.ndarray]
 
 
 class Sizes(NamedTuple):
@@ -37,12 +43,16 @@ class Sizes(NamedTuple):
 
     style_size: int | None
     output_size: int | None
+    stroke: float
     max_pixels: int
 
     def check(self, trained_size: int) -> None:
         """Raises InputError for a size that is out of range."""
         if self.style_size is not None and self.output_size is not None:
             raise InputError("`style_size`: expected none beside `output_size`, which decides it; pass one of them")
+        check_stroke(self.stroke)
+        if self.stroke != 1 and self.output_size is None:
+            raise InputError("`stroke`: expected `output_size` as well, of which it is a share; pass it")
         for name in ("style_size", "output_size"):
             size = getattr(self, name)
             if size is None:
@@ -61,32 +71,23 @@ def read(
     sizes: Sizes,
 ) -> Material:
     """Reads the pictures for an adaptation of so many steps. `Stylizer.adapt` explains the arguments."""
-    size, (style_size, output_size, max_pixels) = settings.data.size, sizes
+    size, (style_size, output_size, stroke, max_pixels) = settings.data.size, sizes
     sizes.check(size)
+    whole = load_styles(styles, max_pixels)
     if output_size is None:
-        paintings = squares(styles, size if style_size is None else style_size, max_pixels)
+        paintings = [square(picture, size if style_size is None else style_size) for picture in whole]
     else:
-        paintings = tiles(styles, size, output_size, max_pixels)
+        paintings = [tile for picture in whole for tile in tiles(picture, size, round(stroke * output_size))]
     count = steps * settings.inner.support
-    return Material(paintings, photographs(support, count, size, seed, max_pixels, output_size))
+    return Material(paintings, photographs(support, count, size, seed, max_pixels, output_size), whole)
 
 
-def squares(styles: Picture | Sequence[Picture], side: int, max_pixels: int) -> list[np.ndarray]:
-    """The pictures of the style, each as one square f32[side, side, 3]."""
-    return [square(picture, side) for picture in _load_styles(styles, max_pixels)]
+def tiles(painting: np.ndarray, side: int, short: int) -> list[np.ndarray]:
+    """The painting, brought to a shorter side of `short` px and cut into tiles f32[s, s, 3], s = min(side, short).
 
-
-def tiles(styles: Picture | Sequence[Picture], side: int, output_size: int, max_pixels: int) -> list[np.ndarray]:
-    """The pictures of the style, each brought to a shorter side of `output_size` px and cut into tiles.
-
-    The tiles, f32[s, s, 3] with s the smaller one of `side` and `output_size`, cover the picture, unless more than 16
-    would be needed: then they are spread evenly over it.
+    The tiles cover it, unless more than 16 would be needed: then they are spread evenly over it.
     """
-    found = []
-    for picture in _load_styles(styles, max_pixels):
-        scaled = resize_short(picture, output_size)
-        found += _cover(scaled, min(side, output_size))
-    return found
+    return _cover(resize_short(painting, short), min(side, short))
 
 
 def _cover(picture: np.ndarray, side: int) -> list[np.ndarray]:
@@ -146,7 +147,8 @@ def support_crops(
     return [crops[i] for i in range(count)]
 
 
-def _load_styles(styles: Picture | Sequence[Picture], max_pixels: int) -> list[np.ndarray]:
+def load_styles(styles: Picture | Sequence[Picture], max_pixels: int) -> list[np.ndarray]:
+    """The pictures of a style, f32[H, W, 3] each. Raises InputError for none."""
     loaded = [codec.load(picture, name="style", max_pixels=max_pixels)[0] for picture in _list(styles)]
     if not loaded:
         raise InputError("`style`: expected at least one picture, got none")
@@ -161,3 +163,9 @@ def check_count(name: str, value: int, low: int) -> None:
     """Raises InputError, naming the argument, unless the value is a whole number of at least `low`."""
     if not isinstance(value, int | np.integer) or value < low:
         raise InputError(f"`{name}`: expected a whole number of at least {low}, got {value}")
+
+
+def check_stroke(stroke: float) -> None:
+    """Raises InputError unless the scale of the painting relative to the photograph is from 1/4 to 4."""
+    if not (isinstance(stroke, Real) and 0.25 <= stroke <= 4):
+        raise InputError(f"`stroke`: expected a number from 0.25 to 4, got {stroke!r}")

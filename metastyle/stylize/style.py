@@ -17,7 +17,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
@@ -29,14 +29,17 @@ from metastyle import __version__, config
 from metastyle.errors import Adjusted, InputError
 from metastyle.images import codec, masks
 from metastyle.images.codec import MAX_PIXELS, Picture
-from metastyle.images.color import COLORS, transfer
+from metastyle.images.color import COLORS, recolor, transfer
 from metastyle.images.resize import resize_short
 from metastyle.nets import architecture, generator
 from metastyle.nets.params import Flat
 from metastyle.nets.phases import mean_over_phases
-from metastyle.stylize import onnx_export, tiling
+from metastyle.stylize import material, onnx_export, tiling
+from metastyle.stylize import refine as refinement
+from metastyle.stylize.material import check_count
+from metastyle.stylize.refine import Painting
 from metastyle.system import files
-from metastyle.weights import bundles, style_files
+from metastyle.weights import bundles, style_files, vgg_files
 from metastyle.weights.style_files import StyleFile
 
 MAX_STRENGTH = 1.5
@@ -59,6 +62,13 @@ class Knobs:
       once; by default it is what fits the free memory (stylize/tiling.py).
     phases: 1, 4 or 16; the result is the mean over so many places on the network's pixel grid, which removes the
       pattern of that grid and takes so many times as long; by default as the style was adapted.
+    refine: iterations by which the pixels of the result are optimised towards the paintings (stylize/refine.py): 10 to
+      20 give large shapes and clean colours, and take seconds at 256 px, minutes at 1,024 px.
+    vgg: the loss network of `refine` (weights/vgg_files.py `load`); by default VGG-16 where it is at hand, else the
+      packaged one.
+    stroke: the size of strokes for `refine`, as in `Stylizer.adapt`.
+    palette: from 0 to 1, by which share the result takes the means and deviations of the paintings' lightness and
+      colours (images/color.py `recolor`).
     backend: "jax"; "onnx", which gives the same to a 255th by onnxruntime; or "onnx-int8", coarser and faster on CPUs.
     progress: whether tiles show their progress and the time left.
     max_pixels: a larger photograph is refused.
@@ -70,6 +80,10 @@ class Knobs:
     content_size: int | None = None
     tile: int | None = None
     phases: int | None = None
+    refine: int = 0
+    vgg: str | os.PathLike | None = None
+    stroke: float = 1.0
+    palette: float = 0.0
     backend: str = "jax"
     progress: bool = False
     max_pixels: int = MAX_PIXELS
@@ -78,6 +92,10 @@ class Knobs:
         if not (isinstance(self.strength, Real) and 0 <= self.strength <= MAX_STRENGTH):
             raise InputError(f"`strength`: expected a number from 0 to {MAX_STRENGTH}, got {self.strength!r}")
         check_phases(self.phases)
+        check_count("refine", self.refine, 0)
+        material.check_stroke(self.stroke)
+        if not (isinstance(self.palette, Real) and 0 <= self.palette <= 1):
+            raise InputError(f"`palette`: expected a number from 0 to 1, got {self.palette!r}")
         for name, choices in (("color", COLORS), ("backend", config.BACKENDS)):
             if getattr(self, name) not in choices:
                 raise InputError(f"`{name}`: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
@@ -96,33 +114,21 @@ class Style:
     """An adapted style, which stylises photographs of any size.
 
     plain: the bundle's plain parameters (train/plain_parameters.py); None where it has none.
+    paintings: the pictures that the style was adapted to, with their weights, for `refine`. A file does not hold them.
     """
 
     config: config.Config
     slow: Flat
     file: StyleFile
     plain: Flat | None = None
+    paintings: tuple[Painting, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def history(self) -> tuple[float, ...]:
         """The loss before each step, on that step's support photographs."""
         return self.file.history
 
-    def stylize(
-        self,
-        photograph: Picture,
-        *,
-        strength: float = 1.0,
-        mask: Picture | None = None,
-        feather: float | None = None,
-        color: str = "style",
-        content_size: int | None = None,
-        tile: int | None = None,
-        phases: int | None = None,
-        backend: str = "jax",
-        progress: bool = False,
-        max_pixels: int = MAX_PIXELS,
-    ) -> np.ndarray:
+    def stylize(self, photograph: Picture, *, mask: Picture | None = None, **knobs: Any) -> np.ndarray:
         """The photograph in this style: uint8 [H, W, 3], of the photograph's size.
 
         The packaged bundle takes sides of at least 16 px; deeper architectures need more.
@@ -130,11 +136,11 @@ class Style:
         Args:
           photograph: a path, PIL image, array, or the bytes of a file (images/codec.py `load`).
           mask: a picture, white where the style goes, black where the photograph stays, grey in between.
+          knobs: strength, colours, size and more, by the names of `Knobs`, which explains them.
 
-        `Knobs` explains the other arguments. Raises InputError or FileNotFoundError, in one line, for bad input.
+        Raises InputError or FileNotFoundError, in one line, for bad input.
         """
-        knobs = Knobs(strength, feather, color, content_size, tile, phases, backend, progress, max_pixels)
-        return codec.to_uint8(stylized(photograph, [(self, mask)], knobs)[0])
+        return codec.to_uint8(stylized(photograph, [(self, mask)], Knobs(**knobs))[0])
 
     def stylize_file(
         self,
@@ -171,10 +177,38 @@ class Style:
             )
         return self.plain
 
-    def apply(self, content: np.ndarray, knobs: Knobs) -> np.ndarray:
-        """y(strength) of the module's docstring: f32[H, W, 3] in [0, 1] -> the same."""
+    def with_paintings(self, styles: Picture | Sequence[Picture], max_pixels: int = MAX_PIXELS) -> "Style":
+        """This style with the pictures that `refine` leads towards, which a style from a file needs."""
+        return dataclasses.replace(self, paintings=equal_weights(material.load_styles(styles, max_pixels)))
+
+    def apply(self, content: np.ndarray, knobs: Knobs, watch: refinement.Watch | None = None) -> np.ndarray:
+        """y(strength) of the module's docstring, refined if asked for: f32[H, W, 3] in [0, 1] -> the same.
+
+        watch: follows the refinement.
+        """
         if knobs.strength == 0:
             return content
+        output = self._mixed(content, knobs)
+        if (knobs.refine or knobs.palette) and not self.paintings:
+            name = "refine" if knobs.refine else "palette"
+            raise InputError(
+                f"`{name}`: expected the paintings of the style, which its file does not hold; pass --style "
+                "(Style.with_paintings)"
+            )
+        if knobs.refine:
+            output = self._refined(output, content, knobs, watch)
+        return recolored(output, self.paintings, knobs.palette * min(1.0, knobs.strength))
+
+    def _refined(
+        self, output: np.ndarray, content: np.ndarray, knobs: Knobs, watch: refinement.Watch | None
+    ) -> np.ndarray:
+        params = vgg_files.load(knobs.vgg or vgg_files.at_hand())
+        plan = refinement.Refinement(knobs.refine, knobs.strength, knobs.stroke)
+        with refinement.bar(show=knobs.progress and watch is None) as on_step:
+            watch = watch or refinement.Watch(on_step)
+            return refinement.refine(output, content, self.paintings, params, plan, watch)
+
+    def _mixed(self, content: np.ndarray, knobs: Knobs) -> np.ndarray:
         output = self._network(content, knobs.strength, knobs)
         if knobs.strength >= 1:
             return output
@@ -227,6 +261,21 @@ class Style:
         style_files.save_style(path, dataclasses.replace(self.file, **extra))
 
 
+def equal_weights(paintings: Sequence[np.ndarray]) -> tuple[Painting, ...]:
+    """The pictures of one style, each with the same weight."""
+    return tuple((x, 1 / len(paintings)) for x in paintings)
+
+
+def recolored(picture: np.ndarray, paintings: Sequence[Painting], share: float) -> np.ndarray:
+    """The picture f32[H, W, 3], this share of the way to the colours of the paintings."""
+    if not share:
+        return picture
+    found = picture * np.float32(1 - share)
+    for painting, weight in paintings:
+        found += np.float32(share * weight) * recolor(picture, painting)
+    return found
+
+
 def check_phases(phases: int | None) -> None:
     """Raises InputError unless pictures can be stylised with so many phases; None leaves them as they are."""
     if phases is not None and phases not in config.PHASES:
@@ -277,7 +326,9 @@ def blend(parts: Sequence[tuple[Style, float]]) -> Style:
     steps = max(style.file.steps for style in styles)
     phases = max(style.file.phases for style, _ in used)
     file = dataclasses.replace(first.file, fast=fast, steps=steps, phases=phases, history=())
-    return dataclasses.replace(first, config=with_phases(first.config, phases), file=file)
+    known = all(style.paintings for style, _ in used)
+    paintings = tuple((x, weight * w) for style, weight in used for x, w in style.paintings) if known else ()
+    return dataclasses.replace(first, config=with_phases(first.config, phases), file=file, paintings=paintings)
 
 
 def _weighted_sum(path: str, parts: Sequence[tuple[Style, float]]) -> np.ndarray:
@@ -302,9 +353,15 @@ def compose(photograph: Picture, parts: Sequence[tuple[Style, Picture | None]], 
 
 
 def stylized(
-    photograph: Picture, parts: Sequence[tuple[Style, Picture | None]], knobs: Knobs
+    photograph: Picture,
+    parts: Sequence[tuple[Style, Picture | None]],
+    knobs: Knobs,
+    watch: refinement.Watch | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The result of `compose` as f32[H, W, 3], and the photograph's alpha, f32[H, W], or None where it is opaque."""
+    """The result of `compose` as f32[H, W, 3], and the photograph's alpha, f32[H, W], or None where it is opaque.
+
+    watch: follows the refinement, where there is one style.
+    """
     if not parts:
         raise InputError("`style_file`: expected at least one style, got none")
     content, alpha = codec.load(photograph, max_pixels=knobs.max_pixels)
@@ -312,13 +369,13 @@ def stylized(
     regions = [None if mask is None else masks.load(mask, *size, max_pixels=knobs.max_pixels) for _, mask in parts]
     if knobs.content_size is not None:
         short = knobs.content_size
-        _check_scaled(size, short, knobs.max_pixels)
+        check_scaled(size, short, knobs.max_pixels)
         content = resize_short(content, short)
         alpha, *regions = (None if x is None else resize_short(x, short) for x in (alpha, *regions))
     least = max(architecture.parse(style.config.generator.arch).min_side for style, _ in parts)
     architecture.check_size(*content.shape[:2], least=least)
     shares = _shares(content.shape[:2], regions, knobs.feather)
-    outputs = (transfer(knobs.color, style.apply(content, knobs), content) for style, _ in parts)
+    outputs = (transfer(knobs.color, style.apply(content, knobs, watch), content) for style, _ in parts)
     if shares is None:
         return next(outputs), alpha
     mixed = content.copy()
@@ -327,7 +384,8 @@ def stylized(
     return mixed, alpha
 
 
-def _check_scaled(size: tuple[int, ...], short: int, max_pixels: int) -> None:
+def check_scaled(size: tuple[int, ...], short: int, max_pixels: int) -> None:
+    """Raises InputError if a photograph of this (height, width) would get too large with this shorter side."""
     pixels = math.prod(size) * (short / min(size)) ** 2
     if pixels > max_pixels:
         height, width = size

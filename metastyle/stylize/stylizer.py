@@ -19,7 +19,7 @@ from metastyle.meta.problem import Networks, style_problem
 from metastyle.nets.params import Flat
 from metastyle.stylize import material, resumable
 from metastyle.stylize.material import check_count
-from metastyle.stylize.style import Style, as_stored, with_phases
+from metastyle.stylize.style import Style, as_stored, equal_weights, with_phases
 from metastyle.system import compile_cache, resume
 from metastyle.weights import bundles, loss_network, style_files, vgg_files
 from metastyle.weights.bundles import Bundle
@@ -41,6 +41,7 @@ class Stylizer:
         seed: int = 0,
         style_size: int | None = None,
         output_size: int | None = None,
+        stroke: float = 1.0,
         phases: int | None = None,
         weights: str | os.PathLike | None = None,
         max_pixels: int = MAX_PIXELS,
@@ -62,6 +63,8 @@ class Stylizer:
             bundle was trained with. It hardly changes the size of strokes (docs/control.md).
           output_size: px, the shorter side of the photographs that the style is for, so that texture is learned as
             large as it will be painted (stylize/material.py). By default the style is for any size.
+          stroke: the size of strokes in the output, from 1/4 to 4; 1 gives them the share of the picture that they have
+            of the painting. It needs `output_size`.
           phases: 1, 4 or 16; the style is learned, and will be applied, as the mean over so many places on the
             network's pixel grid (`Knobs`). By default as the bundle was trained: 1 for the packaged one.
           weights: the loss network to learn with (weights/vgg_files.py `load`); by default the one that the bundle was
@@ -78,10 +81,10 @@ class Stylizer:
         """
         settings = with_phases(self.bundle.config, phases)
         _check_numbers(steps, seed, until)
-        sizes = material.Sizes(style_size, output_size, max_pixels)
-        paintings, photographs = material.read(styles, support, settings, steps, seed, sizes)
+        sizes = material.Sizes(style_size, output_size, stroke, max_pixels)
+        paintings, photographs, whole = material.read(styles, support, settings, steps, seed, sizes)
         begun, networks = self._begin(paintings, photographs, steps, weights)
-        result = _Result(self.bundle, settings, len(paintings[0]), output_size or 0, steps)
+        result = _Result(self.bundle, settings, whole, len(paintings[0]), output_size or 0, steps)
         watch = functools.partial(result.watch, on_style)
         problem = style_problem(settings.generator, settings.loss)
         plan = adaptation.Plan(steps, settings.inner, self.bundle.adam_lr, until=until)
@@ -118,6 +121,7 @@ class _Result:
 
     bundle: Bundle
     settings: Config
+    whole: Sequence[np.ndarray]
     style_size: int
     output_size: int
     steps: int
@@ -139,7 +143,7 @@ class _Result:
             history=tuple(history),
             phases=settings.generator.phases,
         )
-        return Style(settings, self.bundle.meta.slow, file, self.bundle.plain)
+        return Style(settings, self.bundle.meta.slow, file, self.bundle.plain, equal_weights(self.whole))
 
     def watch(self, on_style: Callable[[Style], None] | None, state: adaptation.AdaptState) -> None:
         """Calls `on_style` with the style of a state. Raises InputError where a number is not finite."""

@@ -21,6 +21,7 @@ from metastyle.system.tensor_file import read as read_tensors
 
 FORMAT_VERSION = 1
 NAMES = ("slim", "vgg16", "random")  # slim comes with the package; it was distilled from VGG-16
+PACKAGED = "slim"
 SLIM = ASSETS / "slim_vgg.safetensors"
 VGG16_FILE_NAME = "vgg16.safetensors"
 Shape = tuple[int, ...]
@@ -53,6 +54,15 @@ def locate(weights: str | os.PathLike, name: str = "vgg") -> Path:
         if path.is_file():
             return path
     raise FileNotFoundError("VGG-16 weights not found; type `metastyle fetch vgg16`, or set METASTYLE_VGG16 to a file")
+
+
+def at_hand() -> str:
+    """The best loss network for the optimisation of pixels that is on this machine: "vgg16", else the packaged one."""
+    try:
+        locate("vgg16")
+    except FileNotFoundError:
+        return PACKAGED
+    return "vgg16"
 
 
 def _existing(path: str | os.PathLike, name: str) -> Path:

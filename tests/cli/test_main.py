@@ -17,9 +17,10 @@ import metastyle
 from metastyle.cli import commands, info, main
 from metastyle.errors import RETRY
 from metastyle.images import codec
+from metastyle.stylize import pixels as optimisation
 from metastyle.weights import bundles
 from tests.support import toy
-from tests.support.command import PHOTOGRAPH, adapt, pixels, stylize
+from tests.support.command import PHOTOGRAPH, adapt, pixels, stylize, transfer
 from tests.support.places import BUNDLE
 from tests.support.stored import change_settings, toy_bundle
 from tests.support.vgg_download import md5
@@ -71,6 +72,53 @@ def test_a_preview_of_continued_work_says_where_it_begins(capsys, monkeypatch):
     assert capsys.readouterr().err == expected
     with Image.open("new.preview.webp") as animation:
         assert animation.n_frames == 3
+
+
+def test_transfer_writes_what_python_makes(run):
+    out = run(*transfer("--quality=best", "--save_style=x.safetensors")).splitlines()
+    expected = metastyle.transfer("photo.png", "painting.png", quality="best", bundle="bundle", vgg="random")
+    np.testing.assert_array_equal(pixels("new.png"), expected)
+    assert out[0].startswith("30 x 22 px: 10 steps of adaptation, 10 iterations of refinement with random; about ")
+    assert out[1:] == ["wrote x.safetensors", "wrote new.png"]
+    assert metastyle.load_style("x.safetensors", "bundle").file.output_size == 22
+    assert not list(Path().glob("*.state*"))
+
+
+def test_a_stopped_transfer_goes_on_by_the_same_line(run, capsys, monkeypatch):
+    whole = metastyle.transfer("photo.png", "painting.png", quality="best", bundle="bundle", vgg="random")
+
+    def stopped(*given):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return step(*given)
+
+    step = optimisation.step
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(optimisation, "step", stopped)
+        main.main(transfer("--quality=best"))
+    assert end.value.code == RETRY and not Path("new.png").exists()
+    assert "stopped after iteration 1 of 10; the same line continues" in capsys.readouterr().out
+    run(*transfer("--quality=best"))
+    np.testing.assert_array_equal(pixels("new.png"), whole)
+    assert not list(Path().glob("*.state*"))
+
+
+def test_transfer_of_a_folder(run, capsys):
+    Path("photos").mkdir()
+    for name in ("a", "b"):
+        shutil.copy("photo.png", f"photos/{name}.png")
+    Path("photos/bad.png").write_bytes(b"no picture")
+    line = ["transfer", "--content=photos", "--style=painting.png", "--out=made/", "--quality=fast", "--bundle=bundle"]
+    with pytest.raises(SystemExit) as end:
+        main.main(line)
+    assert end.value.code == 1
+    assert "1 of 3 photographs could not be stylised; wrote 2 pictures into made/" in capsys.readouterr().err
+    assert sorted(x.name for x in Path("made").iterdir()) == ["a_stylized_painting.png", "b_stylized_painting.png"]
+
+
+def test_stylize_refines_towards_the_paintings(run):
+    run(*stylize(refine=3, style="painting.png", vgg="random", palette=0.3))
+    style = metastyle.load_style("style.safetensors").with_paintings("painting.png")
+    np.testing.assert_array_equal(pixels("new.png"), style.stylize("photo.png", refine=3, vgg="random", palette=0.3))
 
 
 def test_adapt_shows_a_photograph_over_the_steps(run):
@@ -208,9 +256,9 @@ def test_the_command_is_installed():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "`command`: expected one of adapt, stylize, blend, sheet, export, info, fetch, got nothing; see"),
-        (["paint"], "`command`: expected one of adapt, stylize, blend, sheet, export, info, fetch, got paint; see"),
-        (["--steps=3"], "`command`: expected one of adapt, stylize, blend, sheet, export, info, fetch, got --steps=3"),
+        ([], f"`command`: expected one of {', '.join(commands.COMMANDS)}, got nothing; see"),
+        (["paint"], f"`command`: expected one of {', '.join(commands.COMMANDS)}, got paint; see"),
+        (["--steps=3"], f"`command`: expected one of {', '.join(commands.COMMANDS)}, got --steps=3"),
         (["adapt", "--stepps=3"], "`adapt`: Unknown command line flag 'stepps'. Did you mean: steps ?; see `metastyle"),
         (["adapt", "--steps=many"], "`adapt`: flag --steps=many: invalid literal"),
         (["adapt", "--steps=1.5"], "`adapt`: flag --steps=1.5: invalid literal"),
@@ -231,6 +279,30 @@ def test_the_command_is_installed():
         (["fetch", "vgg19"], "`name`: expected one of vgg16, got 'vgg19'"),
         (["fetch", "vgg16", "--source=caffe"], "`fetch`: flag --source=caffe: value should be one of <keras|torch"),
         (["fetch", "vgg16", "--checksum=abc"], "`checksum`: expected 8 to 64 hexadecimal digits"),
+        (["transfer", "--out=x.png"], "`content`: expected a picture, got nothing; type `metastyle transfer photo"),
+        (["transfer", "photo.png", "--out=x.png"], "`style`: expected a picture, got nothing"),
+        (["transfer", "photo.png", "painting.png"], "`out`: expected --out=..., got nothing"),
+        (transfer("--content=photo.png", "--style=painting.png"), "`photo.png`: expected no picture beside --content"),
+        (transfer("--seconds=0"), "`seconds`: expected more than 0, got 0"),
+        (transfer("--quality=finest"), "`quality`: expected one of fast, good, best, got 'finest'"),
+        (transfer("--size=8"), "`content_size`: expected whole px, at least 16, got 8"),
+        (transfer("--out=gone/x.png"), "`out`: no such folder"),
+        (transfer("--out=x.txt"), "`out`: expected a name that ends in"),
+        (transfer("--out=photo.png"), "`out`: 'photo.png' is a picture to work from"),
+        (transfer("--content=photo.png,painting.png", names=["painting.png"]), "`out`: expected a folder for 2"),
+        (transfer(names=["photo.png", "bundle"]), "`style`: expected a picture, got the folder 'bundle'"),
+        (transfer(names=["photo.png", "gone.png"]), "`style`: no such file: 'gone.png'"),
+        (transfer("--save_style=x.txt"), "`out`: expected a name that ends in .safetensors"),
+        (transfer("--save_style=x.safetensors", "--out=folder/"), "`save_style`: expected one photograph"),
+        (transfer("--quality=best", "--vgg=vgg16"), "VGG-16 weights not found; type `metastyle fetch vgg16`"),
+        (transfer("--format=bad"), "`format`: "),
+        (stylize(refine=-1), "`refine`: expected a whole number of at least 0, got -1"),
+        (
+            stylize(refine=2),
+            "`refine`: expected the paintings of the style, which its file does not hold; pass",
+        ),
+        (stylize(palette=0.5), "`palette`: expected the paintings of the style"),
+        (adapt(stroke=2), "`stroke`: expected `output_size` as well"),
         (adapt(until=1.5), "`until`: expected a share from 0 to 1, such as 0.01, got 1.5"),
         (adapt(preview="gone.jpg"), "`preview`: no such file: 'gone.jpg'"),
         (adapt(preview_out="x.webp"), "`preview_out`: expected --preview as well, the photograph to watch"),

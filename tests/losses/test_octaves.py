@@ -11,12 +11,17 @@ FILTER = np.array([1, 3, 3, 1]) / 8
 
 
 def numpy_halve(image):
-    """One picture [H, W, C], pixel by pixel."""
-    height, width = (side // 2 for side in image.shape[:2])
-    padded = np.pad(image[: 2 * height, : 2 * width].astype(np.float64), ((1, 1), (1, 1), (0, 0)), "edge")
-    out = np.empty((height, width, image.shape[2]))
+    """One picture [H, W, C], pixel by pixel; weights that fall outside are left out, and the others sum to 1."""
+    (height, width), sides = (side // 2 for side in image.shape[:2]), image.shape[:2]
+    out = np.zeros((height, width, image.shape[2]))
     for y, x in np.ndindex(height, width):
-        out[y, x] = np.einsum("hwc,h,w->c", padded[2 * y : 2 * y + 4, 2 * x : 2 * x + 4], FILTER, FILTER)
+        total = 0.0
+        for i, j in np.ndindex(4, 4):
+            row, column = 2 * y + i - 1, 2 * x + j - 1
+            if 0 <= row < sides[0] and 0 <= column < sides[1]:
+                out[y, x] += FILTER[i] * FILTER[j] * image[row, column]
+                total += FILTER[i] * FILTER[j]
+        out[y, x] /= total
     return out
 
 
@@ -48,3 +53,13 @@ def test_the_gradient_is_that_of_a_linear_map():
     found = jax.grad(lambda x: (halve(x) ** 2).sum())(image)
     expected = 2 * (np.asarray(halve(image)) * np.asarray(halve(change))).sum()
     np.testing.assert_allclose((np.asarray(found) * change).sum(), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("height, width", [(8, 8), (9, 12), (13, 10)])
+def test_padding_below_and_on_the_right_changes_nothing(height, width):
+    image = np.random.default_rng(2).random((1, height, width, 3), np.float32)
+    padded, inside = np.ones((1, 16, 16, 3), np.float32), np.zeros((1, 16, 16, 1), np.float32)
+    padded[:, :height, :width], inside[:, :height, :width] = image, 1
+    for whole, part in zip(octaves(image, 3), octaves(padded, 3, inside), strict=True):
+        np.testing.assert_allclose(part[:, : whole.shape[1], : whole.shape[2]], whole, atol=1e-6)
+    assert not np.asarray(octaves(padded, 2, inside)[1])[:, height // 2 :].any()

@@ -22,6 +22,10 @@ def stylize(**changes):
     return ["stylize", *_flags({"style_file": "style.safetensors", "content": "photo.png", "out": "new.png"} | changes)]
 
 
+def transfer(*flags, names=("photo.png", "painting.png")):
+    return ["transfer", *names, "--bundle=bundle", "--vgg=random", "--out=new.png", *flags]
+
+
 def pixels(path):
     return np.asarray(Image.open(path))
 

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from metastyle.nets import vgg
+from metastyle.weights import vgg_files
 from tests.support.slim_vgg import WIDTHS
 
 OLD_KERAS = "{block}/{block}_{W}_1:0"
@@ -78,6 +79,7 @@ def empty_cache(folder, monkeypatch):
     """The cache, not there yet, and no other weights or proxies."""
     monkeypatch.setenv("METASTYLE_CACHE", str(folder / "cache"))
     monkeypatch.delenv("METASTYLE_VGG16", raising=False)
+    monkeypatch.setattr(vgg_files, "sample_data", lambda: None)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     return folder / "cache"

@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
 from metastyle.config import LEAST_SEEN
 from metastyle.errors import InputError, Stopped
 from metastyle.evaluate.baselines import gatys
-from metastyle.evaluate.baselines.gatys import Settings, State
+from metastyle.evaluate.baselines.gatys import Settings
 from metastyle.images import codec
 from metastyle.images.codec import MAX_PIXELS, Picture
 from metastyle.images.resize import resize_short, square
 from metastyle.nets import vgg
+from metastyle.stylize import pixels
+from metastyle.stylize.pixels import State
 from metastyle.system import compile_cache, files, resume
 from metastyle.system.signals import StopSignal
 from metastyle.weights import vgg_files
@@ -54,7 +55,7 @@ def stylize_file(
     The same call continues stopped work from the state file, which is deleted when `out` is written.
 
     Raises InputError or FileNotFoundError for bad input before anything is written, InputError if the state file
-    belongs to another run, errors of gatys.optimise, and Stopped when SIGINT or SIGTERM asks to stop, after saving.
+    belongs to another run, errors of pixels.optimise, and Stopped when SIGINT or SIGTERM asks to stop, after saving.
     """
     style_size = size if style_size is None else style_size
     for name, value, low in (("size", size, LEAST_SEEN), ("style_size", style_size, LEAST_SEEN), ("every", every, 0)):
@@ -69,7 +70,7 @@ def stylize_file(
 
     compile_cache.enable_compile_cache()
     output = _Output(Path(out), every, _identity(settings, photograph, paintings, params))
-    saved = output.read_state(gatys.state_shapes(photograph.shape[:2], settings), settings.iterations)
+    saved = output.read_state(pixels.state_shapes(photograph.shape[:2], settings), settings.iterations)
     objective = gatys.objective(params, photograph, paintings, settings.loss)
     begun = gatys.init(objective, photograph, settings) if saved is None else saved
     state = _optimise(objective, settings, begun, output)
@@ -99,7 +100,7 @@ class _Output(NamedTuple):
 
     def read_state(self, shapes: State, end: int) -> State | None:
         """The saved state, None if there is none; InputError if it has done more iterations than `end`."""
-        saved = resume.read(self.state_file, self.identity, functools.partial(_state, shapes))
+        saved = resume.read(self.state_file, self.identity, functools.partial(pixels.from_tensors, shapes))
         if saved and saved.iteration > end:
             raise InputError(
                 f"`iterations`: the run that {self.state_file} continues has done {saved.iteration}, got {end}; "
@@ -108,11 +109,11 @@ class _Output(NamedTuple):
         return saved
 
 
-def _optimise(objective: gatys.Objective, settings: Settings, begun: State, output: _Output) -> State:
+def _optimise(objective: pixels.Objective, settings: Settings, begun: State, output: _Output) -> State:
     """Optimises up to the last iteration; shows the progress, and saves pictures and the state on the way."""
     state, start, end, out = begun, begun.iteration, settings.iterations, output.path
     with StopSignal() as stop, tqdm(total=end, initial=start, unit="iteration") as bar:
-        for state in gatys.optimise(objective, settings, begun):
+        for state in pixels.optimise(objective, settings, begun):
             k = state.iteration
             bar.set_postfix_str(f"J {state.loss:.4f}", refresh=False)
             bar.update(k - bar.n)
@@ -122,7 +123,7 @@ def _optimise(objective: gatys.Objective, settings: Settings, begun: State, outp
             if due:
                 codec.save(out.with_name(f"{out.stem}_{k:04d}{out.suffix}"), np.asarray(state.picture), name="out")
             if due or stop.requested:
-                resume.write(output.state_file, output.identity, _tensors(state))
+                resume.write(output.state_file, output.identity, pixels.to_tensors(state))
             if stop.requested:
                 raise Stopped(f"stopped after iteration {k} of {end}; the same line continues")
     return state
@@ -144,16 +145,3 @@ def _identity(
         **weights,
         **loss,
     }
-
-
-def _tensors(state: State) -> resume.Tensors:
-    return {str(i): np.asarray(x) for i, x in enumerate(jax.tree.leaves(state))}
-
-
-def _state(shapes: State, tensors: resume.Tensors) -> State:
-    leaves, structure = jax.tree.flatten(shapes)
-    saved = [tensors[str(i)] for i in range(len(leaves))]
-    if [x.shape for x in saved] != [x.shape for x in leaves]:
-        raise ValueError("other shapes")
-    state = jax.tree.unflatten(structure, map(jnp.asarray, saved))
-    return state._replace(iteration=int(state.iteration), loss=float(state.loss), converged=bool(state.converged))

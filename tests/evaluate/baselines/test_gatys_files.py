@@ -17,6 +17,7 @@ from metastyle.evaluate.baselines import gatys, gatys_files
 from metastyle.evaluate.baselines.gatys import Settings
 from metastyle.images import codec
 from metastyle.images.resize import resize_short
+from metastyle.stylize import pixels
 from tests.support.gatys import ADAM, PAINTING, PARAMS, PHOTOGRAPH, SIZE, every_optimizer, last, picture
 from tests.support.places import ROOT
 
@@ -42,37 +43,37 @@ def names(files):
     return sorted(path.name for path in files["out"].parent.iterdir())
 
 
-def pixels(path):
+def read(path):
     return codec.load(path)[0]
 
 
 def stop_after(monkeypatch, iteration):
     """SIGTERM arrives during that iteration."""
-    step = gatys.step
+    step = pixels.step
 
     def interrupted(objective, settings, state):
         if state.iteration + 1 == iteration:
             os.kill(os.getpid(), signal.SIGTERM)
         return step(objective, settings, state)
 
-    monkeypatch.setattr(gatys, "step", interrupted)
+    monkeypatch.setattr(pixels, "step", interrupted)
 
 
 def test_a_run_writes_its_pictures(files, capsys):
     gatys_files.stylize_file(**files)
     assert names(files) == ["out.png", "out_0002.png", "out_0004.png"]
-    assert pixels(files["out"]).shape == PHOTOGRAPH.shape
-    photograph = resize_short(pixels(files["content"]), SIZE)
+    assert read(files["out"]).shape == PHOTOGRAPH.shape
+    photograph = resize_short(read(files["content"]), SIZE)
     objective = gatys.objective(PARAMS, photograph, [PAINTING])
     begun = gatys.init(objective, photograph, files["settings"])
-    expected = last(gatys.optimise(objective, files["settings"], begun))
-    np.testing.assert_array_equal(codec.to_uint8(np.asarray(expected.picture)), codec.to_uint8(pixels(files["out"])))
+    expected = last(pixels.optimise(objective, files["settings"], begun))
+    np.testing.assert_array_equal(codec.to_uint8(np.asarray(expected.picture)), codec.to_uint8(read(files["out"])))
     assert capsys.readouterr().out == f"wrote {files['out']}: J {expected.loss:.4f} after 6 iterations\n"
 
 
 def test_a_small_photograph_is_not_enlarged(files):
     gatys_files.stylize_file(**files | {"content": PHOTOGRAPH, "size": 100, "style_size": SIZE, "every": 0})
-    assert pixels(files["out"]).shape == PHOTOGRAPH.shape
+    assert read(files["out"]).shape == PHOTOGRAPH.shape
     assert names(files) == ["out.png"]
 
 
@@ -89,8 +90,8 @@ def test_stopped_and_continued_is_uninterrupted(files, settings, monkeypatch):
         with pytest.raises(Stopped, match="^stopped after iteration 3 of 6; the same line continues$"):
             gatys_files.stylize_file(**files)
     assert names(files) == ["out.png.state", "out_0002.png"]
-    step, done = gatys.step, []
-    monkeypatch.setattr(gatys, "step", lambda *given: done.append(given[2].iteration) or step(*given))
+    step, done = pixels.step, []
+    monkeypatch.setattr(pixels, "step", lambda *given: done.append(given[2].iteration) or step(*given))
     gatys_files.stylize_file(**files)
     assert done == [3, 4, 5]
     assert {path.name: path.read_bytes() for path in files["out"].parent.iterdir()} == whole
@@ -201,7 +202,7 @@ def test_the_command_line_is_stopped_continued_and_completed(files):
     status, out, err = end(start(files, f"--iterations={done + 1}"))
     assert status == 0, err
     assert re.fullmatch(rf"wrote .*out.png: J 0\.\d{{4}} after {done + 1} iterations\n", out)
-    assert pixels(files["out"]).shape == PHOTOGRAPH.shape and "out.png.state" not in names(files)
+    assert read(files["out"]).shape == PHOTOGRAPH.shape and "out.png.state" not in names(files)
 
 
 @pytest.mark.slow

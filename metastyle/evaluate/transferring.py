@@ -1,0 +1,60 @@
+"""`metastyle.transfer` as methods of an evaluation: one for each quality, and the best also without VGG-16."""
+
+import time
+from collections.abc import Iterator
+
+from metastyle.evaluate import metrics
+from metastyle.evaluate.methods import Method, View
+from metastyle.evaluate.pairs import Pair
+from metastyle.stylize.transfer import QUALITIES, Options, Progress, prepare
+from metastyle.system.tensor_file import join, sha256
+from metastyle.weights import bundles, loss_network, vgg_files
+
+LEVELS = {  # methods of config.METHODS
+    "fast": Options("fast"),
+    "good": Options("good"),
+    "best": Options("best", vgg="vgg16"),
+    "best_offline": Options("best", vgg=vgg_files.PACKAGED),
+}
+
+
+def transferred(level: str) -> Method:
+    """One of LEVELS. The style is learned on the judged photograph, as a user's is.
+
+    Its steps are those of adaptation, and iterations of refinement. Raises FileNotFoundError without the weights that
+    it needs.
+    """
+    options = LEVELS[level]
+    recipe, bundle = QUALITIES[options.quality], bundles.load_bundle(options.bundle)
+    digest = loss_network.digest(vgg_files.load(options.vgg)) if options.vgg else ""
+    last = recipe.steps + recipe.refine
+
+    def views(pair: Pair) -> Iterator[View]:
+        began, learned = time.perf_counter(), []
+
+        def note(progress: Progress) -> None:
+            if progress.doing == "stylising":
+                learned.append(time.perf_counter() - began)
+
+        result = prepare(pair.content, pair.style, None, options).run(note)
+        seconds, shift = time.perf_counter() - began, None
+        if not recipe.refine:
+            knobs = options.knobs(recipe)
+            shift = metrics.shift_change(lambda x: result.style.apply(x, knobs), pair.content, result.pixels)
+        yield View(last, result.pixels, learned[0], 1000 * (seconds - learned[0]), shift)
+
+    def warm_up(pair: Pair) -> None:
+        for _ in views(pair):
+            pass
+
+    return Method(
+        name=level,
+        kind="transfer",
+        key=f"{sha256(join(bundle.meta.parts()))} {digest} {options} {recipe}",
+        cost=1.0 + recipe.steps + 1.5 * recipe.refine,
+        views=views,
+        note=f"metastyle transfer: {recipe.describe(options.vgg or '')}",
+        pictures_seen=bundle.pictures_seen,
+        last=last,
+        warm_up=warm_up,
+    )

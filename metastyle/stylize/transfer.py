@@ -1,0 +1,220 @@
+"""One photograph in the style of one painting, in one call: what `metastyle transfer` does.
+
+    picture = metastyle.transfer("photo.jpg", "painting.jpg", quality="best")
+
+The packaged bundle guesses the style, adapts to it on this photograph at the output's size, stylises the photograph,
+and, for the best quality, the pixels are refined. Each part can be had alone: `Stylizer.adapt`, `Style.stylize` and its
+`refine`.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metastyle.config import DEFAULT_BUNDLE
+from metastyle.errors import Adjusted, InputError
+from metastyle.images import codec, masks
+from metastyle.images.codec import MAX_PIXELS, Picture
+from metastyle.images.resize import resize_short
+from metastyle.nets import architecture
+from metastyle.stylize import cost, material, stylizer
+from metastyle.stylize import refine as refinement
+from metastyle.stylize.cost import Recipe, Work
+from metastyle.stylize.style import Knobs, Style, check_scaled, stylized
+from metastyle.weights import vgg_files
+
+QUALITIES = {"fast": Recipe(steps=0), "good": Recipe(steps=10), "best": Recipe(steps=10, refine=10)}
+_LADDER = (  # from quick to good: what `seconds` chooses from
+    Recipe(steps=0, phases=1),
+    Recipe(steps=0),
+    Recipe(steps=5),
+    Recipe(steps=10),
+    *(Recipe(steps=10, refine=iterations) for iterations in (2, 3, 5, 7, 10, 15, 20, 30, 50, 100)),
+)
+_PALETTE = {"style": 0.0}  # the default of `palette`, by `color`
+
+
+class Progress(NamedTuple):
+    """What `on_step` is called with: the share of the work that is done, from 0 to 1, and what is being done."""
+
+    share: float
+    doing: str
+
+
+class Result(NamedTuple):
+    """What a transfer makes. pixels: f32[H, W, 3] in [0, 1]. alpha: f32[H, W], or None where the photo is opaque."""
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+    style: Style
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a photograph is transferred. Raises InputError for a value that is out of range.
+
+    quality: "fast" stylises with the style that the bundle guesses; "good" adapts to it in ten steps on the photograph;
+      "best" also refines the result (stylize/refine.py).
+    seconds: chooses what fits into this time on this machine, instead of `quality`. Compilation is not counted.
+    size: px, the photograph is first brought to this shorter side; by default it stays as it is.
+    palette: see `Knobs`; by default 0.
+    stroke: the size of strokes, from 1/4 to 4; 1 gives them the share of the picture that they have of the painting.
+    seed: of the crops of the photograph that the style is learned on.
+    vgg: the loss network of the refinement; by default VGG-16 where it is at hand, else the packaged one.
+    bundle: the meta-trained start.
+
+    `Knobs` explains strength, color and feather.
+    """
+
+    quality: str = "good"
+    seconds: float | None = None
+    size: int | None = None
+    strength: float = 1.0
+    color: str = "style"
+    palette: float | None = None
+    stroke: float = 1.0
+    feather: float | None = None
+    seed: int = 0
+    vgg: str | None = None
+    bundle: str = DEFAULT_BUNDLE
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        if self.quality not in QUALITIES:
+            raise InputError(f"`quality`: expected one of {', '.join(QUALITIES)}, got {self.quality!r}")
+        if self.seconds is not None and not 0 < self.seconds < float("inf"):
+            raise InputError(f"`seconds`: expected more than 0, got {self.seconds:g}; say how long it may take")
+        material.check_count("seed", self.seed, 0)
+        self.knobs(Recipe())
+
+    def knobs(self, recipe: Recipe) -> Knobs:
+        """How the photograph is stylised by this recipe."""
+        return Knobs(
+            strength=self.strength,
+            feather=self.feather,
+            color=self.color,
+            content_size=self.size,
+            phases=recipe.phases,
+            refine=recipe.refine,
+            vgg=self.vgg,
+            stroke=self.stroke,
+            palette=_PALETTE.get(self.color, 0.0) if self.palette is None else self.palette,
+            max_pixels=self.max_pixels,
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """A transfer that is about to begin: the pictures are read, and what will be done is decided."""
+
+    photograph: Picture
+    scaled: np.ndarray  # f32[H, W, 3], the photograph at the size of the result
+    paintings: list[np.ndarray]
+    mask: Picture | None
+    options: Options
+    recipe: Recipe
+    work: Work
+
+    def run(self, on_step: Callable[[Progress], None] | None = None, state: Path | None = None) -> Result:
+        """Does the work.
+
+        state: for long work. The state is kept in the files `state_files(state)`, and the same call goes on from there.
+        SIGTERM and SIGINT end the work with `errors.Stopped`. The caller deletes the files.
+        """
+        options, recipe = self.options, self.recipe
+        tell = on_step or (lambda progress: None)
+        shares = cost.shares(self.work, recipe)
+        adapting, refining = state_files(state) if state else (None, None)
+        style = stylizer.load(options.bundle).adapt(
+            self.paintings,
+            steps=recipe.steps,
+            support=self.scaled,
+            seed=options.seed,
+            output_size=min(self.work.size),
+            stroke=options.stroke,
+            phases=recipe.phases,
+            max_pixels=options.max_pixels,
+            on_step=lambda s: tell(Progress(shares.learning * (s.step + 1) / recipe.steps, "learning the style")),
+            state_file=adapting,
+        )
+        tell(Progress(shares.learning, "stylising"))
+        watch = refinement.Watch(
+            lambda s: tell(Progress(1 - shares.refining * (1 - s.done / s.of), "refining")), refining
+        )
+        pixels, alpha = stylized(self.photograph, [(style, self.mask)], options.knobs(recipe), watch)
+        tell(Progress(1.0, "done"))
+        return Result(pixels, alpha, style)
+
+
+def prepare(photo: Picture, styles: Picture | Sequence[Picture], mask: Picture | None, options: Options) -> Job:
+    """Reads the pictures of a transfer, checks everything that can be checked, and decides what will be done.
+
+    Raises InputError or FileNotFoundError for bad input.
+    """
+    photograph, _ = codec.load(photo, max_pixels=options.max_pixels)
+    if mask is not None:
+        masks.load(mask, *photograph.shape[:2], max_pixels=options.max_pixels)
+    paintings = material.load_styles(styles, options.max_pixels)
+    for painting in paintings:
+        architecture.check_size(painting.shape[0], painting.shape[1], architecture.MIN_SIDE, "style")
+    scaled = photograph
+    if options.size is not None:
+        check_scaled(photograph.shape[:2], options.size, options.max_pixels)
+        scaled = resize_short(photograph, options.size)
+    architecture.check_size(scaled.shape[0], scaled.shape[1], architecture.MIN_SIDE)
+    network = options.vgg or vgg_files.at_hand()
+    work = Work(
+        (scaled.shape[0], scaled.shape[1]),
+        tuple(x.shape[1] / x.shape[0] for x in paintings),
+        options.stroke,
+        str(network),
+    )
+    recipe = QUALITIES[options.quality]
+    if options.seconds is not None:
+        recipe = _fit(work, options.seconds)
+    if recipe.refine:
+        vgg_files.load(network)
+    return Job(photo, scaled, paintings, mask, options, recipe, work)
+
+
+def _fit(work: Work, seconds: float) -> Recipe:
+    """The best recipe of the ladder that takes at most so many seconds; the quickest one, if none does."""
+    machine = cost.measure()
+    fitting = [recipe for recipe in _LADDER if cost.estimate(work, recipe, machine).seconds <= seconds]
+    if not fitting:
+        least = cost.estimate(work, _LADDER[0], machine).seconds
+        message = f"`seconds`: the quickest way takes about {least:.1f}, got {seconds:g}; it is what will be done"
+        warnings.warn(message, Adjusted, stacklevel=3)
+    return fitting[-1] if fitting else _LADDER[0]
+
+
+def state_files(state: Path) -> tuple[Path, Path]:
+    """The files that keep the state of the adaptation and of the refinement."""
+    return state, state.with_name(f"{state.name}2")
+
+
+def transfer(
+    photo: Picture,
+    styles: Picture | Sequence[Picture],
+    *,
+    mask: Picture | None = None,
+    on_step: Callable[[Progress], None] | None = None,
+    **options: Any,
+) -> np.ndarray:
+    """The photograph in the style of the pictures: uint8 [H, W, 3].
+
+    Args:
+      photo: a path, PIL image, array, or the bytes of a file (images/codec.py `load`).
+      styles: one picture of the style or several, likewise.
+      mask: a picture, white where the style goes, black where the photograph stays, grey in between.
+      on_step: is called with the progress.
+      options: by the names of `Options`, which explains them.
+
+    Raises InputError or FileNotFoundError, in one line, for bad input.
+    """
+    result = prepare(photo, styles, mask, Options(**options)).run(on_step)
+    return codec.to_uint8(result.pixels)
