@@ -11,6 +11,7 @@ from metastyle.images import codec
 
 PAGE = Path(__file__).with_name("api.md")
 NAMES = (
+    "transfer",
     "load",
     "Stylizer",
     "load_style",

@@ -19,6 +19,7 @@ from metastyle.benchmark import (
     large_images,
     speed,
     torch_comparison,
+    transfers,
     whole_commands,
 )
 from metastyle.errors import InputError
@@ -54,6 +55,7 @@ FUNCTIONS: dict[str, Callable[[], Numbers]] = {
     "quality": whole_commands.judge_tiny,
     "large_data": large_dataset.measure_large_dataset,
     "tiling": large_images.measure_large_images,
+    "transfer": transfers.time_transfers,
 }
 
 

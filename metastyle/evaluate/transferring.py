@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from metastyle.evaluate import metrics
 from metastyle.evaluate.methods import Method, View
 from metastyle.evaluate.pairs import Pair
-from metastyle.stylize.transfer import QUALITIES, Options, Progress, prepare
+from metastyle.stylize.transfer import Options, Progress, prepare
 from metastyle.system.tensor_file import join, sha256
 from metastyle.weights import bundles, loss_network, vgg_files
 
@@ -25,8 +25,8 @@ def transferred(level: str) -> Method:
     it needs.
     """
     options = LEVELS[level]
-    recipe, bundle = QUALITIES[options.quality], bundles.load_bundle(options.bundle)
-    digest = loss_network.digest(vgg_files.load(options.vgg)) if options.vgg else ""
+    recipe, bundle = options.recipe(), bundles.load_bundle(options.bundle)
+    digest = loss_network.digest(vgg_files.load(recipe.vgg)) if recipe.refine else ""
     last = recipe.steps + recipe.refine
 
     def views(pair: Pair) -> Iterator[View]:
@@ -53,7 +53,7 @@ def transferred(level: str) -> Method:
         key=f"{sha256(join(bundle.meta.parts()))} {digest} {options} {recipe}",
         cost=1.0 + recipe.steps + 1.5 * recipe.refine,
         views=views,
-        note=f"metastyle transfer: {recipe.describe(options.vgg or '')}",
+        note=f"metastyle transfer: {recipe.describe()}",
         pictures_seen=bundle.pictures_seen,
         last=last,
         warm_up=warm_up,

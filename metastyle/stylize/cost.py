@@ -13,20 +13,22 @@ import jax
 import jax.numpy as jnp
 
 from metastyle.stylize import refine
+from metastyle.weights import vgg_files
 
 
 class Recipe(NamedTuple):
-    """What is done. steps: of adaptation. phases: `Knobs.phases`. refine: iterations of the refinement."""
+    """What is done. steps: of adaptation. phases, refine, vgg: as in `Knobs`."""
 
-    steps: int = 10
+    steps: int = 0
     phases: int = 4
     refine: int = 0
+    vgg: str = vgg_files.PACKAGED
 
-    def describe(self, network: str) -> str:
+    def describe(self) -> str:
         """In words."""
         parts = [f"{self.steps} steps of adaptation" if self.steps else "the style as it is guessed"]
         if self.refine:
-            parts.append(f"{self.refine} iterations of refinement with {network}")
+            parts.append(f"{self.refine} iterations of refinement with {self.vgg}")
         return ", ".join(parts)
 
 
@@ -36,7 +38,6 @@ class Work(NamedTuple):
     size: tuple[int, int]
     aspects: tuple[float, ...]
     stroke: float
-    network: str  # of the refinement
 
 
 class Estimate(NamedTuple):
@@ -93,7 +94,7 @@ def describe(work: Work, recipe: Recipe, machine: float) -> str:
     height, width = work.size
     found = estimate(work, recipe, machine)
     return (
-        f"{width} x {height} px: {recipe.describe(work.network)}; about {duration(found.seconds)}, and "
+        f"{width} x {height} px: {recipe.describe()}; about {duration(found.seconds)}, and "
         f"{duration(found.compiling)} more where this size is new and must be compiled; {found.gib:.1f} GiB of memory"
     )
 
@@ -121,8 +122,8 @@ def _parts(work: Work, recipe: Recipe) -> tuple[float, float, float]:
     if recipe.refine:
         for size in refine.levels(*work.size):
             pixels = math.prod(size) / 1e6
-            refining += (recipe.refine + 2) * pixels * (4 / 3 * _of(_BOTH_WAYS, work.network) + _PIXELS)
-            refining += pixels * _of(_FORWARD, work.network)
+            refining += (recipe.refine + 2) * pixels * (4 / 3 * _of(_BOTH_WAYS, recipe.vgg) + _PIXELS)
+            refining += pixels * _of(_FORWARD, recipe.vgg)
     return learning, stylizing, refining
 
 

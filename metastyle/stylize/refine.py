@@ -2,8 +2,8 @@
 
 An adapted network lays texture over a photograph. L-BFGS on J (losses/perceptual.py) with the style at three octaves
 brings the painting's large shapes, and starts from the network's output, from where ten iterations get about as far as
-a hundred from the photograph. A picture of more than 512 px goes from coarse to fine: first it is refined at half its
-size, where large shapes are near, and the change, enlarged, is the start at full size.
+a hundred from the photograph. A picture is refined from coarse to fine: first at half its size, or a quarter, and so on
+down to 128 px, where large shapes are near. The change there, enlarged, is added to the start at the next size.
 
 Strength s moves the goal: the Gram matrices are s times those of the painting plus 1 - s times the photograph's.
 """
@@ -30,7 +30,7 @@ from metastyle.system import resume
 from metastyle.system.signals import StopSignal
 
 OCTAVES = 3
-_COARSEST = 512  # px: a picture whose shorter side is longer is first refined at half its size
+_COARSEST = 128  # px: a picture whose shorter side is longer is first refined at half its size
 _FIRST = 0.01  # root mean square of the first step; from a stylised picture 0.03 is too long
 
 Painting = tuple[np.ndarray, float]  # f32[H, W, 3] in [0, 1], and its weight; the weights of a style sum to 1
@@ -49,11 +49,16 @@ class Refinement(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What `on_step` is called with after each iteration: how many are done, of all sizes together, and the loss."""
+    """What `on_step` is called with after each iteration.
+
+    done, of: iterations, those of all sizes together. share: of the work that is done, from 0 to 1, in which iterations
+    at full size count more.
+    """
 
     done: int
     of: int
     loss: float
+    share: float
 
 
 class Watch(NamedTuple):
@@ -106,7 +111,7 @@ def refine(
     saved = _read(watch.state_file, identity, sizes, plan) or _Saved(0, start, None)
     settings, start = pixels.Settings(plan.iterations, first=_FIRST), saved.start
     with StopSignal(listen=watch.state_file is not None) as stop:
-        keeper = _Keeper(watch, identity, len(sizes) * plan.iterations, stop)
+        keeper = _Keeper(watch, identity, [math.prod(size) for size in sizes], plan.iterations, stop)
         for level, size in enumerate(sizes[saved.level :], saved.level):
             scaled, begun = (_resized(x, size) for x in (photograph, start))
             place = whole_picture.Extent.of(*size)
@@ -115,7 +120,7 @@ def refine(
             state = first or pixels.init(objective, place.pad(begun), settings)
             for now in pixels.optimise(objective, settings, state):
                 state = now
-                keeper.see(level * plan.iterations + now.iteration, _Saved(level, start, now))
+                keeper.see(_Saved(level, start, now))
             change = place.crop(state.picture) - begun
             start = np.clip(start + _enlarged(change, start.shape[:2]), 0, 1)
     return start
@@ -185,23 +190,27 @@ def _identify(
 class _Keeper:
     """Tells of the progress, and writes the state: every KEEP_EVERY seconds, and when the work is asked to stop."""
 
-    def __init__(self, watch: Watch, identity: dict[str, Any], iterations: int, stop: StopSignal):
-        self._watch, self._identity, self._iterations, self._stop = watch, identity, iterations, stop
-        self._last = time.monotonic()
+    def __init__(self, watch: Watch, identity: dict[str, Any], work: Sequence[int], iterations: int, stop: StopSignal):
+        """work: of an iteration at each size. iterations: at each size."""
+        self._watch, self._identity, self._stop = watch, identity, stop
+        self._work, self._iterations, self._last = work, iterations, time.monotonic()
 
-    def see(self, done: int, saved: _Saved) -> None:
-        """Takes note of a state after so many iterations. Raises Stopped when the work shall end."""
+    def see(self, saved: _Saved) -> None:
+        """Takes note of a state. Raises Stopped when the work shall end."""
         state, path = cast(pixels.State, saved.state), self._watch.state_file
+        each, of = self._iterations, self._iterations * len(self._work)
+        done = saved.level * each + state.iteration
         if self._watch.on_step:
-            self._watch.on_step(Step(done, self._iterations, state.loss))
-        if path is None or done == self._iterations:
+            worked = sum(self._work[: saved.level]) * each + self._work[saved.level] * state.iteration
+            self._watch.on_step(Step(done, of, state.loss, worked / max(sum(self._work) * each, 1)))
+        if path is None or done == of:
             return
         if self._stop.requested or time.monotonic() - self._last > KEEP_EVERY:
             extra = {"level": np.array(saved.level), "start": saved.start}
             resume.write(path, self._identity, pixels.to_tensors(state) | extra)
             self._last = time.monotonic()
         if self._stop.requested:
-            raise Stopped(f"stopped after iteration {done} of {self._iterations}; the same line continues")
+            raise Stopped(f"stopped after iteration {done} of {of}; the same line continues")
 
 
 def _read(

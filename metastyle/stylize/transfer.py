@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -27,14 +27,9 @@ from metastyle.stylize.cost import Recipe, Work
 from metastyle.stylize.style import Knobs, Style, check_scaled, stylized
 from metastyle.weights import vgg_files
 
-QUALITIES = {"fast": Recipe(steps=0), "good": Recipe(steps=10), "best": Recipe(steps=10, refine=10)}
-_LADDER = (  # from quick to good: what `seconds` chooses from
-    Recipe(steps=0, phases=1),
-    Recipe(steps=0),
-    Recipe(steps=5),
-    Recipe(steps=10),
-    *(Recipe(steps=10, refine=iterations) for iterations in (2, 3, 5, 7, 10, 15, 20, 30, 50, 100)),
-)
+QUALITIES = ("fast", "good", "best")
+_STEPS = 3  # of adaptation: they bring the colours; further ones change little once the pixels are refined
+_ITERATIONS = (2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
 _PALETTE = {"style": 0.0}  # the default of `palette`, by `color`
 
 
@@ -55,20 +50,7 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True)
 class Options:
-    """How a photograph is transferred. Raises InputError for a value that is out of range.
-
-    quality: "fast" stylises with the style that the bundle guesses; "good" adapts to it in ten steps on the photograph;
-      "best" also refines the result (stylize/refine.py).
-    seconds: chooses what fits into this time on this machine, instead of `quality`. Compilation is not counted.
-    size: px, the photograph is first brought to this shorter side; by default it stays as it is.
-    palette: see `Knobs`; by default 0.
-    stroke: the size of strokes, from 1/4 to 4; 1 gives them the share of the picture that they have of the painting.
-    seed: of the crops of the photograph that the style is learned on.
-    vgg: the loss network of the refinement; by default VGG-16 where it is at hand, else the packaged one.
-    bundle: the meta-trained start.
-
-    `Knobs` explains strength, color and feather.
-    """
+    """How a photograph is transferred; `transfer` explains it. Raises InputError for a value that is out of range."""
 
     quality: str = "good"
     seconds: float | None = None
@@ -91,6 +73,25 @@ class Options:
         material.check_count("seed", self.seed, 0)
         self.knobs(Recipe())
 
+    def recipe(self) -> Recipe:
+        """What is done for this quality.
+
+        `good` refines with the packaged network, which takes a third of VGG-16's time, and `best` with VGG-16. Without
+        it, `best` takes twice as many iterations with the packaged one.
+        """
+        if self.quality == "fast":
+            return Recipe()
+        if self.quality == "good":
+            return Recipe(_STEPS, refine=10, vgg=self.vgg or vgg_files.PACKAGED)
+        vgg = self.vgg or vgg_files.at_hand()
+        return Recipe(_STEPS, refine=20 if vgg == vgg_files.PACKAGED else 10, vgg=vgg)
+
+    def ladder(self) -> list[Recipe]:
+        """From quick to good: what `seconds` chooses from."""
+        networks = [self.vgg] if self.vgg else list(dict.fromkeys((vgg_files.PACKAGED, vgg_files.at_hand())))
+        refined = [Recipe(_STEPS, refine=k, vgg=vgg) for vgg in networks for k in _ITERATIONS]
+        return [Recipe(phases=1), Recipe(), Recipe(_STEPS), *refined]
+
     def knobs(self, recipe: Recipe) -> Knobs:
         """How the photograph is stylised by this recipe."""
         return Knobs(
@@ -100,7 +101,7 @@ class Options:
             content_size=self.size,
             phases=recipe.phases,
             refine=recipe.refine,
-            vgg=self.vgg,
+            vgg=recipe.vgg,
             stroke=self.stroke,
             palette=_PALETTE.get(self.color, 0.0) if self.palette is None else self.palette,
             max_pixels=self.max_pixels,
@@ -142,9 +143,7 @@ class Job:
             state_file=adapting,
         )
         tell(Progress(shares.learning, "stylising"))
-        watch = refinement.Watch(
-            lambda s: tell(Progress(1 - shares.refining * (1 - s.done / s.of), "refining")), refining
-        )
+        watch = refinement.Watch(lambda s: tell(Progress(1 - shares.refining * (1 - s.share), "refining")), refining)
         pixels, alpha = stylized(self.photograph, [(style, self.mask)], options.knobs(recipe), watch)
         tell(Progress(1.0, "done"))
         return Result(pixels, alpha, style)
@@ -166,30 +165,23 @@ def prepare(photo: Picture, styles: Picture | Sequence[Picture], mask: Picture |
         check_scaled(photograph.shape[:2], options.size, options.max_pixels)
         scaled = resize_short(photograph, options.size)
     architecture.check_size(scaled.shape[0], scaled.shape[1], architecture.MIN_SIDE)
-    network = options.vgg or vgg_files.at_hand()
-    work = Work(
-        (scaled.shape[0], scaled.shape[1]),
-        tuple(x.shape[1] / x.shape[0] for x in paintings),
-        options.stroke,
-        str(network),
-    )
-    recipe = QUALITIES[options.quality]
-    if options.seconds is not None:
-        recipe = _fit(work, options.seconds)
+    aspects = tuple(x.shape[1] / x.shape[0] for x in paintings)
+    work = Work((scaled.shape[0], scaled.shape[1]), aspects, options.stroke)
+    recipe = options.recipe() if options.seconds is None else _fit(work, options)
     if recipe.refine:
-        vgg_files.load(network)
+        vgg_files.load(recipe.vgg)
     return Job(photo, scaled, paintings, mask, options, recipe, work)
 
 
-def _fit(work: Work, seconds: float) -> Recipe:
-    """The best recipe of the ladder that takes at most so many seconds; the quickest one, if none does."""
-    machine = cost.measure()
-    fitting = [recipe for recipe in _LADDER if cost.estimate(work, recipe, machine).seconds <= seconds]
+def _fit(work: Work, options: Options) -> Recipe:
+    """The best recipe that takes at most `options.seconds`; the quickest one, if none does."""
+    machine, ladder, seconds = cost.measure(), options.ladder(), cast(float, options.seconds)
+    fitting = [recipe for recipe in ladder if cost.estimate(work, recipe, machine).seconds <= seconds]
     if not fitting:
-        least = cost.estimate(work, _LADDER[0], machine).seconds
+        least = cost.estimate(work, ladder[0], machine).seconds
         message = f"`seconds`: the quickest way takes about {least:.1f}, got {seconds:g}; it is what will be done"
         warnings.warn(message, Adjusted, stacklevel=3)
-    return fitting[-1] if fitting else _LADDER[0]
+    return fitting[-1] if fitting else ladder[0]
 
 
 def state_files(state: Path) -> tuple[Path, Path]:
@@ -201,20 +193,46 @@ def transfer(
     photo: Picture,
     styles: Picture | Sequence[Picture],
     *,
+    quality: str = "good",
+    seconds: float | None = None,
+    size: int | None = None,
+    strength: float = 1.0,
+    color: str = "style",
+    palette: float | None = None,
+    stroke: float = 1.0,
     mask: Picture | None = None,
+    feather: float | None = None,
+    seed: int = 0,
+    vgg: str | None = None,
+    bundle: str = DEFAULT_BUNDLE,
+    max_pixels: int = MAX_PIXELS,
     on_step: Callable[[Progress], None] | None = None,
-    **options: Any,
 ) -> np.ndarray:
     """The photograph in the style of the pictures: uint8 [H, W, 3].
 
     Args:
       photo: a path, PIL image, array, or the bytes of a file (images/codec.py `load`).
       styles: one picture of the style or several, likewise.
+      quality: "fast" stylises with the style that the bundle guesses; "good" adapts to it on the photograph and refines
+        the pixels of the result with the packaged loss network (stylize/refine.py); "best" refines with VGG-16, or for
+        longer where that is not at hand.
+      seconds: instead of `quality`: does the most that fits into this time on this machine. Compilation, which a new
+        size needs once, is not counted.
+      size: px, the photograph is first brought to this shorter side; by default it stays as it is.
+      strength: 0 is the photograph, 1 the style, at most 1.5.
+      color: "style" takes the style's colours, "content" keeps the photograph's colours, "histogram" its palette.
+      palette: from 0 to 1, by which share the result takes the paintings' means and deviations of lightness and colour;
+        by default 0.
+      stroke: the size of strokes, from 1/4 to 4; 1 gives them the share of the picture that they have of the painting.
       mask: a picture, white where the style goes, black where the photograph stays, grey in between.
+      feather: px, by which the edges of the mask are blurred; by default a hundredth of the shorter side.
+      seed: of the crops of the photograph that the style is learned on. Same seed and input, same result.
+      vgg: the loss network of the refinement (weights/vgg_files.py `load`), instead of what `quality` chooses.
+      bundle: the meta-trained start, "default" or a folder.
+      max_pixels: larger pictures are refused.
       on_step: is called with the progress.
-      options: by the names of `Options`, which explains them.
 
     Raises InputError or FileNotFoundError, in one line, for bad input.
     """
-    result = prepare(photo, styles, mask, Options(**options)).run(on_step)
-    return codec.to_uint8(result.pixels)
+    options = Options(quality, seconds, size, strength, color, palette, stroke, feather, seed, vgg, bundle, max_pixels)
+    return codec.to_uint8(prepare(photo, styles, mask, options).run(on_step).pixels)

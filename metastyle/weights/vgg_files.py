@@ -20,9 +20,10 @@ from metastyle.system.paths import ASSETS, cache_dir, sample_data
 from metastyle.system.tensor_file import read as read_tensors
 
 FORMAT_VERSION = 1
-NAMES = ("slim", "vgg16", "random")  # slim comes with the package; it was distilled from VGG-16
-PACKAGED = "slim"
+NAMES = ("slim", "half", "vgg16", "random")  # the first two come with the package; they were distilled from VGG-16
 SLIM = ASSETS / "slim_vgg.safetensors"
+HALF = ASSETS / "half_vgg.safetensors"
+PACKAGED = "half"  # the best packaged one for the optimisation of pixels
 VGG16_FILE_NAME = "vgg16.safetensors"
 Shape = tuple[int, ...]
 
@@ -43,8 +44,8 @@ def load(weights: str | os.PathLike = "slim", name: str = "vgg") -> Params:
 
 def locate(weights: str | os.PathLike, name: str = "vgg") -> Path:
     """Finds the file of weights. Those of VGG-16 may be in METASTYLE_VGG16, the user's cache or the sample data."""
-    if weights == "slim":
-        return SLIM
+    if weights in ("slim", "half"):
+        return SLIM if weights == "slim" else HALF
     if weights != "vgg16":
         return _existing(weights, name)
     if named := os.environ.get("METASTYLE_VGG16"):

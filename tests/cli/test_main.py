@@ -78,7 +78,7 @@ def test_transfer_writes_what_python_makes(run):
     out = run(*transfer("--quality=best", "--save_style=x.safetensors")).splitlines()
     expected = metastyle.transfer("photo.png", "painting.png", quality="best", bundle="bundle", vgg="random")
     np.testing.assert_array_equal(pixels("new.png"), expected)
-    assert out[0].startswith("30 x 22 px: 10 steps of adaptation, 10 iterations of refinement with random; about ")
+    assert out[0].startswith("30 x 22 px: 3 steps of adaptation, 10 iterations of refinement with random; about ")
     assert out[1:] == ["wrote x.safetensors", "wrote new.png"]
     assert metastyle.load_style("x.safetensors", "bundle").file.output_size == 22
     assert not list(Path().glob("*.state*"))
@@ -316,7 +316,7 @@ def test_the_command_is_installed():
         (adapt(style_size=8), "`style_size`: expected a whole number of at least 16, got 8"),
         (adapt(support=""), "`support`: expected at least one picture, got none"),
         (adapt(style="painting.png,,"), "`style`: no such file: ''"),
-        (adapt(vgg="gone.safetensors"), "`vgg`: expected slim, vgg16, random or a safetensors file, got 'gone.safe"),
+        (adapt(vgg="gone.safetensors"), "`vgg`: expected slim, half, vgg16, random or a safetensors file, got 'gone"),
         (adapt(vgg="photo.png"), "`vgg`: photo.png is not a readable safetensors file"),
         (adapt(vgg="style.safetensors"), "`vgg`: expected rgb or bgr as channels in the metadata of style.safetensors"),
         (adapt(bundle="gone"), "`bundle`: expected a folder with config.json and params.safetensors, got gone"),

@@ -1,7 +1,5 @@
 """A photograph in the style of a painting in one call: it is what its parts give, and it says what it costs."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -12,6 +10,7 @@ from metastyle.images.resize import resize_short
 from metastyle.stylize import cost, transfer
 from metastyle.stylize.cost import Recipe, Work
 from metastyle.stylize.transfer import Options
+from metastyle.weights import vgg_files
 from tests.support.errors import refused
 from tests.support.places import BUNDLE
 from tests.support.styles import picture
@@ -37,8 +36,8 @@ def by_parts(steps, size=None, photograph=PHOTOGRAPH, **knobs):
     ("options", "parts"),
     [
         ({"quality": "fast"}, {"steps": 0}),
-        ({}, {"steps": 10}),
-        ({"quality": "best", "size": 32}, {"steps": 10, "refine": 10, "size": 32}),
+        ({}, {"steps": 3, "refine": 10}),
+        ({"quality": "best", "size": 32}, {"steps": 3, "refine": 10, "size": 32}),
         ({"quality": "fast", "color": "content", "palette": 0.5}, {"steps": 0, "color": "content", "palette": 0.5}),
     ],
     ids=str,
@@ -79,19 +78,20 @@ def test_the_progress_grows_to_the_end():
 # What it costs
 
 
-WORK = Work((512, 640), (1.3,), 1.0, "vgg16")
+WORK = Work((512, 640), (1.3,), 1.0)
+BEST = Recipe(steps=3, refine=10, vgg="vgg16")
 
 
 def test_more_work_costs_more():
-    base = cost.estimate(WORK, transfer.QUALITIES["best"], 1.0)
+    base = cost.estimate(WORK, BEST, 1.0)
     for more in (
-        cost.estimate(WORK._replace(size=(1024, 1280)), transfer.QUALITIES["best"], 1.0),
-        cost.estimate(WORK, Recipe(steps=20, refine=10), 1.0),
-        cost.estimate(WORK, Recipe(steps=10, refine=20), 1.0),
-        cost.estimate(WORK, transfer.QUALITIES["best"], 1.5),
+        cost.estimate(WORK._replace(size=(1024, 1280)), BEST, 1.0),
+        cost.estimate(WORK, BEST._replace(steps=20), 1.0),
+        cost.estimate(WORK, BEST._replace(refine=20), 1.0),
+        cost.estimate(WORK, BEST, 1.5),
     ):
         assert more.seconds > base.seconds
-    assert cost.estimate(WORK._replace(network="slim"), transfer.QUALITIES["best"], 1.0).seconds < base.seconds
+    assert cost.estimate(WORK, BEST._replace(vgg="slim"), 1.0).seconds < base.seconds
 
 
 def test_seconds_choose_the_best_that_fits(monkeypatch):
@@ -105,14 +105,14 @@ def test_seconds_choose_the_best_that_fits(monkeypatch):
             job = transfer.prepare(PHOTOGRAPH, PAINTING, None, Options(seconds=seconds, size=256, **GIVEN))
             assert cost.estimate(job.work, job.recipe, 1.0).seconds <= seconds
         chosen.append(job.recipe)
-    assert chosen[0] == Recipe(steps=0, phases=1) and chosen[-1].refine == 100
+    assert chosen[0] == Recipe(phases=1) and chosen[-1].refine == 100
     steps = [(recipe.steps, recipe.refine) for recipe in chosen]
     assert steps == sorted(steps) and len(set(steps)) >= 4
 
 
 def test_the_line_says_what_is_done_and_what_it_takes():
-    line = cost.describe(WORK, Recipe(steps=10, refine=5), 1.0)
-    assert line.startswith("640 x 512 px: 10 steps of adaptation, 5 iterations of refinement with vgg16; about ")
+    line = cost.describe(WORK, BEST, 1.0)
+    assert line.startswith("640 x 512 px: 3 steps of adaptation, 10 iterations of refinement with vgg16; about ")
     assert "GiB of memory" in line and "s more where this size is new" in line
     assert cost.describe(WORK, Recipe(steps=0), 1.0).startswith("640 x 512 px: the style as it is guessed; about ")
     assert [cost.duration(x) for x in (0.24, 12.3, 120, 7200)] == ["0.2 s", "12 s", "2.0 min", "2.0 hours"]
@@ -157,10 +157,10 @@ def test_bad_pictures():
 def test_best_without_its_weights(cache):
     with refused("^VGG-16 weights not found; type `metastyle fetch vgg16`", FileNotFoundError):
         made(quality="best", vgg="vgg16")
-    assert transfer.prepare(PHOTOGRAPH, PAINTING, None, Options("best")).work.network == "slim"
+    recipe = transfer.prepare(PHOTOGRAPH, PAINTING, None, Options("best")).recipe
+    assert (recipe.vgg, recipe.refine) == (vgg_files.PACKAGED, 20)
 
 
 def test_recipes_are_in_the_order_of_their_cost():
-    found = [cost.estimate(WORK, recipe, 1.0).seconds for recipe in transfer._LADDER]
+    found = [cost.estimate(WORK, recipe, 1.0).seconds for recipe in Options(vgg="vgg16").ladder()]
     assert found == sorted(found)
-    assert dataclasses.asdict(Options())["quality"] == "good"

@@ -173,7 +173,7 @@ def test_the_command_line_names_what_is_missing(tmp_path):
     flags = "--config=configs/distill.py", f"--workdir={tmp_path}/a", "--config.vgg=nowhere"
     done = run_main("distill", *flags)
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr == "error: `vgg`: expected slim, vgg16, random or a safetensors file, got 'nowhere'\n"
+    assert done.stderr == "error: `vgg`: expected slim, half, vgg16, random or a safetensors file, got 'nowhere'\n"
     assert not (tmp_path / "a").exists()
 
 

@@ -164,11 +164,11 @@ def test_named_weights_must_be_there(nowhere, monkeypatch, name):
     vgg_files.save(nowhere / "cache/vgg16.safetensors", tensors(), vgg.CAFFE)
     assert vgg_files.load("vgg16")["conv1_1"]["bias"].shape == (4,)
     with pytest.raises(
-        FileNotFoundError, match=f"`vgg`: expected slim, vgg16, random or a safetensors file, got .*{name}'"
+        FileNotFoundError, match=f"`vgg`: expected slim, half, vgg16, random or a safetensors file, got .*{name}'"
     ):
         vgg_files.load(nowhere / name)
     monkeypatch.setenv("METASTYLE_VGG16", str(nowhere / name))
-    with pytest.raises(FileNotFoundError, match="`METASTYLE_VGG16`: expected slim, vgg16, random or a safe"):
+    with pytest.raises(FileNotFoundError, match="`METASTYLE_VGG16`: expected slim, half, vgg16, random or a safe"):
         vgg_files.load("vgg16")
 
 

@@ -152,7 +152,7 @@ def test_a_damaged_state_is_refused(stopped, damage):
         ({"every": -1}, "`every`: expected at least 0, got -1"),
         (
             {"weights": "nowhere.safetensors"},
-            "`vgg`: expected slim, vgg16, random or a safetensors file, got 'nowhere.safetensors'",
+            "`vgg`: expected slim, half, vgg16, random or a safetensors file, got 'nowhere.safetensors'",
         ),
     ],
     ids=lambda x: x if isinstance(x, str) else "",

@@ -122,7 +122,7 @@ def test_a_folder_that_is_no_report(tmp_path):
             compare_losses.ranks(TEACHER, tmp_path)
     done = run_main("compare_losses", "--slim=nowhere", *flags)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: `slim`: expected slim, vgg16, random or a safetensors file, got 'nowhere'\n"
+    assert done.stderr == "error: `slim`: expected slim, half, vgg16, random or a safetensors file, got 'nowhere'\n"
 
 
 @pytest.mark.slow
