@@ -1,4 +1,7 @@
-"""Measures how the sizes of style and photograph change the strokes: python -m experiments.strokes"""
+"""Measures how the sizes of style and photograph change the strokes: python -m experiments.strokes
+
+With --transfer=fast (or another quality) it measures those of `metastyle transfer` instead, by size and --stroke.
+"""
 
 from absl import flags
 
@@ -6,6 +9,7 @@ from metastyle.cli.app import run
 from metastyle.config import DEFAULT_BUNDLE
 
 _BUNDLE = flags.DEFINE_string("bundle", DEFAULT_BUNDLE, "a meta-trained start; default: the one in the package")
+_TRANSFER = flags.DEFINE_string("transfer", None, "a quality of `metastyle transfer`: fast, good or best")
 _STEPS = flags.DEFINE_integer("steps", 10, "of adaptation", lower_bound=0)
 
 
@@ -14,6 +18,11 @@ def main(_: list[str]) -> None:
     from metastyle.stylize import stylizer
     from metastyle.system import paths
 
+    if _TRANSFER.value:
+        sizes, scales = strokes.TRANSFER_SIZES, strokes.STROKES
+        found = strokes.measure_transfers(paths.demo_pictures("styles"), sizes, scales, _TRANSFER.value)
+        print(strokes.format_transfers(found, sizes, scales))
+        return
     loaded, styles, steps = stylizer.load(_BUNDLE.value), paths.demo_pictures("styles"), _STEPS.value
     by_style_size = strokes.measure_by_style_size(loaded, styles, strokes.STYLE_SIZES, steps)
     by_content_size = strokes.measure_by_content_size(loaded, styles, strokes.CONTENT_SIZES, steps)

@@ -48,7 +48,7 @@ def _many_sizes(photo: np.ndarray, painting: np.ndarray) -> dict[str, float]:
     """Seconds a picture of `good`, for photographs of many sizes one after the other, and the growth of memory."""
     seconds, held = [], []
     for i in range(_MANY):
-        job = transfer.prepare(resize(photo, (200 + 7 * i, 330 - 5 * i)), painting, None, Options("good"))
+        job = transfer.prepare(resize(photo, (260 + 7 * i, 430 - 5 * i)), painting, None, Options("good"))
         seconds.append(_seconds(job.run))
         held.append(_held())
     warm = _MANY // 4

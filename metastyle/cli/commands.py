@@ -33,8 +33,8 @@ def _transfer_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("size", None, "px of the shorter side; by default as it is", flag_values=values)
     flags.DEFINE_float("strength", 1.0, "0 is the photograph, 1 the style, up to 1.5", flag_values=values)
     flags.DEFINE_string("color", "style", "style, content (keep the photograph's) or histogram", flag_values=values)
-    flags.DEFINE_float("palette", None, "0 to 1: share by which the painting's palette is matched", flag_values=values)
-    flags.DEFINE_float("stroke", 1.0, "size of strokes, 0.25 to 4; 1 is the painting's proportion", flag_values=values)
+    flags.DEFINE_float("palette", 0.0, "0 to 1: share by which the painting's palette is matched", flag_values=values)
+    flags.DEFINE_string("stroke", "auto", "size of strokes, 0.25 to 4; auto is the painting's", flag_values=values)
     flags.DEFINE_string("mask", None, "where the style goes: a picture, white is style", flag_values=values)
     flags.DEFINE_float("feather", None, "px by which edges of the mask are blurred", flag_values=values)
     flags.DEFINE_string("save_style", None, "style file to write as well, .safetensors", flag_values=values)
@@ -70,7 +70,7 @@ def _transfer(values: flags.FlagValues, names: list[str]) -> None:
         strength=values.strength,
         color=values.color,
         palette=values.palette,
-        stroke=values.stroke,
+        stroke=_stroke(values.stroke),
         feather=values.feather,
         seed=values.seed,
         vgg=values.vgg,
@@ -79,6 +79,13 @@ def _transfer(values: flags.FlagValues, names: list[str]) -> None:
     )
     output = jobs.Output(codec.suffix_of(values.format), values.jpeg_quality, values.overwrite)
     transfer_files(contents, values.out, Files(styles, values.mask, values.save_style, output), options)
+
+
+def _stroke(text: str) -> float:
+    try:
+        return 1.0 if text == "auto" else float(text)
+    except ValueError:
+        raise InputError(f"`stroke`: expected auto or a number from 0.25 to 4, got {text!r}") from None
 
 
 def _adapt_flags(values: flags.FlagValues) -> None:

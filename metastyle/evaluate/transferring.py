@@ -39,7 +39,8 @@ def transferred(level: str) -> Method:
         result = prepare(pair.content, pair.style, None, options).run(note)
         seconds, shift = time.perf_counter() - began, None
         if not recipe.refine:
-            knobs = options.knobs(recipe)
+            height, width = pair.content.shape[:2]
+            knobs = options.knobs(recipe, (height, width))
             shift = metrics.shift_change(lambda x: result.style.apply(x, knobs), pair.content, result.pixels)
         yield View(last, result.pixels, learned[0], 1000 * (seconds - learned[0]), shift)
 

@@ -25,7 +25,7 @@ from metastyle.losses.octaves import octaves
 from metastyle.nets import vgg
 
 _BUCKET = 64  # px: padded sides are multiples of it, so that the sides of four octaves are multiples of 8
-_WHOLE = 1024 * 1024  # px: pictures of so many go through the network as a whole
+WHOLE = 1024 * 1024  # px: pictures of so many go through the network as a whole
 _WINDOW = 768  # px, the side of windows of larger ones
 _MARGIN = 56  # px, a multiple of 8: no feature at relu4_3 sees further than 49 px
 _TAP = perceptual.CONTENT_TAP["relative"]
@@ -86,7 +86,7 @@ def objective(params: vgg.Params, photograph: np.ndarray, goal: list[Grams], los
     place = Extent.of(*photograph.shape[:2])
     padded, inside = place.pad(photograph), place.inside()
     weights = loss.content, loss.style / (len(goal) * len(vgg.TAPS))
-    if math.prod(place.padded) <= _WHOLE:
+    if math.prod(place.padded) <= WHOLE:
         kept, _ = _content(params, padded, inside, inside)
         return functools.partial(_whole, params, goal, inside, kept, weights)
     kept = [_content(params, *_cut(window, padded, inside)) for window in _windows(*place.padded)]
@@ -146,7 +146,7 @@ class _Window(NamedTuple):
 
 def _windows(height: int, width: int) -> Iterator[_Window]:
     """Windows of one shape, whose cores cover a padded picture of this size and don't overlap."""
-    if height * width <= _WHOLE:
+    if height * width <= WHOLE:
         yield _Window(slice(0, height), slice(0, width), jnp.ones((1, height, width, 1)))
         return
     for rows, tall in _spans(height):

@@ -1,18 +1,20 @@
 """What a transfer costs: seconds and memory, before it begins.
 
-The seconds are a sum over parts of the work, each measured on the two CPU cores of one machine (`_MEASURED`), times the
+The seconds are a sum over parts of the work, each measured on the two CPU cores of one machine, times the
 speed of this machine relative to that one, which a short probe measures. `python -m experiments.benchmark
 --only=transfer` compares the estimates with the times.
 """
 
 import math
+import statistics
 import time
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from metastyle.stylize import refine
+from metastyle.losses import whole_picture
+from metastyle.stylize import material, refine
 from metastyle.weights import vgg_files
 
 
@@ -55,25 +57,30 @@ class Shares(NamedTuple):
     refining: float
 
 
-# Seconds on two cores of a machine whose probe takes _PROBE seconds.
-_PROBE = 0.05
-_BEGIN, _TILE, _CROP = 0.6, 0.03, 0.03
-_STEP = {1: 0.2, 4: 0.5, 16: 2.0}
-_STYLIZE = 0.5  # a megapixel and phase
-_FORWARD = {"vgg16": 4.0, "half": 1.2, "slim": 0.5}  # a megapixel
-_BOTH_WAYS = {"vgg16": 12.0, "half": 4.0, "slim": 1.5}
-_PIXELS = 0.5  # an iteration of L-BFGS, a megapixel
+# Seconds on two cores of a machine whose probe takes _PROBE seconds; those of pictures are for a megapixel.
+_PROBE = 0.066
+_SIDE = 256  # px, of the tiles of a painting
+_BEGIN, _PAINTING, _TILE, _CROP = 0.15, 0.6, 0.03, 0.03
+_STEP = {1: 0.36, 4: 0.9, 16: 3.6}
+_STYLIZE = 0.95  # for each phase
+_FORWARD = {"vgg16": 6.0, "half": 1.7, "slim": 1.0}  # three octaves of a picture
+_BOTH_WAYS = {"vgg16": 14.6, "half": 4.2, "slim": 2.7}
+_PIXELS = 0.3  # what L-BFGS itself takes in an iteration
+_COMPILING = {"stylize": 4.0, "learn": 8.0, "refine": 7.0}  # seconds
+_GIB, _GIB_STYLIZE, _GIB_PIXELS = 0.6, 0.25, 0.3
+_GIB_FEATURES = {"vgg16": 2.3, "half": 1.2, "slim": 0.8}
 
 
 def measure() -> float:
     """How many times the reference machine's time this machine takes; about a tenth of a second, and a compilation."""
     x, kernel = jnp.ones((1, 128, 128, 64)), jnp.full((3, 3, 64, 64), 1e-3)
+    jax.block_until_ready(_probe(x, kernel))  # compiles it
     seconds = []
-    for _ in range(4):
+    for _ in range(3):
         began = time.perf_counter()
         jax.block_until_ready(_probe(x, kernel))
         seconds.append(time.perf_counter() - began)
-    return min(seconds) / _PROBE
+    return statistics.median(seconds) / _PROBE
 
 
 @jax.jit
@@ -85,8 +92,13 @@ def _probe(x, kernel):
 
 def estimate(work: Work, recipe: Recipe, machine: float) -> Estimate:
     """The cost on a machine as `measure` finds it."""
-    learning, stylizing, refining = _parts(work, recipe)
-    return Estimate(machine * (learning + stylizing + refining), 20.0, 2.0)
+    pixels = math.prod(work.size) / 1e6
+    compiling = _COMPILING["stylize"] + (_COMPILING["learn"] if recipe.steps else 0.0)
+    gib = _GIB + _GIB_STYLIZE * pixels
+    if recipe.refine:
+        compiling += _COMPILING["refine"] * len(refine.levels(*work.size))
+        gib += _GIB_PIXELS * pixels + _of(_GIB_FEATURES, recipe.vgg) * min(pixels, whole_picture.WHOLE / 1e6)
+    return Estimate(machine * sum(_parts(work, recipe)), machine * compiling, gib)
 
 
 def describe(work: Work, recipe: Recipe, machine: float) -> str:
@@ -115,16 +127,24 @@ def shares(work: Work, recipe: Recipe) -> Shares:
 
 def _parts(work: Work, recipe: Recipe) -> tuple[float, float, float]:
     """Seconds on the reference machine, for learning, stylising and refinement."""
-    tiles = sum(min(16, math.ceil(max(a, 1 / a))) for a in work.aspects)
-    learning = _BEGIN + _TILE * tiles + recipe.steps * _STEP[recipe.phases] + _CROP * min(recipe.steps, 6)
-    stylizing = _STYLIZE * math.prod(work.size) / 1e6 * recipe.phases
-    refining = 0.0
+    short, pixels = work.stroke * min(work.size), math.prod(work.size) / 1e6
+    paintings = [short**2 * max(aspect, 1 / aspect) / 1e6 for aspect in work.aspects]
+    tiles = sum(min(material.MOST_TILES, math.ceil(1e6 * x / _SIDE**2)) for x in paintings)
+    learning = _BEGIN + _PAINTING * sum(paintings) + _TILE * tiles
+    learning += recipe.steps * _STEP[recipe.phases] + _CROP * min(recipe.steps, material.SUPPORT_POOL)
+    stylizing, refining = _STYLIZE * pixels * recipe.phases, 0.0
     if recipe.refine:
         for size in refine.levels(*work.size):
-            pixels = math.prod(size) / 1e6
-            refining += (recipe.refine + 2) * pixels * (4 / 3 * _of(_BOTH_WAYS, recipe.vgg) + _PIXELS)
-            refining += pixels * _of(_FORWARD, recipe.vgg)
+            share = math.prod(size) / math.prod(work.size)
+            evaluations = (1.05 * recipe.refine + 1) * _of(_BOTH_WAYS, recipe.vgg) * _repeated(size)
+            refining += share * pixels * (evaluations + recipe.refine * _PIXELS)
+            refining += share * (pixels + sum(paintings)) * _of(_FORWARD, recipe.vgg)
     return learning, stylizing, refining
+
+
+def _repeated(size: tuple[int, int]) -> float:
+    """How much more windows take than a picture that goes through the network as a whole."""
+    return 1.0 if math.prod(size) <= whole_picture.WHOLE else 1.8
 
 
 def _of(costs: dict[str, float], network: str) -> float:

@@ -7,12 +7,15 @@ and, for the best quality, the pixels are refined. Each part can be had alone: `
 `refine`.
 """
 
+import importlib.util
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, cast
 
+import jax
 import numpy as np
 
 from metastyle.config import DEFAULT_BUNDLE
@@ -29,8 +32,8 @@ from metastyle.weights import vgg_files
 
 QUALITIES = ("fast", "good", "best")
 _STEPS = 3  # of adaptation: they bring the colours; further ones change little once the pixels are refined
+_ONNX = 4e6  # px: larger pictures are not given to onnxruntime
 _ITERATIONS = (2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
-_PALETTE = {"style": 0.0}  # the default of `palette`, by `color`
 
 
 class Progress(NamedTuple):
@@ -48,6 +51,15 @@ class Result(NamedTuple):
     style: Style
 
 
+def _backend(size: tuple[int, int]) -> str:
+    """What stylises: on CPUs onnxruntime, where it is installed, for JAX compiles a program for every new size.
+
+    Large pictures are left to JAX, which has tiles for them.
+    """
+    installed = all(importlib.util.find_spec(package) for package in ("onnx", "onnxruntime"))
+    return "onnx" if installed and math.prod(size) <= _ONNX and jax.default_backend() == "cpu" else "jax"
+
+
 @dataclass(frozen=True)
 class Options:
     """How a photograph is transferred; `transfer` explains it. Raises InputError for a value that is out of range."""
@@ -57,7 +69,7 @@ class Options:
     size: int | None = None
     strength: float = 1.0
     color: str = "style"
-    palette: float | None = None
+    palette: float = 0.0
     stroke: float = 1.0
     feather: float | None = None
     seed: int = 0
@@ -71,7 +83,7 @@ class Options:
         if self.seconds is not None and not 0 < self.seconds < float("inf"):
             raise InputError(f"`seconds`: expected more than 0, got {self.seconds:g}; say how long it may take")
         material.check_count("seed", self.seed, 0)
-        self.knobs(Recipe())
+        self.knobs(Recipe(), (1, 1))
 
     def recipe(self) -> Recipe:
         """What is done for this quality.
@@ -87,13 +99,19 @@ class Options:
         return Recipe(_STEPS, refine=20 if vgg == vgg_files.PACKAGED else 10, vgg=vgg)
 
     def ladder(self) -> list[Recipe]:
-        """From quick to good: what `seconds` chooses from."""
-        networks = [self.vgg] if self.vgg else list(dict.fromkeys((vgg_files.PACKAGED, vgg_files.at_hand())))
-        refined = [Recipe(_STEPS, refine=k, vgg=vgg) for vgg in networks for k in _ITERATIONS]
-        return [Recipe(phases=1), Recipe(), Recipe(_STEPS), *refined]
+        """From quick to good: what `seconds` chooses from.
 
-    def knobs(self, recipe: Recipe) -> Knobs:
-        """How the photograph is stylised by this recipe."""
+        Five iterations with VGG-16 are better than ten with the packaged network, and take longer.
+        """
+        best, packaged = self.vgg or vgg_files.at_hand(), vgg_files.PACKAGED
+        tried = [(best, k) for k in _ITERATIONS]
+        if best == "vgg16" and not self.vgg:
+            tried = [(packaged if k <= 10 else best, k) for k in _ITERATIONS]
+            tried[5:5] = [(best, 5), (best, 7), (best, 10)]
+        return [Recipe(phases=1), Recipe(), Recipe(_STEPS), *(Recipe(_STEPS, refine=k, vgg=vgg) for vgg, k in tried)]
+
+    def knobs(self, recipe: Recipe, size: tuple[int, int]) -> Knobs:
+        """How a photograph that is stylised at this (height, width) is stylised by this recipe."""
         return Knobs(
             strength=self.strength,
             feather=self.feather,
@@ -103,7 +121,8 @@ class Options:
             refine=recipe.refine,
             vgg=recipe.vgg,
             stroke=self.stroke,
-            palette=_PALETTE.get(self.color, 0.0) if self.palette is None else self.palette,
+            palette=self.palette,
+            backend=_backend(size),
             max_pixels=self.max_pixels,
         )
 
@@ -144,7 +163,7 @@ class Job:
         )
         tell(Progress(shares.learning, "stylising"))
         watch = refinement.Watch(lambda s: tell(Progress(1 - shares.refining * (1 - s.share), "refining")), refining)
-        pixels, alpha = stylized(self.photograph, [(style, self.mask)], options.knobs(recipe), watch)
+        pixels, alpha = stylized(self.photograph, [(style, self.mask)], options.knobs(recipe, self.work.size), watch)
         tell(Progress(1.0, "done"))
         return Result(pixels, alpha, style)
 
@@ -198,7 +217,7 @@ def transfer(
     size: int | None = None,
     strength: float = 1.0,
     color: str = "style",
-    palette: float | None = None,
+    palette: float = 0.0,
     stroke: float = 1.0,
     mask: Picture | None = None,
     feather: float | None = None,
@@ -221,8 +240,7 @@ def transfer(
       size: px, the photograph is first brought to this shorter side; by default it stays as it is.
       strength: 0 is the photograph, 1 the style, at most 1.5.
       color: "style" takes the style's colours, "content" keeps the photograph's colours, "histogram" its palette.
-      palette: from 0 to 1, by which share the result takes the paintings' means and deviations of lightness and colour;
-        by default 0.
+      palette: from 0 to 1, by which share the result takes the paintings' means and deviations of lightness and colour.
       stroke: the size of strokes, from 1/4 to 4; 1 gives them the share of the picture that they have of the painting.
       mask: a picture, white where the style goes, black where the photograph stays, grey in between.
       feather: px, by which the edges of the mask are blurred; by default a hundredth of the shorter side.

@@ -74,7 +74,7 @@ def transfer_one(photograph: Picture, out: str, given: Files, options: Options) 
     if given.save_style:
         result.style.save(given.save_style)
         print(f"wrote {given.save_style}")
-    metadata = record([result.style], options.knobs(job.recipe))
+    metadata = record([result.style], options.knobs(job.recipe, job.work.size))
     codec.save(out, result.pixels, alpha=result.alpha, quality=given.output.quality, metadata=metadata, name="out")
     for path in state_files(state):
         path.unlink(missing_ok=True)

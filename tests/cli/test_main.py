@@ -295,6 +295,8 @@ def test_the_command_is_installed():
         (transfer("--save_style=x.txt"), "`out`: expected a name that ends in .safetensors"),
         (transfer("--save_style=x.safetensors", "--out=folder/"), "`save_style`: expected one photograph"),
         (transfer("--quality=best", "--vgg=vgg16"), "VGG-16 weights not found; type `metastyle fetch vgg16`"),
+        (transfer("--stroke=wide"), "`stroke`: expected auto or a number from 0.25 to 4, got 'wide'"),
+        (transfer("--stroke=5"), "`stroke`: expected a number from 0.25 to 4, got 5.0"),
         (transfer("--format=bad"), "`format`: "),
         (stylize(refine=-1), "`refine`: expected a whole number of at least 0, got -1"),
         (

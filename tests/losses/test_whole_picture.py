@@ -45,7 +45,7 @@ def test_padding_changes_nothing(size):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [(257, 190), (150, 300)], ids=str)
 def test_windows_change_nothing(monkeypatch, size):
-    monkeypatch.setattr(whole_picture, "_WHOLE", 100 * 100)
+    monkeypatch.setattr(whole_picture, "WHOLE", 100 * 100)
     monkeypatch.setattr(whole_picture, "_WINDOW", 176)
     compare(*size)
 
@@ -63,7 +63,7 @@ def test_the_margin_of_a_window_is_enough():
 
 
 def test_the_cores_of_windows_cover_the_picture_once(monkeypatch):
-    monkeypatch.setattr(whole_picture, "_WHOLE", 1)
+    monkeypatch.setattr(whole_picture, "WHOLE", 1)
     count = np.zeros((1600, 1024))
     for window in whole_picture._windows(1600, 1024):
         core = np.asarray(window.core)[0, ..., 0]

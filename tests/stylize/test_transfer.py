@@ -29,7 +29,8 @@ def by_parts(steps, size=None, photograph=PHOTOGRAPH, **knobs):
     scaled = photograph if size is None else resize_short(codec.load(photograph)[0], size)
     short = min(scaled.shape[:2])
     style = metastyle.load(BUNDLE).adapt(PAINTING, steps=steps, support=scaled, output_size=short, phases=4)
-    return style.stylize(photograph, content_size=size, vgg="random", **knobs)
+    backend = transfer._backend((40, 50))
+    return style.stylize(photograph, content_size=size, vgg="random", backend=backend, **knobs)
 
 
 @pytest.mark.parametrize(

@@ -33,3 +33,13 @@ def test_the_table_of_sizes():
         "--content_size=512   mean wavelength 6.00% of the side",
         "--content_size=1024  mean wavelength 3.00% of the side",
     ]
+
+
+def test_the_table_of_transfers():
+    found = np.array([[0.01, 0.02], [0.005, 0.0125]])
+    assert strokes.format_transfers(found, (512, 1024), (1.0, 2.0)).splitlines() == [
+        "transfer --size=512   --stroke=1     mean wavelength 1.00% of the side",
+        "transfer --size=512   --stroke=2     mean wavelength 2.00% of the side",
+        "transfer --size=1024  --stroke=1     mean wavelength 0.50% of the side",
+        "transfer --size=1024  --stroke=2     mean wavelength 1.25% of the side",
+    ]
