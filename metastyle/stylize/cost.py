@@ -61,7 +61,7 @@ class Shares(NamedTuple):
 _PROBE = 0.066
 _SIDE = 256  # px, of the tiles of a painting
 _BEGIN, _PAINTING, _TILE, _CROP = 0.15, 0.6, 0.03, 0.03
-_STEP = {1: 0.36, 4: 0.9, 16: 3.6}
+_STEP = 0.36
 _STYLIZE = 0.95  # for each phase
 _FORWARD = {"vgg16": 6.0, "half": 1.7, "slim": 1.0}  # three octaves of a picture
 _BOTH_WAYS = {"vgg16": 14.6, "half": 4.2, "slim": 2.7}
@@ -131,7 +131,7 @@ def _parts(work: Work, recipe: Recipe) -> tuple[float, float, float]:
     paintings = [short**2 * max(aspect, 1 / aspect) / 1e6 for aspect in work.aspects]
     tiles = sum(min(material.MOST_TILES, math.ceil(1e6 * x / _SIDE**2)) for x in paintings)
     learning = _BEGIN + _PAINTING * sum(paintings) + _TILE * tiles
-    learning += recipe.steps * _STEP[recipe.phases] + _CROP * min(recipe.steps, material.SUPPORT_POOL)
+    learning += recipe.steps * _STEP + _CROP * min(recipe.steps, material.SUPPORT_POOL)
     stylizing, refining = _STYLIZE * pixels * recipe.phases, 0.0
     if recipe.refine:
         for size in refine.levels(*work.size):

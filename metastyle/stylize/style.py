@@ -181,6 +181,12 @@ class Style:
         """This style with the pictures that `refine` leads towards, which a style from a file needs."""
         return dataclasses.replace(self, paintings=equal_weights(material.load_styles(styles, max_pixels)))
 
+    def with_phases(self, phases: int) -> "Style":
+        """This style, which stylises as the mean over so many phases (`Knobs`) from now on, and says so in its file."""
+        return dataclasses.replace(
+            self, config=with_phases(self.config, phases), file=dataclasses.replace(self.file, phases=phases)
+        )
+
     def apply(self, content: np.ndarray, knobs: Knobs, watch: refinement.Watch | None = None) -> np.ndarray:
         """y(strength) of the module's docstring, refined if asked for: f32[H, W, 3] in [0, 1] -> the same.
 
@@ -325,10 +331,10 @@ def blend(parts: Sequence[tuple[Style, float]]) -> Style:
     fast = as_stored({path: _weighted_sum(path, used) for path in first.file.fast})
     steps = max(style.file.steps for style in styles)
     phases = max(style.file.phases for style, _ in used)
-    file = dataclasses.replace(first.file, fast=fast, steps=steps, phases=phases, history=())
+    file = dataclasses.replace(first.file, fast=fast, steps=steps, history=())
     known = all(style.paintings for style, _ in used)
     paintings = tuple((x, weight * w) for style, weight in used for x, w in style.paintings) if known else ()
-    return dataclasses.replace(first, config=with_phases(first.config, phases), file=file, paintings=paintings)
+    return dataclasses.replace(first, file=file, paintings=paintings).with_phases(phases)
 
 
 def _weighted_sum(path: str, parts: Sequence[tuple[Style, float]]) -> np.ndarray:

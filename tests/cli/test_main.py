@@ -78,9 +78,12 @@ def test_transfer_writes_what_python_makes(run):
     out = run(*transfer("--quality=best", "--save_style=x.safetensors")).splitlines()
     expected = metastyle.transfer("photo.png", "painting.png", quality="best", bundle="bundle", vgg="random")
     np.testing.assert_array_equal(pixels("new.png"), expected)
-    assert out[0].startswith("30 x 22 px: 3 steps of adaptation, 10 iterations of refinement with random; about ")
+    assert out[0].startswith("30 x 22 px: 3 steps of adaptation, 15 iterations of refinement with random; about ")
     assert out[1:] == ["wrote x.safetensors", "wrote new.png"]
-    assert metastyle.load_style("x.safetensors", "bundle").file.output_size == 22
+    assert (
+        metastyle.load_style("x.safetensors", "bundle").file.output_size == 22
+        and metastyle.load_style("x.safetensors", "bundle").file.phases == 4
+    )
     assert not list(Path().glob("*.state*"))
 
 
@@ -96,7 +99,7 @@ def test_a_stopped_transfer_goes_on_by_the_same_line(run, capsys, monkeypatch):
         patch.setattr(optimisation, "step", stopped)
         main.main(transfer("--quality=best"))
     assert end.value.code == RETRY and not Path("new.png").exists()
-    assert "stopped after iteration 1 of 10; the same line continues" in capsys.readouterr().out
+    assert "stopped after iteration 1 of 15; the same line continues" in capsys.readouterr().out
     run(*transfer("--quality=best"))
     np.testing.assert_array_equal(pixels("new.png"), whole)
     assert not list(Path().glob("*.state*"))

@@ -28,9 +28,9 @@ def by_parts(steps, size=None, photograph=PHOTOGRAPH, **knobs):
     """The same by `adapt` and `stylize`."""
     scaled = photograph if size is None else resize_short(codec.load(photograph)[0], size)
     short = min(scaled.shape[:2])
-    style = metastyle.load(BUNDLE).adapt(PAINTING, steps=steps, support=scaled, output_size=short, phases=4)
+    style = metastyle.load(BUNDLE).adapt(PAINTING, steps=steps, support=scaled, output_size=short)
     backend = transfer._backend((40, 50))
-    return style.stylize(photograph, content_size=size, vgg="random", backend=backend, **knobs)
+    return style.stylize(photograph, content_size=size, vgg="random", backend=backend, phases=4, **knobs)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def by_parts(steps, size=None, photograph=PHOTOGRAPH, **knobs):
     [
         ({"quality": "fast"}, {"steps": 0}),
         ({}, {"steps": 3, "refine": 10}),
-        ({"quality": "best", "size": 32}, {"steps": 3, "refine": 10, "size": 32}),
+        ({"quality": "best", "size": 32}, {"steps": 3, "refine": 15, "size": 32}),
         ({"quality": "fast", "color": "content", "palette": 0.5}, {"steps": 0, "color": "content", "palette": 0.5}),
     ],
     ids=str,
