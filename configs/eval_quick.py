@@ -19,5 +19,5 @@ def get_config():
         size=128,
         johnson_batch=1,
         steps=(0, 1, 2, 5, 10, 50),
-        methods=("identity", "style", "gatys", "random"),
+        methods=("identity", "style", "fast", "good", "best", "best_offline", "gatys", "gatys3", "random"),
     )

@@ -46,6 +46,7 @@ class Evaluation:
     methods: tuple = ("identity", "style")  # of METHODS, besides the bundles
     gatys_iterations: int = field(default=150, metadata=at_least(1))  # of gatys and gatys3
     gatys_pairs: int = field(default=0, metadata=at_least(0))  # on how many pairs, evenly spread; 0: on all
+    transfer_pairs: int = field(default=0, metadata=at_least(0))  # likewise, of fast, good, best and best_offline
     baseline_pairs: int = field(default=4, metadata=at_least(1))  # on how many styles johnson is trained
     johnson_steps: int = field(default=2000, metadata=at_least(1))
     johnson_batch: int = field(default=4, metadata=at_least(1))  # photographs per step

@@ -35,7 +35,7 @@ def choose_methods(settings: Evaluation, starts: Mapping[str, Start], params: vg
         "johnson": lambda: [_johnson(settings, params, out / "johnson")],
         "random": lambda: [adapting.random_start(first, params, settings.steps, lr) for lr in adapting.RANDOM_LRS],
         "lite": lambda: [methods.lite()],
-        **{level: functools.partial(_transferred, level) for level in transferring.LEVELS},
+        **{level: functools.partial(_transferred, level, settings) for level in transferring.LEVELS},
     }
     chosen = []
     for name in _BOUND_METHODS:
@@ -49,8 +49,8 @@ def choose_methods(settings: Evaluation, starts: Mapping[str, Start], params: vg
     return chosen
 
 
-def _transferred(level: str) -> list[Method]:
-    return [transferring.transferred(level)]
+def _transferred(level: str, settings: Evaluation) -> list[Method]:
+    return [transferring.transferred(level, settings.transfer_pairs or None)]
 
 
 def _johnson(settings: Evaluation, params: vgg.Params, folder: Path) -> Method:

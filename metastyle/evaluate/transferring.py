@@ -18,8 +18,8 @@ LEVELS = {  # methods of config.METHODS
 }
 
 
-def transferred(level: str) -> Method:
-    """One of LEVELS. The style is learned on the judged photograph, as a user's is.
+def transferred(level: str, pairs: int | None = None) -> Method:
+    """One of LEVELS, on so many pairs, or on all. The style is learned on the judged photograph, as a user's is.
 
     Its steps are those of adaptation, and iterations of refinement. Raises FileNotFoundError without the weights that
     it needs.
@@ -56,6 +56,7 @@ def transferred(level: str) -> Method:
         views=views,
         note=f"metastyle transfer: {recipe.describe()}",
         pictures_seen=bundle.pictures_seen,
+        pairs=pairs,
         last=last,
         warm_up=warm_up,
     )

@@ -390,13 +390,13 @@ def stylized(
     return mixed, alpha
 
 
-def check_scaled(size: tuple[int, ...], short: int, max_pixels: int) -> None:
+def check_scaled(size: tuple[int, ...], short: int, max_pixels: int, name: str = "content_size") -> None:
     """Raises InputError if a photograph of this (height, width) would get too large with this shorter side."""
     pixels = math.prod(size) * (short / min(size)) ** 2
     if pixels > max_pixels:
         height, width = size
         raise InputError(
-            f"`content_size`: expected at most {max_pixels} pixels, got {pixels:.0f} for a photograph of "
+            f"`{name}`: expected at most {max_pixels} pixels, got {pixels:.0f} for a photograph of "
             f"{width} x {height} px; use a smaller one, or pass a larger max_pixels"
         )
 

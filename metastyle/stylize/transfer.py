@@ -9,6 +9,7 @@ and, for the best quality, the pixels are refined. Each part can be had alone: `
 
 import importlib.util
 import math
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from metastyle.stylize import cost, material, stylizer
 from metastyle.stylize import refine as refinement
 from metastyle.stylize.cost import Recipe, Work
 from metastyle.stylize.style import Knobs, Style, check_scaled, stylized
+from metastyle.system import resume
 from metastyle.weights import vgg_files
 
 QUALITIES = ("fast", "good", "best")
@@ -83,6 +85,8 @@ class Options:
         if self.seconds is not None and not 0 < self.seconds < float("inf"):
             raise InputError(f"`seconds`: expected more than 0, got {self.seconds:g}; say how long it may take")
         material.check_count("seed", self.seed, 0)
+        if self.size is not None:
+            material.check_count("size", self.size, architecture.MIN_SIDE)
         self.knobs(Recipe(), (1, 1))
 
     def recipe(self) -> Recipe:
@@ -128,6 +132,25 @@ class Options:
         )
 
 
+class StateFiles(NamedTuple):
+    """The files of a transfer that may be stopped: the state of its two parts, and what `seconds` has chosen."""
+
+    adapting: Path
+    refining: Path
+    chosen: Path
+
+    @classmethod
+    def beside(cls, out: str | os.PathLike) -> "StateFiles":
+        """Those for this output."""
+        first = resume.beside(out)
+        return cls(first, first.with_name(f"{first.name}.refine"), first.with_name(f"{first.name}.chosen"))
+
+    def delete(self) -> None:
+        """Deletes them, when the work is done."""
+        for path in self:
+            path.unlink(missing_ok=True)
+
+
 @dataclass(frozen=True)
 class Job:
     """A transfer that is about to begin: the pictures are read, and what will be done is decided."""
@@ -140,16 +163,15 @@ class Job:
     recipe: Recipe
     work: Work
 
-    def run(self, on_step: Callable[[Progress], None] | None = None, state: Path | None = None) -> Result:
+    def run(self, on_step: Callable[[Progress], None] | None = None, state: StateFiles | None = None) -> Result:
         """Does the work.
 
-        state: for long work. The state is kept in the files `state_files(state)`, and the same call goes on from there.
-        SIGTERM and SIGINT end the work with `errors.Stopped`. The caller deletes the files.
+        state: for long work. The state is kept in these files, and the same call goes on from there. SIGTERM and SIGINT
+        end the work with `errors.Stopped`. The caller deletes the files.
         """
         options, recipe = self.options, self.recipe
         tell = on_step or (lambda progress: None)
         shares = cost.shares(self.work, recipe)
-        adapting, refining = state_files(state) if state else (None, None)
         style = stylizer.load(options.bundle).adapt(
             self.paintings,
             steps=recipe.steps,
@@ -159,17 +181,26 @@ class Job:
             stroke=options.stroke,
             max_pixels=options.max_pixels,
             on_step=lambda s: tell(Progress(shares.learning * (s.step + 1) / recipe.steps, "learning the style")),
-            state_file=adapting,
+            state_file=state and state.adapting,
         )
         tell(Progress(shares.learning, "stylising"))
-        watch = refinement.Watch(lambda s: tell(Progress(1 - shares.refining * (1 - s.share), "refining")), refining)
+        told = lambda s: tell(Progress(1 - shares.refining * (1 - s.share), "refining"))
+        watch = refinement.Watch(told, state and state.refining)
         pixels, alpha = stylized(self.photograph, [(style, self.mask)], options.knobs(recipe, self.work.size), watch)
         tell(Progress(1.0, "done"))
         return Result(pixels, alpha, style.with_phases(recipe.phases))
 
 
-def prepare(photo: Picture, styles: Picture | Sequence[Picture], mask: Picture | None, options: Options) -> Job:
+def prepare(
+    photo: Picture,
+    styles: Picture | Sequence[Picture],
+    mask: Picture | None,
+    options: Options,
+    recipe: Recipe | None = None,
+) -> Job:
     """Reads the pictures of a transfer, checks everything that can be checked, and decides what will be done.
+
+    recipe: what will be done, where that is decided already.
 
     Raises InputError or FileNotFoundError for bad input.
     """
@@ -181,12 +212,12 @@ def prepare(photo: Picture, styles: Picture | Sequence[Picture], mask: Picture |
         architecture.check_size(painting.shape[0], painting.shape[1], architecture.MIN_SIDE, "style")
     scaled = photograph
     if options.size is not None:
-        check_scaled(photograph.shape[:2], options.size, options.max_pixels)
+        check_scaled(photograph.shape[:2], options.size, options.max_pixels, "size")
         scaled = resize_short(photograph, options.size)
     architecture.check_size(scaled.shape[0], scaled.shape[1], architecture.MIN_SIDE)
     aspects = tuple(x.shape[1] / x.shape[0] for x in paintings)
     work = Work((scaled.shape[0], scaled.shape[1]), aspects, options.stroke)
-    recipe = options.recipe() if options.seconds is None else _fit(work, options)
+    recipe = recipe or (options.recipe() if options.seconds is None else _fit(work, options))
     if recipe.refine:
         vgg_files.load(recipe.vgg)
     return Job(photo, scaled, paintings, mask, options, recipe, work)
@@ -201,11 +232,6 @@ def _fit(work: Work, options: Options) -> Recipe:
         message = f"`seconds`: the quickest way takes about {least:.1f}, got {seconds:g}; it is what will be done"
         warnings.warn(message, Adjusted, stacklevel=3)
     return fitting[-1] if fitting else ladder[0]
-
-
-def state_files(state: Path) -> tuple[Path, Path]:
-    """The files that keep the state of the adaptation and of the refinement."""
-    return state, state.with_name(f"{state.name}2")
 
 
 def transfer(

@@ -1,5 +1,7 @@
 """`transfer` on picture files, with the plan said before, the progress, and files from which stopped work continues."""
 
+import contextlib
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -12,9 +14,10 @@ from metastyle.errors import InputError
 from metastyle.images import codec
 from metastyle.images.codec import Picture
 from metastyle.stylize import cost, jobs
+from metastyle.stylize.cost import Recipe
 from metastyle.stylize.style import check_style_path, record
-from metastyle.stylize.transfer import Options, Progress, prepare, state_files
-from metastyle.system import files, resume
+from metastyle.stylize.transfer import Options, Progress, StateFiles, prepare
+from metastyle.system import files
 
 _BAR = "{desc}: {percentage:3.0f}% [{elapsed} < {remaining}]"
 
@@ -62,7 +65,10 @@ def transfer_one(photograph: Picture, out: str, given: Files, options: Options) 
     """Transfers one photograph into the file `out`; the same call continues stopped work."""
     inputs = (photograph, given.mask, *given.styles)
     files.check_output(out, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=inputs)
-    job, state = prepare(photograph, given.styles, given.mask, options), resume.beside(out)
+    state = StateFiles.beside(out)
+    job = prepare(photograph, given.styles, given.mask, options, _chosen_before(state, options))
+    if options.seconds is not None:
+        files.write(state.chosen, json.dumps(job.recipe).encode())
     print(cost.describe(job.work, job.recipe, cost.measure()), flush=True)
     with tqdm(total=1.0, bar_format=_BAR, file=sys.stderr, leave=False, disable=None) as bar:
 
@@ -76,5 +82,11 @@ def transfer_one(photograph: Picture, out: str, given: Files, options: Options) 
         print(f"wrote {given.save_style}")
     metadata = record([result.style], options.knobs(job.recipe, job.work.size))
     codec.save(out, result.pixels, alpha=result.alpha, quality=given.output.quality, metadata=metadata, name="out")
-    for path in state_files(state):
-        path.unlink(missing_ok=True)
+    state.delete()
+
+
+def _chosen_before(state: StateFiles, options: Options) -> Recipe | None:
+    """What stopped work had chosen for its `seconds`: the machine may be as fast as it was, or not."""
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return Recipe(*json.loads(state.chosen.read_text())) if options.seconds is not None else None
+    return None

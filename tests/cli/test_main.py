@@ -17,6 +17,7 @@ import metastyle
 from metastyle.cli import commands, info, main
 from metastyle.errors import RETRY
 from metastyle.images import codec
+from metastyle.stylize import cost
 from metastyle.stylize import pixels as optimisation
 from metastyle.weights import bundles
 from tests.support import toy
@@ -102,6 +103,18 @@ def test_a_stopped_transfer_goes_on_by_the_same_line(run, capsys, monkeypatch):
     assert "stopped after iteration 1 of 15; the same line continues" in capsys.readouterr().out
     run(*transfer("--quality=best"))
     np.testing.assert_array_equal(pixels("new.png"), whole)
+    assert not list(Path().glob("*.state*"))
+
+
+def test_what_seconds_chose_holds_for_the_continued_work(run, capsys, monkeypatch):
+    line, step = transfer("--seconds=1000"), optimisation.step
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(optimisation, "step", lambda *given: os.kill(os.getpid(), signal.SIGTERM) or step(*given))
+        main.main(line)
+    assert end.value.code == RETRY
+    first = capsys.readouterr().out.splitlines()[0].partition("; about")[0]
+    monkeypatch.setattr(cost, "measure", lambda: 1e6)
+    assert run(*line).startswith(first)
     assert not list(Path().glob("*.state*"))
 
 
@@ -288,7 +301,7 @@ def test_the_command_is_installed():
         (transfer("--content=photo.png", "--style=painting.png"), "`photo.png`: expected no picture beside --content"),
         (transfer("--seconds=0"), "`seconds`: expected more than 0, got 0"),
         (transfer("--quality=finest"), "`quality`: expected one of fast, good, best, got 'finest'"),
-        (transfer("--size=8"), "`content_size`: expected whole px, at least 16, got 8"),
+        (transfer("--size=8"), "`size`: expected a whole number of at least 16, got 8"),
         (transfer("--out=gone/x.png"), "`out`: no such folder"),
         (transfer("--out=x.txt"), "`out`: expected a name that ends in"),
         (transfer("--out=photo.png"), "`out`: 'photo.png' is a picture to work from"),
