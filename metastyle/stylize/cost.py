@@ -107,7 +107,7 @@ def describe(work: Work, recipe: Recipe, machine: float) -> str:
     found = estimate(work, recipe, machine)
     return (
         f"{width} x {height} px: {recipe.describe()}; about {duration(found.seconds)}, and "
-        f"{duration(found.compiling)} more where this size is new and must be compiled; {found.gib:.1f} GiB of memory"
+        f"{duration(found.compiling)} more where the programs are not compiled yet; {found.gib:.1f} GiB of memory"
     )
 
 

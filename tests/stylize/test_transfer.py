@@ -114,7 +114,7 @@ def test_seconds_choose_the_best_that_fits(monkeypatch):
 def test_the_line_says_what_is_done_and_what_it_takes():
     line = cost.describe(WORK, BEST, 1.0)
     assert line.startswith("640 x 512 px: 3 steps of adaptation, 10 iterations of refinement with vgg16; about ")
-    assert "GiB of memory" in line and "s more where this size is new" in line
+    assert "GiB of memory" in line and "s more where the programs are not compiled yet" in line
     assert cost.describe(WORK, Recipe(steps=0), 1.0).startswith("640 x 512 px: the style as it is guessed; about ")
     assert [cost.duration(x) for x in (0.24, 12.3, 120, 7200)] == ["0.2 s", "12 s", "2.0 min", "2.0 hours"]
 
