@@ -76,10 +76,14 @@ def test_it_closes_on_unseen_pairs(sample_data, tmp_path):
 @pytest.mark.slow
 def test_the_demo_writes_what_it_names(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(demo, "STEPS", 1)
-    files = demo.run_demo(tmp_path)
+    monkeypatch.setattr(demo, "QUALITIES", ("fast",))
+    row, *files = demo.run_demo(tmp_path)
     names = ["the_night_cafe.safetensors", "procedural.safetensors", "before_after.png", "loss_versus_steps.png"]
-    assert files == [tmp_path / name for name in names] and sorted(files) == sorted(tmp_path.iterdir())
-    assert capsys.readouterr().out.count("adapted to ") == 2
+    assert files == [tmp_path / name for name in names] and sorted([row, *files]) == sorted(tmp_path.iterdir())
+    out = capsys.readouterr().out
+    assert out.count("adapted to ") == 2 and out.count("transfer, quality fast: ") == 2
+    photograph, painting, fast = np.split(codec.load(row)[0][-256:, -768:], 3, axis=1)
+    assert np.abs(fast - photograph).mean() > 0.03 and np.abs(fast - painting).mean() > 0.03
     grid, curves = (codec.load(path)[0] for path in files[2:])
     assert grid.shape[0] > 4 * 256 and grid.shape[1] > 4 * 256, "four rows and columns of pictures of 256 px"
     assert curves.std() > 0.05, "a blank page"

@@ -10,11 +10,11 @@ from metastyle.stylize.transfer import Options, Progress, prepare
 from metastyle.system.tensor_file import join, sha256
 from metastyle.weights import bundles, loss_network, vgg_files
 
-LEVELS = {  # methods of config.METHODS
-    "fast": Options("fast"),
-    "good": Options("good"),
-    "best": Options("best", vgg="vgg16"),
-    "best_offline": Options("best", vgg=vgg_files.PACKAGED),
+LEVELS = {  # methods of config.METHODS, and the quality and the loss network of each
+    "fast": ("fast", None),
+    "good": ("good", None),
+    "best": ("best", "vgg16"),
+    "best_offline": ("best", vgg_files.PACKAGED),
 }
 
 
@@ -24,7 +24,8 @@ def transferred(level: str, pairs: int | None = None) -> Method:
     Its steps are those of adaptation, and iterations of refinement. Raises FileNotFoundError without the weights that
     it needs.
     """
-    options = LEVELS[level]
+    quality, vgg = LEVELS[level]
+    options = Options(quality, vgg=vgg)
     recipe, bundle = options.recipe(), bundles.load_bundle(options.bundle)
     digest = loss_network.digest(vgg_files.load(recipe.vgg)) if recipe.refine else ""
     last = recipe.steps + recipe.refine
