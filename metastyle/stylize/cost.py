@@ -60,11 +60,11 @@ class Shares(NamedTuple):
 # Seconds on two cores of a machine whose probe takes _PROBE seconds; those of pictures are for a megapixel.
 _PROBE = 0.066
 _SIDE = 256  # px, of the tiles of a painting
-_BEGIN, _PAINTING, _TILE, _CROP = 0.15, 0.6, 0.03, 0.03
+_BEGIN, _PAINTING, _TILE, _CROP = 0.1, 0.4, 0.03, 0.03
 _STEP = 0.36
-_STYLIZE = 0.95  # for each phase
+_STYLIZE = 0.8  # for each phase
 _FORWARD = {"vgg16": 6.0, "half": 1.7, "slim": 1.0}  # three octaves of a picture
-_BOTH_WAYS = {"vgg16": 14.6, "half": 4.2, "slim": 2.7}
+_BOTH_WAYS = {"vgg16": 12.0, "half": 3.9, "slim": 2.7}
 _PIXELS = 0.3  # what L-BFGS itself takes in an iteration
 _COMPILING = {"stylize": 4.0, "learn": 8.0, "refine": 7.0}  # seconds
 _GIB, _GIB_STYLIZE, _GIB_PIXELS = 0.6, 0.25, 0.3
