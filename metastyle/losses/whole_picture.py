@@ -4,7 +4,7 @@ A program is compiled for a shape, so that photographs of twenty sizes would nee
 padded to a multiple of 64 px below and on the right, and a mask takes the padding out again: features in it are 0
 (vgg.features), as beyond the border of a picture, and no sum counts them. The result is exact.
 
-The gradient of a network holds its features at every layer, which is 2.6 GiB for VGG-16 and a picture of 1,024 px. A
+The gradient of a network holds its features at every layer: a process takes 2.9 GiB with VGG-16 and 1,024 x 1,024 px. A
 larger picture, or octave of one, goes through in windows that overlap. The Gram matrix of the whole is the sum over the
 windows' cores, the parts that no border of a window is near to: the first pass computes it. From it follows the
 derivative of J by each Gram matrix, and the second pass takes that back to the pixels, window by window.

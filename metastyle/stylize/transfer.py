@@ -2,9 +2,9 @@
 
     picture = metastyle.transfer("photo.jpg", "painting.jpg", quality="best")
 
-The packaged bundle guesses the style, adapts to it on this photograph at the output's size, stylises the photograph,
-and, for the best quality, the pixels are refined. Each part can be had alone: `Stylizer.adapt`, `Style.stylize` and its
-`refine`.
+The packaged bundle guesses the style, adapts to it on this photograph at the output's size and stylises the photograph,
+and the pixels of the result are refined; the quality "fast" only guesses and stylises. Each part can be had alone:
+`Stylizer.adapt`, `Style.stylize` and its `refine`.
 """
 
 import importlib.util
@@ -261,8 +261,8 @@ def transfer(
       quality: "fast" stylises with the style that the bundle guesses; "good" adapts to it on the photograph and refines
         the pixels of the result with the packaged loss network (stylize/refine.py); "best" refines with VGG-16, or for
         longer where that is not at hand.
-      seconds: instead of `quality`: does the most that fits into this time on this machine. Compilation, which a new
-        size needs once, is not counted.
+      seconds: instead of `quality`: does the most that fits into this time on this machine. Compilation, which the
+        first use needs, is not counted.
       size: px, the photograph is first brought to this shorter side; by default it stays as it is.
       strength: 0 is the photograph, 1 the style, at most 1.5.
       color: "style" takes the style's colours, "content" keeps the photograph's colours, "histogram" its palette.
