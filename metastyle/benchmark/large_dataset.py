@@ -6,7 +6,6 @@ python -m metastyle.benchmark.large_dataset read SOURCE
 
 import json
 import random
-import resource
 import sys
 import tempfile
 import time
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from metastyle.benchmark import Numbers
+from metastyle.system import memory
 from metastyle.system.machine import run_module
 
 COUNT = 100_000
@@ -60,7 +60,7 @@ def _prepare(folder: str, out: str) -> Numbers:
 
     counts = prepare(folder, out, val=0.0)
     shards = list(Path(out).glob("*.array_record*"))
-    return {"pictures": counts["train"], "shards": len(shards), "peak memory, MiB": _peak_mib()}
+    return {"pictures": counts["train"], "shards": len(shards), "peak memory, MiB": memory.peak() / 2**20}
 
 
 def _read(spec: str) -> Numbers:
@@ -87,12 +87,8 @@ def _read(spec: str) -> Numbers:
         "open, s": opened - began,
         "open and first batch, s": first - opened,
         "random reads, pictures/s": len(indices) / (read - start),
-        "peak memory, MiB": _peak_mib(),
+        "peak memory, MiB": memory.peak() / 2**20,
     }
-
-
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

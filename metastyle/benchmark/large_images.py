@@ -5,7 +5,6 @@ python -m metastyle.benchmark.large_images ARCH SIDE tiled|untiled     (a proces
 
 import functools
 import json
-import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -80,7 +79,7 @@ def _stylize(arch: str, side: int, *, tiled: bool) -> Numbers:
     began = time.perf_counter()
     stylize()
     seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = memory.peak() / 2**30
     disk = {"on disk, GiB": tiling.plan(settings, side, side, **way).disk / 2**30} if tiled else {}
     return {"s": seconds, "peak memory, GiB": peak} | disk
 

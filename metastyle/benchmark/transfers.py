@@ -1,7 +1,6 @@
 """What `metastyle.transfer` takes, beside what it says before it begins; and what pictures of many sizes take."""
 
 import resource
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +12,7 @@ from metastyle.images import codec
 from metastyle.images.resize import resize
 from metastyle.stylize import cost, transfer
 from metastyle.stylize.transfer import Options
-from metastyle.system import compile_cache, paths
+from metastyle.system import compile_cache, memory, paths
 from metastyle.weights import vgg_files
 
 _CASES = (("fast", 256), ("fast", 1024), ("good", 256), ("good", 512), ("best", 256), ("best", 512))
@@ -39,7 +38,7 @@ def time_transfers() -> Numbers:
             out[f"{name}, the first time, s"] = first
             out[f"{name}, s"] = second
             out[f"{name}, estimated over real"] = estimate.seconds / second
-            out[f"{name}, peak memory, GiB"] = _peak()
+            out[f"{name}, peak memory, GiB"] = memory.peak() / 2**30
             out[f"{name}, estimated memory, GiB"] = estimate.gib
     return {**out, **_many_sizes(photo, painting)}
 
@@ -68,12 +67,6 @@ def _seconds(run: Callable[[], Any]) -> float:
 
 def _pictures() -> list[np.ndarray]:
     return [codec.load(paths.demo_pictures(kind)[0])[0] for kind in ("photos", "styles")]
-
-
-def _peak() -> float:
-    """GiB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def _held() -> int:

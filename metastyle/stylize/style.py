@@ -194,13 +194,13 @@ class Style:
         """
         if knobs.strength == 0:
             return content
-        output = self._mixed(content, knobs)
         if (knobs.refine or knobs.palette) and not self.paintings:
             name = "refine" if knobs.refine else "palette"
             raise InputError(
                 f"`{name}`: expected the paintings of the style, which its file does not hold; pass --style "
                 "(Style.with_paintings)"
             )
+        output = self._mixed(content, knobs)
         if knobs.refine:
             output = self._refined(output, content, knobs, watch)
         return recolored(output, self.paintings, knobs.palette * min(1.0, knobs.strength))

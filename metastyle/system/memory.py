@@ -4,6 +4,8 @@ import contextlib
 import math
 import mmap
 import os
+import resource
+import sys
 import tempfile
 import weakref
 from pathlib import Path
@@ -34,6 +36,12 @@ def free_on_device() -> int | None:
     """Returns the bytes that the accelerator's allocator can still give; None without an accelerator, or if unknown."""
     found = jax.local_devices()[0].memory_stats()
     return found["bytes_limit"] - found["bytes_in_use"] if found and "bytes_limit" in found else None
+
+
+def peak() -> int:
+    """Returns the largest number of bytes of main memory that this process has held so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _available() -> int | None:

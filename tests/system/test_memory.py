@@ -135,3 +135,11 @@ def test_large_files_are_not_kept_where_memory_is(monkeypatch):
     assert memory.folder() == "/tmp"
     monkeypatch.setattr(tempfile, "tempdir", "/somewhere")
     assert memory.folder() == "/somewhere"
+
+
+def test_the_peak_stays_when_the_memory_is_given_back():
+    held = np.ones(64 * 2**20, np.uint8)
+    assert memory.peak() >= held.nbytes
+    before = memory.peak()
+    del held
+    assert memory.peak() >= before
