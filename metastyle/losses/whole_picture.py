@@ -1,7 +1,7 @@
 """J and its gradient for one picture of any size, in bounded memory and by a few compiled programs.
 
 A program is compiled for a shape, so that photographs of twenty sizes would need twenty of them. Here a picture is
-padded to a multiple of 64 px below and on the right, and a mask takes the padding out again: features in it are 0
+padded below and on the right (nets/extent.py), and a mask takes the padding out again: features in it are 0
 (vgg.features), as beyond the border of a picture, and no sum counts them. The result is exact.
 
 The gradient of a network holds its features at every layer: a process takes 2.9 GiB with VGG-16 and 1,024 x 1,024 px. A
@@ -23,8 +23,9 @@ from metastyle.config import Loss
 from metastyle.losses import perceptual
 from metastyle.losses.octaves import octaves
 from metastyle.nets import vgg
+from metastyle.nets.extent import Extent
+from metastyle.system.programs import bounded_jit
 
-_BUCKET = 64  # px: padded sides are multiples of it, so that the sides of four octaves are multiples of 8
 WHOLE = 1024 * 1024  # px: pictures of so many go through the network as a whole
 _WINDOW = 768  # px, the side of windows of larger ones
 _MARGIN = 56  # px, a multiple of 8: no feature at relu4_3 sees further than 49 px
@@ -32,32 +33,6 @@ _TAP = perceptual.CONTENT_TAP["relative"]
 
 Grams = dict[str, jax.Array]  # by tap: f32[C, C]
 Objective = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
-
-
-class Extent(NamedTuple):
-    """The size of a picture, px, and of the picture with its padding."""
-
-    height: int
-    width: int
-    padded: tuple[int, int]
-
-    @classmethod
-    def of(cls, height: int, width: int) -> "Extent":
-        """The extent of a picture of this size."""
-        return cls(height, width, (-(-height // _BUCKET) * _BUCKET, -(-width // _BUCKET) * _BUCKET))
-
-    def pad(self, picture: np.ndarray) -> jax.Array:
-        """[H, W, C] -> f32[H', W', C], with zeros below and on the right."""
-        below, right = self.padded[0] - self.height, self.padded[1] - self.width
-        return jnp.asarray(np.pad(np.asarray(picture, np.float32), ((0, below), (0, right), (0, 0))))
-
-    def crop(self, padded: jax.Array) -> np.ndarray:
-        """The inverse of `pad`."""
-        return np.asarray(padded)[: self.height, : self.width]
-
-    def inside(self) -> jax.Array:
-        """f32[1, H', W', 1]: 1 in the picture, 0 in the padding."""
-        return self.pad(np.ones((self.height, self.width, 1)))[None]
 
 
 def style_grams(params: vgg.Params, painting: np.ndarray, count: int) -> list[Grams]:
@@ -93,7 +68,7 @@ def objective(params: vgg.Params, photograph: np.ndarray, goal: list[Grams], los
     return functools.partial(_in_windows, params, goal, inside, kept, weights)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(bounded_jit, static_argnums=0)
 def _octaves(count: int, inside: jax.Array, picture: jax.Array) -> list[jax.Array]:
     return [x[0] for x in octaves(picture[None], count, inside)]
 
@@ -105,7 +80,7 @@ def _masks(count: int, inside: jax.Array) -> list[jax.Array]:
     return masks
 
 
-@jax.jit
+@bounded_jit
 def _whole(params, goal, inside, kept, weights, picture):
     def value(picture):
         total, masks = 0.0, _masks(len(goal), inside)
@@ -183,12 +158,12 @@ def _sums(params: vgg.Params, picture: jax.Array, inside: jax.Array) -> Grams:
     return cast(Grams, total)
 
 
-@jax.jit
+@bounded_jit
 def _window_sums(params, picture, inside, core):
     return _products(vgg.features(params, picture[None], inside=inside), core)
 
 
-@jax.jit
+@bounded_jit
 def _window_gradient(params, slopes, content, picture, inside, core):
     """The content's share of J, and the gradient by the pixels of what the window adds to J."""
 
@@ -206,7 +181,7 @@ def _window_gradient(params, slopes, content, picture, inside, core):
     return change, gradient
 
 
-@jax.jit
+@bounded_jit
 def _content(params, picture, inside, core):
     """The photograph's features at the content tap, and the sum of their squares in the core."""
     features = vgg.features(params, picture[None], (_TAP,), inside=inside)[_TAP]
@@ -238,6 +213,6 @@ def _style_loss(grams: Grams, goal: Grams) -> jax.Array:
     return cast(jax.Array, sum(perceptual.ratio(grams[tap][None], goal[tap][None])[0] for tap in vgg.TAPS))
 
 
-@jax.jit
+@bounded_jit
 def _slopes(sums, inside, goal, weight):
     return jax.value_and_grad(lambda sums: weight * _style_loss(_normalised(sums, inside), goal))(sums)

@@ -14,6 +14,7 @@ from metastyle import config
 from metastyle.losses import perceptual
 from metastyle.nets import generator, style_encoder, vgg
 from metastyle.nets.params import Flat
+from metastyle.system.programs import bounded_jit
 
 Tree = Any
 LossFunction = Callable[[Flat, Flat, Tree, Tree, Any], jax.Array]  # (fast, slow, batch, target, networks) -> f32[]
@@ -151,4 +152,4 @@ def make_measure(net: config.Generator, loss: config.Loss) -> Measure:
     def content(params, pictures):
         return content_batch(params, pictures, loss, dtype)
 
-    return Measure(jax.jit(style), jax.jit(content))
+    return Measure(bounded_jit(style), bounded_jit(content))

@@ -130,21 +130,5 @@ def apply(settings: config.Generator, params: Flat, images: jax.Array, side_by_s
 
 @functools.partial(jax.jit, static_argnums=0)
 def stylize(settings: config.Generator, params: Flat, images: jax.Array) -> jax.Array:
-    """Computes `apply`, compiled."""
+    """Computes `apply`, compiled for pictures of this size; for many sizes there is nets/padded.py."""
     return apply(settings, params, images)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def stylize_each(settings: config.Generator, fast: Flat, slow: Flat, images: jax.Array) -> jax.Array:
-    """Stylises each picture with fast parameters of its own: f32[N, H, W, 3] -> the same; `fast` has leaves [N, ...].
-
-    On CPUs the pictures go one after the other through one program: kernels that differ from picture to picture make
-    grouped convolutions, which take two to three times as long there.
-    """
-
-    def one(fast: Flat, image: jax.Array) -> jax.Array:
-        return apply(settings, fast | slow, image[None])[0]
-
-    if jax.default_backend() != "cpu":
-        return jax.vmap(one)(fast, images)
-    return jnp.stack([one(jax.tree.map(lambda x: x[i], fast), images[i]) for i in range(len(images))])  # noqa: B023

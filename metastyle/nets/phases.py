@@ -31,17 +31,17 @@ def shifts(phases: int, height: int, width: int, multiple: int) -> list[Shift]:
 
 
 def mean_over_phases(
-    run: Callable[[np.ndarray], np.ndarray], picture: np.ndarray, phases: int, multiple: int
+    run: Callable[[np.ndarray], np.ndarray], pictures: np.ndarray, phases: int, multiple: int
 ) -> np.ndarray:
-    """The mean of `run` over the shifts of a picture f32[H, W, 3], one after the other: f32[H, W, 3].
+    """The mean of `run` over the shifts of pictures f32[..., H, W, 3], one after the other: f32[..., H, W, 3].
 
-    run: f32[H', W', 3] -> the same.
+    run: f32[..., H', W', 3] -> the same.
     """
     if phases == 1:
-        return run(picture)
-    height, width = picture.shape[:2]
-    total = np.zeros_like(picture)
+        return run(pictures)
+    height, width = pictures.shape[-3:-1]
+    total, around = np.zeros_like(pictures), [(0, 0)] * (pictures.ndim - 3)
     for (top, left), (bottom, right) in shifts(phases, height, width, multiple):
-        output = run(np.pad(picture, ((top, bottom), (left, right), (0, 0)), "reflect"))
-        total += output[top : top + height, left : left + width]
+        output = run(np.pad(pictures, [*around, (top, bottom), (left, right), (0, 0)], "reflect"))
+        total += output[..., top : top + height, left : left + width, :]
     return total / np.float32(phases)

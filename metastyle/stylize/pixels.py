@@ -19,6 +19,7 @@ import optax
 
 from metastyle.config.checks import added_later
 from metastyle.errors import InputError
+from metastyle.system.programs import bounded_jit
 
 _MEMORY = 10  # pairs of steps and gradient changes that L-BFGS remembers
 _TRIES = 10  # lengths that are tried along one direction
@@ -144,7 +145,7 @@ def _evaluate(objective: Objective, picture: jax.Array, iteration: int) -> tuple
     return float(loss), gradient
 
 
-@jax.jit
+@bounded_jit
 def _moved(picture, gradient, direction, length):
     moved = jnp.clip(picture + length * direction, 0, 1)
     return moved, jnp.vdot(gradient, moved - picture)
@@ -186,4 +187,4 @@ def _optimizer(settings: Settings) -> optax.GradientTransformation:
 def _compiled(optimizer: str, lr: float) -> optax.GradientTransformation:
     lbfgs = optax.chain(optax.scale_by_lbfgs(_MEMORY), optax.scale(-1.0))
     tx = {"lbfgs": lbfgs, "adam": optax.adam(lr)}[optimizer]
-    return optax.GradientTransformation(jax.jit(tx.init), jax.jit(tx.update))
+    return optax.GradientTransformation(bounded_jit(tx.init), bounded_jit(tx.update))

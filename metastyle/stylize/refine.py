@@ -24,6 +24,7 @@ from metastyle.errors import Stopped
 from metastyle.images.resize import resize, resize_short
 from metastyle.losses import whole_picture
 from metastyle.nets import vgg
+from metastyle.nets.extent import Extent
 from metastyle.stylize import pixels
 from metastyle.stylize.resumable import KEEP_EVERY
 from metastyle.system import resume
@@ -114,7 +115,7 @@ def refine(
         keeper = _Keeper(watch, identity, [math.prod(size) for size in sizes], plan.iterations, stop)
         for level, size in enumerate(sizes[saved.level :], saved.level):
             scaled, begun = (_resized(x, size) for x in (photograph, start))
-            place = whole_picture.Extent.of(*size)
+            place = Extent.of(*size)
             objective = whole_picture.objective(params, scaled, _goal(params, scaled, paintings, plan), Loss())
             first = saved.state if level == saved.level else None
             state = first or pixels.init(objective, place.pad(begun), settings)
@@ -218,7 +219,7 @@ def _read(
 ) -> _Saved | None:
     def build(tensors: resume.Tensors) -> _Saved:
         level = int(tensors["level"])
-        shapes = pixels.state_shapes(whole_picture.Extent.of(*sizes[level]).padded, pixels.Settings(plan.iterations))
+        shapes = pixels.state_shapes(Extent.of(*sizes[level]).padded, pixels.Settings(plan.iterations))
         return _Saved(level, tensors["start"], pixels.from_tensors(shapes, tensors))
 
     return resume.read(path, identity, build) if path else None

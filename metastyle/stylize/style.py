@@ -21,8 +21,6 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from metastyle import __version__, config
@@ -31,7 +29,7 @@ from metastyle.images import codec, masks
 from metastyle.images.codec import MAX_PIXELS, Picture
 from metastyle.images.color import COLORS, recolor, transfer
 from metastyle.images.resize import resize_short
-from metastyle.nets import architecture, generator
+from metastyle.nets import architecture, padded
 from metastyle.nets.params import Flat
 from metastyle.nets.phases import mean_over_phases
 from metastyle.stylize import material, onnx_export, tiling
@@ -432,10 +430,9 @@ def stylize_batch(photographs: Sequence[Picture], styles: Sequence[Style]) -> li
     net = styles[0].config.generator
     net = dataclasses.replace(net, phases=max(style.config.generator.phases for style in styles))
     architecture.check_size(*contents[0].shape[:2], least=architecture.parse(net.arch).min_side)
-    fast = jax.tree.map(lambda *x: jnp.stack(x), *(style.file.fast for style in styles))
-    stacked = np.stack(contents)
-    outputs = generator.stylize_each(net, fast, styles[0].slow, stacked)
-    return [codec.to_uint8(output) for output in np.asarray(outputs)]
+    fast = [style.file.fast for style in styles]
+    outputs = padded.stylize_each(net, fast, styles[0].slow, np.stack(contents))
+    return [codec.to_uint8(output) for output in outputs]
 
 
 def record(styles: Sequence[Style], knobs: Knobs) -> dict[str, str]:

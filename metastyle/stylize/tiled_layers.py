@@ -23,7 +23,9 @@ from metastyle.nets import layers
 from metastyle.nets.architecture import Conv, Residual, run
 from metastyle.nets.params import Flat
 from metastyle.system.memory import Arrays
+from metastyle.system.programs import bounded_jit
 
+_TILE_STEP = 64  # px
 _TOUCH = 50  # reading or writing a number takes as long as this many multiplications
 
 
@@ -249,8 +251,13 @@ class Tiles:
 
 
 def cut_side(length: int, tile: int, multiple: int) -> list[_Span]:
-    """Covers a side with spans of one size: a multiple, at most about `tile`. The last span is moved back to fit."""
+    """Covers a side with spans of one size: a multiple, at most about `tile`. The last span is moved back to fit.
+
+    Sizes are rounded up to a multiple of 64 px where the side has room, so that pictures of many sizes share programs.
+    """
     size = math.ceil(length / math.ceil(length / tile) / multiple) * multiple
+    rounded = math.ceil(size / _TILE_STEP) * _TILE_STEP
+    size = rounded if rounded <= min(tile, length) else size
     starts = [(first, min(first, length - size)) for first in range(0, length, size)]
     return [_Span(start, size, first - start) for first, start in starts]
 
@@ -337,7 +344,7 @@ class _Given(NamedTuple):
     columns: Any
 
 
-@functools.partial(jax.jit, static_argnames=("transform", "stride", "subpixels"))
+@functools.partial(bounded_jit, static_argnames=("transform", "stride", "subpixels"))
 def _convolve(given: _Given, skip, *, transform, stride, subpixels):
     """Convolves a tile with its margin. Returns features [h, w, D] and statistics of the pixels new with this tile."""
     x = _features(given.window, given.norm, transform)
@@ -359,23 +366,23 @@ def _statistics(x, count, seen=False):
     return mean, jnp.where(seen, 0, jnp.square(x - mean)).sum((0, 1))
 
 
-@functools.partial(jax.jit, static_argnames="transform")
+@functools.partial(bounded_jit, static_argnames="transform")
 def _measure(x, *, transform):
     x = _features(x, None, transform)[0]
     return _statistics(x, x.shape[0] * x.shape[1])
 
 
-@functools.partial(jax.jit, static_argnames="transforms")
+@functools.partial(bounded_jit, static_argnames="transforms")
 def _add(x, x_norm, y, y_norm, *, transforms):
     return (_features(x, x_norm, transforms[0]) + _features(y, y_norm, transforms[1]))[0]
 
 
-@functools.partial(jax.jit, static_argnames="transforms")
+@functools.partial(bounded_jit, static_argnames="transforms")
 def _concat(x, x_norm, y, y_norm, *, transforms):
     return jnp.concatenate([_features(x, x_norm, transforms[0]), _features(y, y_norm, transforms[1])], -1)[0]
 
 
-@functools.partial(jax.jit, static_argnames="transform")
+@functools.partial(bounded_jit, static_argnames="transform")
 def _sigmoid(x, norm, *, transform):
     x = _features(x, norm, transform)[0]
     return jax.nn.sigmoid(x.astype(jnp.promote_types(x.dtype, jnp.float32)))

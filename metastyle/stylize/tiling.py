@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from metastyle import config
 from metastyle.errors import InputError
-from metastyle.nets import architecture, generator
+from metastyle.nets import architecture, generator, padded
 from metastyle.nets.architecture import MIN_SIDE, Conv, Residual, run
 from metastyle.nets.params import Flat
 from metastyle.nets.phases import mean_over_phases
@@ -26,6 +26,7 @@ from metastyle.system.memory import Arrays, folder, free, free_on_device
 _LEAST_TILE, _TILE, _DEVICE_TILE = 64, 512, 2048  # px: the smallest tile chosen, the largest on CPUs and on others
 _CACHE = 48 * 2**20  # bytes: on CPUs, larger tiles are slower
 _SPARE = 1.75  # XLA holds at most this many times the memory of each result beside its inputs
+_BORDERS = 1.45  # times as much where borders are made inside of an array (nets/padded.py)
 _BAR = "{desc}: {percentage:3.0f}% [{elapsed} < {remaining}]"
 
 
@@ -58,7 +59,7 @@ def stylize(
     with _explain_lack(f"{width} x {height} px"):
         chosen = plan(settings, height, width, tile, memory)
         if chosen.tile == 0:
-            return np.asarray(generator.stylize(settings, params, picture[None]))[0]
+            return padded.stylize(settings, params, picture[None])[0]
         if chosen.disk and progress:
             message = f"the tiles take {_gib(chosen.disk)} on disk, in {folder()}, until the picture is done"
             print(message, file=sys.stderr, flush=True)
@@ -93,7 +94,7 @@ def plan(
     if tile == 0:
         return Plan(0)
     tile = int(tile)
-    in_work = 2 * untiled_bytes(settings, min(tile, height), min(tile, width))  # one tile computed, one read or written
+    in_work = 2 * array_bytes(settings, min(tile, height), min(tile, width))  # one tile computed, one read or written
     least = 4 * height * width * 3 + in_work
     if least > most:
         raise InputError(
@@ -136,16 +137,21 @@ def _choose_tile(settings: config.Generator, height: int, width: int, memory: in
     if untiled_bytes(settings, height, width) <= room:
         return 0
     tile, most = (_TILE, min(room // 4, _CACHE)) if device is None else (_DEVICE_TILE, room // 4)
-    while tile > _LEAST_TILE and untiled_bytes(settings, tile, tile) > most:
+    while tile > _LEAST_TILE and array_bytes(settings, tile, tile) > most:
         tile //= 2
     return tile
 
 
 def untiled_bytes(settings: config.Generator, height: int, width: int) -> int:
-    """Estimates the bytes that `generator.stylize` takes, with the picture and the result.
+    """Estimates the bytes that `padded.stylize` takes for one phase, with the picture and the result.
 
     The estimate is counted from the architecture: at least what XLA asks for, and at most three times that.
     """
+    return math.ceil(_BORDERS * array_bytes(settings, *padded.extent(settings, height, width).padded))
+
+
+def array_bytes(settings: config.Generator, height: int, width: int) -> int:
+    """Estimates the bytes that a network takes for a tile of this size."""
     net = architecture.parse(settings.arch)
     return math.ceil(height / net.multiple) * math.ceil(width / net.multiple) * _bytes_per_square(net)
 

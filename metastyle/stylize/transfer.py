@@ -54,7 +54,7 @@ class Result(NamedTuple):
 
 
 def _backend(size: tuple[int, int]) -> str:
-    """What stylises: on CPUs onnxruntime, where it is installed, for JAX compiles a program for every new size.
+    """What stylises: on CPUs onnxruntime, where it is installed, for it compiles nothing.
 
     Large pictures are left to JAX, which has tiles for them.
     """

@@ -7,6 +7,7 @@ import pytest
 from metastyle.config import Loss
 from metastyle.losses import perceptual, whole_picture
 from metastyle.nets import vgg
+from metastyle.nets.extent import Extent
 
 LOSS = Loss(octaves=3)
 PARAMS = vgg.random_params()
@@ -27,7 +28,7 @@ def bare(photograph, painting, picture):
 def compare(height, width):
     photograph, picture, painting = draw(0, height, width), draw(1, height, width), draw(2, 90, 75)
     goal = whole_picture.style_grams(PARAMS, painting, 3)
-    place = whole_picture.Extent.of(height, width)
+    place = Extent.of(height, width)
     value, gradient = whole_picture.objective(PARAMS, photograph, goal, LOSS)(place.pad(picture))
     expected, slope = bare(photograph, painting, picture)
     np.testing.assert_allclose(value, expected, rtol=1e-5)

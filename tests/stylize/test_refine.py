@@ -11,6 +11,7 @@ from metastyle.errors import InputError, Stopped
 from metastyle.images.resize import resize
 from metastyle.losses import whole_picture
 from metastyle.nets import vgg
+from metastyle.nets.extent import Extent
 from metastyle.stylize import refine
 from metastyle.stylize.refine import Refinement, Watch
 from tests.support.errors import refused
@@ -37,7 +38,7 @@ def j3(result, photograph, painting):
     plan, count = Refinement(0), refine.octaves(*photograph.shape[:2])
     goal = refine._goal(PARAMS, photograph, [(painting, 1.0)], plan)
     assert len(goal) == count
-    place = whole_picture.Extent.of(*photograph.shape[:2])
+    place = Extent.of(*photograph.shape[:2])
     return float(whole_picture.objective(PARAMS, photograph, goal, Loss())(place.pad(result))[0])
 
 

@@ -13,7 +13,7 @@ import metastyle
 from metastyle.errors import Adjusted, InputError
 from metastyle.images import codec, color, masks
 from metastyle.images.resize import resize_short
-from metastyle.nets import generator
+from metastyle.nets import padded
 from metastyle.stylize.style import Knobs
 from metastyle.weights import bundles
 from tests.support.errors import refused
@@ -35,7 +35,7 @@ def styles(start):
 
 def network(made, params, photograph=PHOTOGRAPH):
     """f32[H, W, 3]: the generator alone."""
-    return np.asarray(generator.stylize(made.config.generator, params, np.float32(photograph)[None] / 255)[0])
+    return padded.stylize(made.config.generator, params, np.float32(photograph)[None] / 255)[0]
 
 
 def level(value, height=22, width=30):

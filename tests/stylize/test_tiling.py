@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from metastyle.config import Generator
-from metastyle.nets import architecture, generator
+from metastyle.nets import architecture, generator, padded
 from metastyle.stylize import tiled_layers, tiling
 from metastyle.system import memory
 from tests.support.errors import refused
@@ -136,7 +136,7 @@ def test_blocks_hold_three_planes():
 
 
 def least(settings, picture, tile):
-    return 4 * picture.size + 2 * tiling.untiled_bytes(settings, tile, tile)
+    return 4 * picture.size + 2 * tiling.array_bytes(settings, tile, tile)
 
 
 def test_what_memory_has_no_room_for_is_on_disk(tmp_path, monkeypatch, capsys):
@@ -152,11 +152,14 @@ def test_what_memory_has_no_room_for_is_on_disk(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("arch", [*SMALL, *U_NETS, "c9s1-8,d16,R16x2,u8,c9s1-3", "compact_half"])
 def test_untiled_memory_is_estimated_from_above(arch):
-    settings, side = Generator(arch), 128
-    picture = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
-    found = generator.stylize.lower(settings, generator.shapes(settings), picture).compile().memory_analysis()
+    settings, inside = Generator(arch), 120
+    side = max(padded.extent(settings, inside, inside).padded)
+    picture, sides = jax.ShapeDtypeStruct((1, side, side, 3), np.float32), jax.ShapeDtypeStruct((2,), np.int32)
+    program = jax.jit(padded._network, static_argnums=(0, 1))
+    lowered = program.lower(arch, settings.dtype, generator.shapes(settings), picture, sides)
+    found = lowered.compile().memory_analysis()
     actual = found.temp_size_in_bytes + found.output_size_in_bytes + picture.size * 4
-    assert actual < tiling.untiled_bytes(settings, side, side) < 3 * actual
+    assert actual < tiling.untiled_bytes(settings, inside, inside) < 3 * actual
 
 
 def shown(capsys, size=(64, 48), **options):
@@ -263,13 +266,13 @@ def test_a_full_disk_is_one_line(monkeypatch):
 
 @pytest.mark.parametrize("error", [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")])
 def test_memory_that_ran_out_is_one_line(error, monkeypatch):
-    monkeypatch.setattr(generator, "stylize", fails(error))
+    monkeypatch.setattr(padded, "stylize", fails(error))
     check_refusal("^`content`: 48 x 40 px take more memory than there is; use smaller tiles or pictures$", 0)
     monkeypatch.setattr(tiled_layers, "_convolve", fails(error))
     check_refusal("^`content`: 48 x 40 px take more memory than there is; use smaller tiles or pictures$", 16)
 
 
 def test_other_errors_of_the_device_keep_their_traceback(monkeypatch):
-    monkeypatch.setattr(generator, "stylize", fails(jax.errors.JaxRuntimeError("INTERNAL: a defect")))
+    monkeypatch.setattr(padded, "stylize", fails(jax.errors.JaxRuntimeError("INTERNAL: a defect")))
     with pytest.raises(jax.errors.JaxRuntimeError, match="a defect"):
         tiling.stylize(NET, random_params(NET), photograph(40, 48), 0)
