@@ -46,7 +46,7 @@ def once(paths: Sequence[str], name: str) -> list[str]:
 
 
 def _warn_of_links(left_out: Sequence[str], name: str) -> None:
-    message = f"`{name}`: left out {len(left_out)} links to what is there already, such as {left_out[0]}"
+    message = f"`{name}`: links to what is there already are left out: {len(left_out)}, such as {left_out[0]}"
     warnings.warn(message, Adjusted, stacklevel=4)
 
 
