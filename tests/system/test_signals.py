@@ -27,13 +27,14 @@ STATES = {130: "interrupted", 143: "terminated"}
 
 @pytest.fixture
 def start():
-    """Starts a Python program, and returns it once it has printed "ready"."""
+    """Starts a Python program, and returns it once it has printed "ready". ignored: as under nohup."""
     started = []
 
-    def run(code, *, ignored=(), **environment):
-        ignore = lambda: [signal.signal(number, signal.SIG_IGN) for number in ignored]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": ignore}
+    def run(code, *, ignored=False, **environment):
         line = [sys.executable, "-c", code]
+        if ignored:
+            line = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *line]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         process = subprocess.Popen(line, cwd=ROOT, env=os.environ | environment, **pipes)
         started.append(process)
         assert process.stdout.readline() == "ready\n", process.stderr.read()
@@ -151,7 +152,7 @@ def test_processes_that_it_started_end_as_well(start):
 
 @pytest.mark.processes
 def test_signals_that_the_process_ignores_stay_ignored(start):
-    process = start(WATCHED + READY + "import time; time.sleep(0.5); print('done')", ignored=[signal.SIGHUP])
+    process = start(WATCHED + READY + "import time; time.sleep(0.5); print('done')", ignored=True)
     process.send_signal(signal.SIGHUP)
     assert end(process) == (0, "done\n")
 
