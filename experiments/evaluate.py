@@ -13,7 +13,7 @@ from pathlib import Path
 from absl import flags
 
 from metastyle.cli.app import config_flag, run
-from metastyle.system.signals import stop_at_once
+from metastyle.system.signals import resumable
 
 _DEFAULT_CONFIG = str(Path(__file__).parents[1] / "configs" / "eval_default.py")
 _CONFIG = config_flag()
@@ -33,7 +33,7 @@ def main(_: list[str]) -> None:
 
     settings = evaluation.read_settings(_CONFIG.value.to_dict(), _BUNDLES.value)
     part = evaluation.parse_part(_PART.value)
-    with stop_at_once():
+    with resumable():
         if _CHECKPOINTS.value:
             results = follow.follow_run(settings, _CHECKPOINTS.value, _OUT.value, part, watch=_WATCH.value)
         else:

@@ -15,6 +15,7 @@ shift 2
 python=${PYTHON:-.venv/bin/python}
 port=${PORT:-$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}
 export JAX_COORDINATOR_ADDRESS=127.0.0.1:$port JAX_NUM_PROCESSES=$processes
+export METASTYLE_GRACE=${METASTYLE_GRACE:-60} # seconds for a step and a save after SIGTERM
 export JAX_NUM_CPU_DEVICES=$devices JAX_PLATFORMS=cpu
 
 children=()

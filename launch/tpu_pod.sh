@@ -9,6 +9,6 @@ zone=${TPU_ZONE:-us-central2-b}
 checkout=${METASTYLE:-metastyle}
 flags=(--config=configs/default.py --workdir=/mnt/shared/runs/default)
 
-# JAX finds the hosts by itself in the metadata of the slice.
-command="cd $(printf %q "$checkout") && exec .venv/bin/python -m experiments.meta_train $(printf '%q ' "${flags[@]}")"
+# JAX finds the hosts by itself in the metadata of the slice. Before a preemption a step and a save have 25 s.
+command="cd $(printf %q "$checkout") && METASTYLE_GRACE=25 exec .venv/bin/python -m experiments.meta_train $(printf '%q ' "${flags[@]}")"
 exec gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all --command="$command"

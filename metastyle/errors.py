@@ -8,6 +8,10 @@ class InputError(ValueError):
     """
 
 
+class InUse(InputError):
+    """Another process does the same work at this moment; the program then exits with RETRY."""
+
+
 class Adjusted(UserWarning):
     """An input was adjusted and the work went on; the message is one line and says how."""
 

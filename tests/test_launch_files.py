@@ -51,6 +51,7 @@ def test_the_kubernetes_job_is_valid_and_its_numbers_agree():
     (container,) = spec["template"]["spec"]["containers"]
     environment = {variable["name"]: variable.get("value") for variable in container["env"]}
     assert int(environment["JAX_NUM_PROCESSES"]) == spec["completions"] == spec["parallelism"]
+    assert int(environment["METASTYLE_GRACE"]) < spec["template"]["spec"]["terminationGracePeriodSeconds"]
     name, port = job["metadata"]["name"], service["spec"]["ports"][0]["port"]
     assert environment["JAX_COORDINATOR_ADDRESS"] == f"{name}-0.{service['metadata']['name']}:{port}"
     assert spec["template"]["spec"]["subdomain"] == service["metadata"]["name"]
@@ -88,7 +89,9 @@ def test_the_pod_starts_every_host(tmp_path):
     done = subprocess.run(["bash", LAUNCH / "tpu_pod.sh"], env=environment, capture_output=True, text=True)
     assert done.returncode == 75 and "--worker=all" in done.stdout.splitlines()
     command = done.stdout.splitlines()[-1]
-    assert command.startswith(r"--command=cd my\ checkout && exec .venv/bin/python -m experiments.meta_train --config=")
+    assert command.startswith(
+        r"--command=cd my\ checkout && METASTYLE_GRACE=25 exec .venv/bin/python -m experiments.meta_train --config="
+    )
 
 
 @pytest.mark.processes

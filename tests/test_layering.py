@@ -17,7 +17,7 @@ def test_mains_only_define_flags_and_call_the_package():
     for path in (ROOT / "experiments").glob("*.py"):
         tree = ast.parse(path.read_text())
         defined = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-        assert [node.name for node in defined] == ["main"] * bool(tree.body), path
+        assert [node.name for node in defined] == ["main"] * (path.name != "__init__.py"), path
         for main in defined:
             assert sum(isinstance(node, ast.stmt) for node in ast.walk(main)) <= 15, path
 

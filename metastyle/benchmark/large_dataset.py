@@ -7,7 +7,6 @@ python -m metastyle.benchmark.large_dataset read SOURCE
 import json
 import random
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from PIL import Image
 
 from metastyle.benchmark import Numbers
 from metastyle.system import memory
+from metastyle.system.files import temporary_folder
 from metastyle.system.machine import run_module
 
 COUNT = 100_000
@@ -30,7 +30,7 @@ def measure_large_dataset(count: int = COUNT) -> Numbers:
     Memory is flat where ten times the pictures have the same peak. Each number comes from a process of its own.
     """
     out: dict[str, float | str] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         for name, pictures in (("few", count // 10), ("many", count)):
             _draw(Path(folder, name), pictures)
             began = time.perf_counter()

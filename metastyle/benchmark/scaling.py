@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +21,8 @@ from metastyle.errors import InputError
 from metastyle.meta import outer_loop
 from metastyle.meta.problem import style_problem
 from metastyle.nets.params import count_parameters
+from metastyle.system.files import temporary_folder
+from metastyle.system.machine import run_process
 from metastyle.train import meta_training
 
 _RUN = {  # small enough for a step to take seconds; every process compiles it
@@ -174,12 +175,12 @@ class _Run(NamedTuple):
 
 def _run(root: Path, processes: int, devices: int, steps: int, tasks: int) -> _Run:
     """Runs a small meta-training on this machine."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         given = {"workdir": f"{folder}/run", "config.run.steps": steps, "config.outer.tasks": tasks}
         flags = [f"--{name}={value}" for name, value in (_RUN | given).items()]
         line = ["bash", "launch/simulate_hosts.sh", str(processes), str(devices), *flags]
         environment = os.environ | {"PYTHON": sys.executable}
-        done = subprocess.run(line, cwd=root, env=environment, capture_output=True, text=True)
+        done = run_process(line, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             sys.stderr.write(done.stderr)
             raise InputError(f"`grid`: the run of {processes} x {devices} failed; see above")

@@ -23,7 +23,8 @@ from metastyle.benchmark import (
     whole_commands,
 )
 from metastyle.errors import InputError
-from metastyle.system.machine import devices, processor
+from metastyle.system import signals
+from metastyle.system.machine import devices, lacking_platform, processor
 
 
 def machine_numbers() -> Numbers:
@@ -68,7 +69,12 @@ def main(name: str, out: str) -> None:
         Path(out).write_text(json.dumps(FUNCTIONS[name]()))
     except (InputError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {name}: {error}")
+    except Exception:
+        if not (lack := lacking_platform()):
+            raise
+        sys.exit(f"error: {name}: {lack}")
 
 
 if __name__ == "__main__":
+    signals.watch(quiet=True)  # the program that started this one has its line
     main(*sys.argv[1:])

@@ -9,7 +9,6 @@ import itertools
 import math
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +28,7 @@ from metastyle.meta import inner_loop, outer_loop
 from metastyle.meta.problem import Networks, style_problem
 from metastyle.nets import architecture, generator, vgg
 from metastyle.stylize import onnx_export, stylizer
-from metastyle.system import paths
+from metastyle.system import files, paths
 from metastyle.train.checkpoint import Checkpoints
 from metastyle.weights import vgg_files
 
@@ -228,7 +227,7 @@ def time_checkpoint() -> Numbers:
     settings = config.from_dict({"inner": {"scope": "all"}})
     state, steps = outer_loop.initial_state(settings), itertools.count(1)
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    with tempfile.TemporaryDirectory() as folder, Checkpoints(folder, settings.run.keep_checkpoints) as saved:
+    with files.temporary_folder() as folder, Checkpoints(folder, settings.run.keep_checkpoints) as saved:
         calls = {  # in the order in which they must be called
             "save, what a step waits for": lambda: saved.save(next(steps), state, settings),
             "save, the rest, in the background": saved.wait,

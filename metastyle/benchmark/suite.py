@@ -2,17 +2,15 @@
 
 import json
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from metastyle.benchmark import Numbers
 from metastyle.errors import InputError
-from metastyle.system.files import check_output, write
-from metastyle.system.machine import versions
+from metastyle.system.files import check_output, temporary_folder, write
+from metastyle.system.machine import run_process, versions
 
 STAGES = ("stylize", "loss", "adapt_step", "meta_step", "twin", "data", "checkpoint", "import")  # run by default
 SECTIONS = (*STAGES, "gradients", "devices", "tiny", "adapt", "quality", "large_data", "tiling", "transfer")
@@ -65,11 +63,12 @@ def run(names: Sequence[str] = (), out: str | None = None) -> Results:
 
 def _in_process(name: str) -> Numbers | None:
     """The numbers of a section that runs in a new process; None if it failed, which that process has reported."""
-    with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        line = [sys.executable, "-m", "metastyle.benchmark.section", name, file.name]
+    with temporary_folder() as folder:
+        file = folder / "numbers.json"
+        line = [sys.executable, "-m", "metastyle.benchmark.section", name, str(file)]
         quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}  # XLA warns of its own slow compilations.
-        status = subprocess.run(line, env=quiet, check=False).returncode
-        return None if status else json.loads(Path(file.name).read_text())
+        status = run_process(line, env=quiet).returncode
+        return None if status else json.loads(file.read_text())
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -6,7 +6,6 @@ import os
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from typing import Any
 
@@ -19,7 +18,8 @@ from metastyle.evaluate import evaluation
 from metastyle.evaluate.results import BOUNDS
 from metastyle.evaluate.starts import load_starts
 from metastyle.stylize import stylizer
-from metastyle.system import paths
+from metastyle.system import files, paths
+from metastyle.system.machine import run_process
 from metastyle.weights import bundles
 
 _META_TRAIN = ("-m", "experiments.meta_train", "--config=configs/tiny_cpu.py")
@@ -41,7 +41,7 @@ def _time_python(*arguments: str, **environment: str) -> float:
     """Returns the seconds that a new Python takes with these arguments. Raises InputError if it fails."""
     began = time.perf_counter()
     line = [sys.executable, *arguments]
-    done = subprocess.run(line, env=os.environ | environment, capture_output=True, text=True, check=False)
+    done = run_process(line, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         raise InputError(f"{' '.join(arguments)} exited with {done.returncode}: {one_line(done.stderr[-500:])}")
     return time.perf_counter() - began
@@ -49,7 +49,7 @@ def _time_python(*arguments: str, **environment: str) -> float:
 
 def time_tiny() -> Numbers:
     """Runs `tiny_cpu` from nothing: wall time with a cold compile cache, and peak memory."""
-    with tempfile.TemporaryDirectory() as folder:
+    with files.temporary_folder() as folder:
         seconds = _time_python(*_META_TRAIN, f"--workdir={folder}/run", METASTYLE_CACHE=f"{folder}/cache")
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     return {"wall, s": seconds, "peak memory, GiB": peak}
@@ -63,7 +63,7 @@ def time_adaptation() -> Numbers:
     bundle = bundles.load_bundle(config.DEFAULT_BUNDLE)
     style, calls = paths.demo_pictures("styles")[0], {}
     out: dict[str, float | str] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with files.temporary_folder() as folder:
         for size in (128, 256):
             data = dataclasses.replace(bundle.config.data, size=size)
             sized = dataclasses.replace(bundle, config=dataclasses.replace(bundle.config, data=data))
@@ -96,7 +96,7 @@ def judge_tiny() -> Numbers:
         "steps": (0, 3, *range(10, 16)),
         "methods": ("identity", "random"),
     }
-    with tempfile.TemporaryDirectory() as folder:
+    with files.temporary_folder() as folder:
         seconds = _time_python(*_META_TRAIN, f"--workdir={folder}/run", *sources)
         protocol["bundles"] = {"tiny": {"path": f"{folder}/run/bundle"}}
         settings = config.from_dict(protocol, config.Evaluation)

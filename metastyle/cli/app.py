@@ -1,16 +1,19 @@
 """How a main runs: its flags are parsed, and a user's mistake becomes one line and a non-zero exit status."""
 
+import contextlib
 import io
 import logging as stdlib_logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
-from typing import NoReturn
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from metastyle.errors import REPORTED_ERRORS, RETRY, Stopped, one_line
+from metastyle.errors import REPORTED_ERRORS, RETRY, Adjusted, InUse, Stopped, one_line
+from metastyle.system import machine, signals
 
 
 def run(main: Callable[[list[str]], int | None], default_config: str = "") -> None:
@@ -18,20 +21,22 @@ def run(main: Callable[[list[str]], int | None], default_config: str = "") -> No
 
     default_config: the path of the file that --config names where the line doesn't.
     """
+    signals.watch()
     app.run(lambda argv: leave(guard(main, argv)), flags_parser=lambda argv: _parse(_with_config(argv, default_config)))
 
 
 def leave(status: int) -> NoReturn:
     """Ends the program with this exit status.
 
-    A program that failed ends at once, without the clean-up of libraries: those that could not write their files would
-    complain until the end. One of several processes ends in order in any case: otherwise the others would report that
-    it is lost.
+    A program that did not complete its work ends at once, without the clean-up of libraries: those that could not write
+    their files would complain until the end, and XLA may still compute. One of several processes ends in order in any
+    case: otherwise the others would report that it is lost.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        with contextlib.suppress(OSError):  # its reader may be gone
+            stream.flush()
     alone = "jax" not in sys.modules or not sys.modules["jax"].distributed.is_initialized()
-    if status == 1 and alone:
+    if status and alone:
         os._exit(status)
     sys.exit(status)
 
@@ -50,26 +55,56 @@ def guard(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
     """Runs `main(argv)` and returns the exit status of the program.
 
     A user's mistake, a full disk and a diverged run are printed in one line (status 1), as is Ctrl-C (130). Work that
-    was asked to stop says so (75). Any other exception is a defect and passes through.
+    was asked to stop (75), or that another process is doing (75), says so. Notes of adjusted input are lines, too. Any
+    other exception is a defect and passes through.
     """
     logging.set_verbosity(logging.WARNING)  # Orbax logs every file it touches, and failures that we report ourselves
     logging.use_absl_handler()
     logging.get_absl_logger().addFilter(_not_of_orbax)
     stdlib_logging.getLogger("asyncio").setLevel(stdlib_logging.CRITICAL)  # Orbax uses it
+    stdlib_logging.getLogger("matplotlib").setLevel(stdlib_logging.ERROR)  # it warns where it cannot write a cache
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be valid text
     try:
-        return main(argv) or 0
+        with _notes():
+            return main(argv) or 0
     except Stopped as stopped:
         if str(stopped):  # of several processes, one has something to say
             print(stopped, flush=True)
         return RETRY
     except REPORTED_ERRORS as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
+        return RETRY if isinstance(error, InUse) else 1
+    except KeyboardInterrupt:  # where `signals.watch` was not called
         print("interrupted", file=sys.stderr)
         return 130
+    except Exception:
+        if not (lack := machine.lacking_platform()):
+            raise
+        print(f"error: {lack}", file=sys.stderr)
+        return 1
+
+
+@contextlib.contextmanager
+def _notes() -> Iterator[None]:
+    """Prints the warning that an input was adjusted as one line, once, and any other warning as before.
+
+    Python's own "once" begins anew whenever a library changes the filters of warnings.
+    """
+    told = set[str]()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_warning(message: Warning | str, category: type[Warning], *rest: Any, **options: Any) -> None:
+            if not issubclass(category, Adjusted):
+                show(message, category, *rest, **options)
+            elif str(message) not in told:
+                told.add(str(message))
+                print(f"note: {message}", file=sys.stderr, flush=True)
+
+        warnings.simplefilter("always", Adjusted)
+        warnings.showwarning = show_warning
+        yield
 
 
 def expand_home(values: flags.FlagValues) -> None:

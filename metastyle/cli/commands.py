@@ -9,6 +9,7 @@ from absl import flags
 from metastyle.config import BACKENDS, DEFAULT_BUNDLE, PRECISIONS
 from metastyle.errors import InputError
 from metastyle.images.codec import MAX_PIXELS
+from metastyle.system import lock
 from metastyle.system.files import check_output, expand
 
 
@@ -123,14 +124,20 @@ def _adapt_flags(values: flags.FlagValues) -> None:
 
 
 def _adapt(values: flags.FlagValues, _: list[str]) -> None:
-    from metastyle.nets import architecture
-    from metastyle.stylize import preview, stylizer
     from metastyle.stylize.style import check_style_path
-    from metastyle.system import resume
 
     check_style_path(values.out)
     if values.preview_out and not values.preview:
         raise InputError("`preview_out`: expected --preview as well, the photograph to watch")
+    with lock.beside(values.out):
+        _adapt_alone(values)
+
+
+def _adapt_alone(values: flags.FlagValues) -> None:
+    from metastyle.nets import architecture
+    from metastyle.stylize import preview, stylizer
+    from metastyle.system import resume
+
     start, view = stylizer.load(values.bundle), None
     if values.preview:
         view = preview.Preview(

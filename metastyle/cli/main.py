@@ -1,27 +1,42 @@
 """The `metastyle` command: finds the subcommand, checks its flags, runs it, and prints the help."""
 
+from __future__ import annotations
+
 import sys
-import warnings
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
-from absl import flags
+from metastyle.errors import InputError, one_line
+from metastyle.system import signals
 
-from metastyle.cli.app import expand_home, guard
-from metastyle.cli.commands import COMMANDS
-from metastyle.errors import Adjusted, InputError, one_line
+if TYPE_CHECKING:
+    from absl import flags
+
+# All other imports are inside functions: they take time, in which Ctrl-C must find `signals.watch` at work.
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Runs the subcommand that the arguments name, and exits with its status. The console script calls this."""
-    argv = sys.argv[1:] if argv is None else argv
-    if argv and argv[0] in ("-h", "--help", "help"):
+    """Runs the subcommand that the arguments name, and exits with its status. The console script calls this.
+
+    argv: by default those of this process, which is then a program of its own (system/signals.py).
+    """
+    if argv is None:
+        signals.watch()
+
+    from metastyle.cli.app import guard, leave
+
+    given = sys.argv[1:] if argv is None else argv
+    if given and given[0] in ("-h", "--help", "help"):
         print(_overview())
         sys.exit(0)
-    sys.exit(guard(_run, argv))
+    (leave if argv is None else sys.exit)(guard(_run, given))
 
 
 def _run(argv: list[str]) -> None:
+    from absl import flags
+
+    from metastyle.cli.app import expand_home
+    from metastyle.cli.commands import COMMANDS
+
     if not argv or argv[0] not in COMMANDS:
         got = argv[0] if argv else "nothing"
         raise InputError(f"`command`: expected one of {', '.join(COMMANDS)}, got {got}; see `metastyle --help`")
@@ -42,25 +57,12 @@ def _run(argv: list[str]) -> None:
     missing = [flag for flag in command.needs if not values[flag].value]
     if missing:
         raise InputError(f"`{missing[0]}`: expected --{missing[0]}=..., got nothing; see `metastyle {name} --help`")
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", Adjusted)
-        warnings.showwarning = _note_or(warnings.showwarning)
-        command.run(values, names)
-
-
-def _note_or(show: Callable[..., None]) -> Callable[..., None]:
-    """Prints the warning that an input was adjusted as one line, and any other with `show`."""
-
-    def show_warning(message: Warning | str, category: type[Warning], *rest: Any, **options: Any) -> None:
-        if issubclass(category, Adjusted):
-            print(f"note: {message}", file=sys.stderr)
-        else:
-            show(message, category, *rest, **options)
-
-    return show_warning
+    command.run(values, names)
 
 
 def _overview() -> str:
+    from metastyle.cli.commands import COMMANDS
+
     lines = [f"  {name:<9}{command.about}" for name, command in COMMANDS.items()]
     lines += ["", *(f"  metastyle {name} {command.example}" for name, command in COMMANDS.items())]
     usage = "usage: metastyle COMMAND [--flag=value ...]"
@@ -68,6 +70,8 @@ def _overview() -> str:
 
 
 def _help(name: str, taken: list[flags.Flag]) -> str:
+    from metastyle.cli.commands import COMMANDS
+
     command = COMMANDS[name]
     lines = [f"usage: metastyle {name} {command.example}", "", f"{command.about[0].upper()}{command.about[1:]}.", ""]
     for flag in taken:

@@ -2,13 +2,12 @@
 
 import contextlib
 import logging
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from metastyle.system.files import temporary_folder
 from metastyle.system.optional import need
 
 
@@ -27,8 +26,8 @@ def quantise(model: Any, pictures: Sequence[np.ndarray]) -> Any:
             picture = next(self.left, None)
             return None if picture is None else {"photograph": picture[None]}
 
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        source, out = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
+    with temporary_folder() as folder, _quiet():
+        source, out = folder / "float32.onnx", folder / "int8.onnx"
         onnx.save(model, source)
         quantization.quantize_static(
             source,

@@ -7,8 +7,6 @@ import io
 import logging
 import os
 import re
-import secrets
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from metastyle.data.sources import FolderSource, import_tfds
 from metastyle.errors import InputError
 from metastyle.images import codec
 from metastyle.images.resize import resize
+from metastyle.system import files, lock, signals
 
 _PER_SHARD = 10_000
 _BATCH = 64  # pictures in a call of the writer, which rewrites its metadata after each call
@@ -67,24 +66,17 @@ def prepare(
     source = FolderSource(folder)
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{secrets.token_hex(8)}")
-    temporary.mkdir()
-    try:
+    with lock.beside(out), files.temporary_folder(target.parent) as temporary:
         counts = _write(source, temporary, name, val, max_side)
         if not counts["train"]:
             raise InputError(
                 f"`folder`: expected pictures for the split `train`, got none of {len(source)} in {str(folder)!r} "
                 f"({counts['val']} in `val`, {counts['unreadable']} unreadable); add pictures or lower `val`"
             )
-        if target.exists():
-            replaced = target.with_name(f".{secrets.token_hex(8)}")
-            os.replace(target, replaced)
+        with files.temporary_folder(target.parent) as replaced, signals.held():
+            if target.exists():
+                os.replace(target, replaced)
             os.replace(temporary, target)
-            shutil.rmtree(replaced)
-        else:
-            os.replace(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return counts
 
 

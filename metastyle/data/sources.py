@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import os
 import re
 import threading
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
@@ -22,6 +23,7 @@ from metastyle.errors import InputError
 from metastyle.images import codec
 from metastyle.images.resize import square
 from metastyle.system import paths
+from metastyle.system.walk import walk
 
 MAX_UNREADABLE = 0.05  # the largest share of pictures that may be unreadable
 
@@ -85,15 +87,36 @@ def _expand(path: str, name: str) -> str:
     return os.path.expanduser(os.path.expandvars(path))
 
 
+class Listing(NamedTuple):
+    """What tells whether the files of a source have changed, without reading them."""
+
+    files: int
+    sha256: str  # of their names and sizes
+
+
+def _listing(files: Iterable[tuple[str, int]]) -> Listing:
+    found, count = hashlib.sha256(), 0
+    for count, (name, size) in enumerate(files, 1):  # noqa: B007  (the last is their number)
+        found.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
+    return Listing(count, found.hexdigest())
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # a link to nothing
+        return -1
+
+
 class FolderSource:
-    """The picture files under a folder, at any depth, sorted by path, without hidden files and folders."""
+    """The picture files under a folder, at any depth, sorted by path; links are followed (system/walk.py)."""
 
     def __init__(self, folder: str | os.PathLike, name: str = "folder"):
         """Raises FileNotFoundError if the folder does not exist, InputError if it has no pictures."""
         self._root, self._argument = Path(folder), name
         if not self._root.is_dir():
             raise FileNotFoundError(f"`{name}`: no such folder: {str(folder)!r}")
-        self._names = sorted(_pictures(self._root))  # strings: a Path for each of a million would take hundreds of MB
+        self._names = walk(self._root, _is_picture, name)  # strings: a million Paths would take hundreds of MB
         if not self._names:
             suffixes = " ".join(sorted(codec.IMAGE_SUFFIXES))
             raise InputError(f"`{name}`: expected pictures ({suffixes}) in the folder {str(folder)!r}, got none")
@@ -112,15 +135,13 @@ class FolderSource:
         """The path of a picture inside the folder."""
         return self._names[index]
 
+    def listing(self) -> Listing:
+        """The names and sizes of the pictures."""
+        return _listing((name, _size(self._root / name)) for name in self._names)
 
-def _pictures(root: Path) -> Iterator[str]:
-    """Yields the paths of pictures inside `root`, with slashes."""
-    for folder, inside, files in os.walk(root, followlinks=True):
-        inside[:] = [name for name in inside if not name.startswith(".")]
-        prefix = Path(folder).relative_to(root).as_posix()
-        for file in files:
-            if not file.startswith(".") and os.path.splitext(file)[1].lower() in codec.IMAGE_SUFFIXES:
-                yield file if prefix == "." else f"{prefix}/{file}"
+
+def _is_picture(file: str) -> bool:
+    return os.path.splitext(file)[1].lower() in codec.IMAGE_SUFFIXES
 
 
 class TfdsSource:
@@ -132,7 +153,7 @@ class TfdsSource:
     def __init__(self, dataset: str, split: str = "train", name: str = "dataset"):
         """dataset: a name, or a folder with a `dataset_info.json`. Raises InputError if it can't be opened."""
         self._argument, self._label = name, f"{dataset}[{split}]"
-        self._records, self._named = _open_tfds(dataset, split, name)
+        self._records, self._named, self._folder = _open_tfds(dataset, split, name)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -154,9 +175,15 @@ class TfdsSource:
                 pass
         return f"{self._label} {index}"
 
+    def listing(self) -> Listing:
+        """The names and sizes of the dataset's files, and what describes them: files of records have few sizes."""
+        files = sorted(path for path in self._folder.iterdir() if path.is_file())
+        described = [path.read_text() if path.suffix == ".json" else path.name for path in files]
+        return _listing(zip(described, map(_size, files), strict=True))
 
-def _open_tfds(dataset: str, split: str, name: str) -> tuple[Any, bool]:
-    """Opens the records of a dataset, with the pictures as bytes; returns them, and whether they have names."""
+
+def _open_tfds(dataset: str, split: str, name: str) -> tuple[Any, bool, Path]:
+    """The records of a dataset, with the pictures as bytes; whether they have names; and the folder of its files."""
     try:
         tfds = import_tfds()
         if dataset[:1] in ("/", ".") or Path(dataset, "dataset_info.json").exists():
@@ -171,7 +198,8 @@ def _open_tfds(dataset: str, split: str, name: str) -> tuple[Any, bool]:
             and picture.np_dtype in (np.uint8, np.uint16)
         ):
             records = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-            return records, "name" in features and isinstance(features["name"], tfds.features.Text)
+            named = "name" in features and isinstance(features["name"], tfds.features.Text)
+            return records, named, Path(builder.data_dir)
     except Exception as error:  # TFDS raises anything from KeyError to NotImplementedError
         raise InputError(
             f"`{name}`: cannot open {dataset!r}, split {split!r}, with tensorflow-datasets ({_first_line(error)}); "

@@ -34,7 +34,7 @@ from metastyle.evaluate.starts import Start, parse_bundle
 from metastyle.evaluate.summary import assemble
 from metastyle.images import codec
 from metastyle.nets import metric_nets
-from metastyle.system import compile_cache, files
+from metastyle.system import compile_cache, files, lock
 from metastyle.system.optional import need
 from metastyle.system.tensor_file import sha256
 from metastyle.weights import loss_network, metric_files, vgg_files
@@ -81,7 +81,7 @@ def run(
     starts: the loaded bundles. Returns the results once all cells are complete, whichever process filled them, and None
     while cells of other parts are missing. Writes into `out` results.json, pairs.csv, table.txt, curve.png, index.html
     and vote.html, besides cells and pictures. Raises InputError or FileNotFoundError for bad input before anything is
-    written.
+    written, and errors.InUse while another process does this part.
     """
     for package in _PACKAGES:
         need(package, "an evaluation")
@@ -93,18 +93,19 @@ def run(
     chosen = choose_methods(settings, starts, params, out)
     left, skipped = pairs.readable()
     weights = _load_weights(settings)
-    _make_folder(out)
+    make_folder(out)
     for skip in skipped:
         print(f"skipped {skip.file}: {skip.reason}", flush=True)
     digest = f"{loss_network.digest(params)} {sha256(jax.device_get(weights.lpips)) if weights.lpips else ''}"
     cells = [Cell(out, method, i, digest) for method in chosen for i in choose_pairs(method, left, pairs)]
-    rows = _fill(cells, pairs, Judge(params, weights.lpips), part)
-    if rows is None:
-        return None
-    found = assemble(settings, chosen, rows, [pairs[i] for i in left], skipped)
-    if weights.inception is not None:
-        found = _with_artfid(found, pairs, weights.inception, out)
-    _write(found, out)
+    with lock.of_folder(out, "out", "-{}-of-{}".format(*part)):
+        rows = _fill(cells, pairs, Judge(params, weights.lpips), part)
+        if rows is None:
+            return None
+        found = assemble(settings, chosen, rows, [pairs[i] for i in left], skipped)
+        if weights.inception is not None:
+            found = _with_artfid(found, pairs, weights.inception, out)
+        _write(found, out)
     return found
 
 
@@ -126,7 +127,8 @@ def _load_weights(settings: Evaluation) -> _Weights:
     )
 
 
-def _make_folder(out: Path) -> None:
+def make_folder(out: Path) -> None:
+    """Makes the folder of an evaluation; InputError if that fails."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -13,6 +13,7 @@ from metastyle.evaluate import evaluation
 from metastyle.evaluate.results import Results
 from metastyle.evaluate.starts import load_starts
 from metastyle.meta import outer_loop
+from metastyle.system import lock
 from metastyle.train import checkpoint
 from metastyle.weights import bundles
 
@@ -30,24 +31,26 @@ def follow_run(
     """Evaluates every checkpoint in a run's folder `checkpoints`; with `watch`, also those to come, until its last.
 
     A checkpoint is kept as a bundle in OUT/starts, since a run deletes its older ones. Raises InputError for settings
-    that name bundles, and where no checkpoint is there.
+    that name bundles, and where no checkpoint is there, and errors.InUse while another process follows it.
     """
     if settings.bundles:
         raise InputError("`bundle`: expected bundles or --checkpoints, got both; evaluate them one after the other")
     folder, out = Path(checkpoints), Path(out)
     last, done, results = _settings_of(folder).run.steps, None, None
-    while True:
-        _keep(folder, out / "starts")
-        kept = sorted((out / "starts").glob("step_*"))
-        if not kept and not watch:
-            raise InputError(f"`checkpoints`: expected checkpoints of a run in {folder}, got none")
-        if kept and kept != done:
-            chosen = dataclasses.replace(settings, bundles={path.name: Deployment(str(path)) for path in kept})
-            results, done = evaluation.run(chosen, load_starts(chosen.bundles), out, part), kept
-        elif not watch or (kept and kept[-1].name == _step_name(last)):
-            return results
-        else:
-            time.sleep(_POLL_S)
+    evaluation.make_folder(out)
+    with lock.of_folder(out, "out", "-following-{}-of-{}".format(*part)):
+        while True:
+            _keep(folder, out / "starts")
+            kept = sorted((out / "starts").glob("step_*"))
+            if not kept and not watch:
+                raise InputError(f"`checkpoints`: expected checkpoints of a run in {folder}, got none")
+            if kept and kept != done:
+                chosen = dataclasses.replace(settings, bundles={path.name: Deployment(str(path)) for path in kept})
+                results, done = evaluation.run(chosen, load_starts(chosen.bundles), out, part), kept
+            elif not watch or (kept and kept[-1].name == _step_name(last)):
+                return results
+            else:
+                time.sleep(_POLL_S)
 
 
 def _step_name(step: int) -> str:

@@ -184,12 +184,18 @@ def gatys(params: vgg.Params, iterations: int, pairs: int | None, octaves: int =
         digest = hashlib.sha256(key.encode())
         for picture in (pair.content, pair.style):
             digest.update(picture.tobytes())
-        kept = paths.cache_dir() / "gatys" / f"{digest.hexdigest()}.npz"
-        if not kept.exists():
-            _optimise(params, pair, settings, kept)
-        with np.load(kept) as found:
-            for steps, picture, seconds in zip(*(found[k] for k in ("steps", "pictures", "seconds")), strict=True):
-                yield View(int(steps), picture.astype(np.float32) / 255, float(seconds))
+        cache = paths.cache_folder("gatys")
+        kept = cache / f"{digest.hexdigest()}.npz" if cache else None
+        if kept and kept.exists():
+            with np.load(kept) as found:
+                arrays = {name: found[name] for name in found.files}
+        else:
+            arrays = _optimise(params, pair, settings)
+            if kept:
+                with files.atomic(kept) as temporary:
+                    np.savez(temporary, allow_pickle=False, **arrays)
+        for steps, picture, seconds in zip(*(arrays[k] for k in ("steps", "pictures", "seconds")), strict=True):
+            yield View(int(steps), picture.astype(np.float32) / 255, float(seconds))
 
     def warm_up(pair: Pair) -> None:
         objective = optimisation.objective(params, pair.content, [pair.style], settings.loss)
@@ -212,9 +218,8 @@ def gatys(params: vgg.Params, iterations: int, pairs: int | None, octaves: int =
     )
 
 
-def _optimise(params: vgg.Params, pair: Pair, settings: optimisation.Settings, kept: Path) -> None:
-    """Writes the file `kept`: the pictures after each of the looks, u8[N, S, S, 3], and the seconds until then."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
+def _optimise(params: vgg.Params, pair: Pair, settings: optimisation.Settings) -> dict[str, np.ndarray]:
+    """The pictures after each of the looks, u8[N, S, S, 3], with their steps and the seconds until then."""
     looks = [k for k in _GATYS_LOOKS if k < settings.iterations] + [settings.iterations]
     steps, pictures, seconds, began = [], [], [], time.perf_counter()
     objective = optimisation.objective(params, pair.content, [pair.style], settings.loss)
@@ -224,5 +229,4 @@ def _optimise(params: vgg.Params, pair: Pair, settings: optimisation.Settings, k
             steps.append(state.iteration)
             pictures.append(codec.to_uint8(np.asarray(state.picture)))
             seconds.append(time.perf_counter() - began)
-    with files.atomic(kept) as temporary:
-        np.savez(temporary, steps=steps, pictures=pictures, seconds=seconds)
+    return {"steps": np.array(steps), "pictures": np.stack(pictures), "seconds": np.array(seconds)}

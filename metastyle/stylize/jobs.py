@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from metastyle.errors import Adjusted, InputError, one_line, reason
+from metastyle.errors import Adjusted, InputError, InUse, one_line, reason
 from metastyle.images import codec, contact_sheet
 from metastyle.images.codec import Picture
 from metastyle.images.resize import resize
@@ -208,7 +208,7 @@ def write_many(
                         written += 1
                         tqdm.write(f"wrote {target}", file=sys.stdout)
                     progress.update()
-            except BrokenPipeError:  # the reader of standard output is gone
+            except (BrokenPipeError, InUse):  # the reader of standard output is gone; the same line runs twice
                 raise
             except (InputError, OSError) as error:  # such as a name that is too long
                 tqdm.write(f"skipped {content}: {one_line(error)}", file=sys.stderr)

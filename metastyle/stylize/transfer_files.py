@@ -17,7 +17,7 @@ from metastyle.stylize import cost, jobs
 from metastyle.stylize.cost import Recipe
 from metastyle.stylize.style import check_style_path, record
 from metastyle.stylize.transfer import Options, Progress, StateFiles, prepare
-from metastyle.system import files
+from metastyle.system import files, lock
 
 _BAR = "{desc}: {percentage:3.0f}% [{elapsed} < {remaining}]"
 
@@ -62,9 +62,17 @@ def transfer_files(contents: Sequence[str], out: str, given: Files, options: Opt
 
 
 def transfer_one(photograph: Picture, out: str, given: Files, options: Options) -> None:
-    """Transfers one photograph into the file `out`; the same call continues stopped work."""
+    """Transfers one photograph into the file `out`; the same call continues stopped work.
+
+    Raises errors.InUse while another process does the same.
+    """
     inputs = (photograph, given.mask, *given.styles)
     files.check_output(out, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=inputs)
+    with lock.beside(out):
+        _transfer_alone(photograph, out, given, options)
+
+
+def _transfer_alone(photograph: Picture, out: str, given: Files, options: Options) -> None:
     state = StateFiles.beside(out)
     job = prepare(photograph, given.styles, given.mask, options, _chosen_before(state, options))
     if options.seconds is not None:

@@ -1,7 +1,5 @@
 """Keeps compiled XLA programs between processes."""
 
-import os
-
 import jax
 
 from metastyle.system import paths
@@ -10,11 +8,7 @@ from metastyle.system import paths
 def enable_compile_cache() -> None:
     """Makes JAX keep compiled programs in the user's cache folder, unless another folder is configured."""
     if jax.config.values["jax_compilation_cache_dir"] is None:
-        folder = paths.cache_dir() / "xla"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            return  # without the cache, programs are compiled again, which only takes time
-        if os.access(folder, os.W_OK):
+        folder = paths.cache_folder("xla")
+        if folder:
             jax.config.update("jax_compilation_cache_dir", str(folder))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
+import functools
 import glob
 import os
+import re
 import secrets
+import shutil
 import stat
+import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from metastyle.errors import InputError, reason
+from metastyle.system import signals
+from metastyle.system.walk import once, walk
 
 
 def stat_mode(path: str, name: str) -> int | None:
@@ -57,14 +64,37 @@ def _matches(item: str, suffixes: Collection[str], name: str) -> list[str]:
         head = item
         while head and not os.path.lexists(head):
             head = os.path.dirname(head)
-        matches, lacks = glob.glob(glob.escape(head) + item[len(head) :], recursive=True), f"{item!r} matches no file"
+        matches, lacks = list(_glob(head, item[len(head) :], suffixes, name)), f"{item!r} matches no file"
     else:
         raise FileNotFoundError(f"`{name}`: no such file: {item!r}")
     files = [x for x in matches if os.path.splitext(x)[1].lower() in suffixes and os.path.isfile(x)]
     files = sorted(x for x in files if not os.path.basename(x).startswith("."))
     if not files:
         raise InputError(f"`{name}`: {lacks} that ends in {' '.join(sorted(suffixes))}")
-    return files
+    return once(files, name)
+
+
+def _glob(head: str, pattern: str, suffixes: Collection[str], name: str) -> Iterator[str]:
+    """The paths that `head`, taken literally, and a pattern match; after ** only files that end in `suffixes`."""
+    before, *after = re.split(r"(?<![^/])\*\*(?![^/])", pattern, maxsplit=1)
+    start = glob.escape(head) + before
+    if not after:
+        yield from glob.glob(start)
+        return
+    wanted = lambda file: os.path.splitext(file)[1].lower() in suffixes
+    for folder in glob.glob(start) if start else [""]:
+        for inside in walk(folder or ".", wanted, name):
+            if _fits(inside.split("/"), ["**", *after[0].split("/")[1:]]):
+                yield os.path.join(folder, inside)
+
+
+def _fits(path: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether the parts of a path match those of a pattern, where ** stands for any number of parts."""
+    if not pattern:
+        return not path
+    if pattern[0] == "**":
+        return any(_fits(path[k:], pattern[1:]) for k in range(len(path) + 1))
+    return bool(path) and fnmatch.fnmatchcase(path[0], pattern[0]) and _fits(path[1:], pattern[1:])
 
 
 def check_output(
@@ -123,12 +153,31 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
             temporary.write_bytes(data)
 
     `temporary` is in the same folder and has the same suffix. If `path` is a symbolic link, the file that it leads to
-    is replaced. If the block raises, `path` stays as it was and `temporary` is removed.
+    is replaced. If the block raises, or a signal ends the process in it, `path` stays as it was and `temporary` is
+    removed.
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{secrets.token_hex(8)}{Path(path).suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    remove = functools.partial(temporary.unlink, missing_ok=True)
+    with signals.at_end(remove):
+        try:
+            yield temporary
+            os.replace(temporary, target)
+        finally:
+            remove()
+
+
+@contextlib.contextmanager
+def temporary_folder(inside: str | os.PathLike | None = None) -> Iterator[Path]:
+    """Makes a folder for the block of a `with`, hidden in the folder `inside` or where temporary files go.
+
+    It is removed after the block, and if a signal ends the process in it.
+    """
+    folder = Path(inside or tempfile.gettempdir(), f".metastyle-{secrets.token_hex(8)}")
+    remove = functools.partial(shutil.rmtree, folder, ignore_errors=True)
+    with signals.at_end(remove):
+        try:
+            folder.mkdir(0o777 if inside else 0o700)
+            yield folder
+        finally:
+            remove()

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -9,6 +10,9 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from metastyle.errors import one_line
+from metastyle.system import signals
 
 
 def processor() -> str:
@@ -38,5 +42,38 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
 def run_module(module: str, *arguments: str) -> dict[str, Any]:
     """Returns the JSON that `python -m module arguments`, a process of its own, prints in its last line."""
     line = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True)
+    done = run_process(line, stdout=subprocess.PIPE, text=True)
+    done.check_returncode()
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def run_process(line: Sequence[str], **options: Any) -> subprocess.CompletedProcess:
+    """Runs a command line to its end. It is asked to end (SIGTERM) where a signal or an exception ends this call.
+
+    options: those of subprocess.Popen.
+    """
+    with subprocess.Popen(line, **options) as process, signals.at_end(process.terminate):
+        try:
+            out, err = process.communicate()
+        except BaseException:
+            process.terminate()
+            raise
+    return subprocess.CompletedProcess(line, process.returncode, out, err)
+
+
+def lacking_platform() -> str | None:
+    """What to tell where the environment asks JAX for a platform that this machine lacks; else None.
+
+    For a program that has failed: if JAX has been imported, this starts its backend.
+    """
+    asked = {name: os.environ[name] for name in ("JAX_PLATFORMS", "JAX_PLATFORM_NAME") if os.environ.get(name)}
+    jax = sys.modules.get("jax")
+    if not asked or jax is None:
+        return None
+    try:
+        jax.devices()
+    except Exception as error:  # a RuntimeError, or an AssertionError of a plugin
+        name, value = next(iter(asked.items()))
+        why = one_line(error).partition(" (set ")[0][:200].rstrip(".") or "its plugin is not installed"
+        return f"`{name}`: JAX has no platform {value!r} here ({why}); unset it, or set it to cpu"
+    return None

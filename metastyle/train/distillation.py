@@ -20,7 +20,7 @@ from metastyle.meta.parameters import guess_start
 from metastyle.nets import architecture, generator, style_encoder, vgg
 from metastyle.nets.params import Flat
 from metastyle.system import compile_cache
-from metastyle.train import checkpoint, loop
+from metastyle.train import checkpoint, data_record, loop, multihost
 from metastyle.train.multihost import STOP_FLAGS
 from metastyle.weights import bundles, loss_network, vgg_files
 
@@ -33,11 +33,12 @@ Guess = Callable[[np.ndarray], Flat]
 def distill(settings: Distillation, workdir: str | os.PathLike) -> None:
     """Runs a distillation in `workdir`, or continues it there, until it is complete.
 
-    Writes config.json, checkpoints/, metrics.csv, speed.json, TensorBoard events/, pictures/ (the works of painter and
-    canvas for the latest styles) and, with every checkpoint, slim_vgg.safetensors.
+    Writes config.json, data.json, checkpoints/, metrics.csv, speed.json, TensorBoard events/, pictures/ (the works of
+    painter and canvas for the latest styles) and, with every checkpoint, slim_vgg.safetensors.
 
     Raises InputError or FileNotFoundError for bad settings or data before anything is written, InputError for a workdir
-    that doesn't fit, FloatingPointError when a loss is not finite, and Stopped when the run was asked to stop.
+    that doesn't fit, InUse while another process runs it, FloatingPointError when a loss is not finite, and Stopped
+    when the run was asked to stop.
     """
     compile_cache.enable_compile_cache()
     workdir = Path(workdir)
@@ -69,12 +70,15 @@ def distill(settings: Distillation, workdir: str | os.PathLike) -> None:
         threads=settings.data.threads,
     )
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    with checkpoint.Checkpoints(workdir / "checkpoints", settings.run.keep_checkpoints) as saved:
-        checkpoint.claim(workdir, settings, saved.latest() or 0)
-        store = checkpoint.CheckpointStore(saved, settings, place)
-        begun, state = loop.run(training, state, settings.run, store, workdir)
-    if begun == settings.run.steps:  # nothing was left to do, so no step has exported the network
-        export(state)
+    with multihost.only_run(workdir):
+        with checkpoint.Checkpoints(workdir / "checkpoints", settings.run.keep_checkpoints) as saved:
+            done = saved.latest() or 0
+            checkpoint.claim(workdir, settings, done)
+            data_record.note(workdir, settings, ("content", "style"), done)
+            store = checkpoint.CheckpointStore(saved, settings, place)
+            begun, state = loop.run(training, state, settings.run, store, workdir)
+        if begun == settings.run.steps:  # nothing was left to do, so no step has exported the network
+            export(state)
     print(f"wrote {workdir / vgg_files.SLIM.name}", flush=True)
 
 

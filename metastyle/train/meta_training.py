@@ -25,7 +25,7 @@ from metastyle.meta.problem import LossFunction, Networks, Prepared, Problem, st
 from metastyle.nets import architecture, generator, style_encoder
 from metastyle.nets.params import Flat, count_parameters, split_by_scope
 from metastyle.system import compile_cache
-from metastyle.train import checkpoint, loop, mesh
+from metastyle.train import checkpoint, data_record, loop, mesh, multihost
 from metastyle.train.multihost import STOP_FLAGS
 from metastyle.weights import bundles, loss_network, vgg_files
 
@@ -43,12 +43,13 @@ def train(
 ) -> None:
     """Runs a meta-training in `workdir`, or continues it there, until it is complete.
 
-    Writes config.json, checkpoints/, metrics.csv, speed.json, TensorBoard events/, pictures/ and at the end bundle/.
-    `problem` and `loss_networks` replace style transfer on VGG features, for tests. Several processes (multihost.join)
-    run it together, and each ends when another does not answer for `timeout` seconds.
+    Writes config.json, data.json, checkpoints/, metrics.csv, speed.json, TensorBoard events/, pictures/, and at the end
+    bundle/. `problem` and `loss_networks` replace style transfer on VGG features, for tests. Several processes
+    (multihost.join) run it together, and each ends when another does not answer for `timeout` seconds.
 
     Raises InputError or FileNotFoundError for bad settings or data before anything is written, InputError for a workdir
-    of another run, FloatingPointError when a loss is not finite, and Stopped when the run was asked to stop.
+    of another run, InUse while another process runs it, FloatingPointError when a loss is not finite, and Stopped when
+    the run was asked to stop.
     """
     compile_cache.enable_compile_cache()
     workdir, run, outer, main = Path(workdir), settings.run, settings.outer, jax.process_index() == 0
@@ -64,21 +65,24 @@ def train(
     tuning, origin = _tuning_sampler(settings), bundles.load_start(workdir, settings)
     state = outer_loop.initial_state(settings, begin_from(origin, settings) if origin else None)
     training = _training(settings, parallel, problem, loss_networks, state.meta)
-    with checkpoint.Checkpoints(workdir / "checkpoints", run.keep_checkpoints) as saved:
-        checkpoint.claim(workdir, settings, saved.latest() or 0)
-        if main and origin and not bundles.exists(workdir / "start"):
-            bundles.save_bundle(workdir / "start", origin)
-        store = checkpoint.CheckpointStore(saved, settings, parallel.replicated, parallel.for_checkpoint)
-        start, state = loop.run(training, parallel.replicate(state), run, store, workdir, timeout=timeout)
-    if start == run.steps and _is_bundle_of(workdir / "bundle", settings):
+    with multihost.only_run(workdir):
+        with checkpoint.Checkpoints(workdir / "checkpoints", run.keep_checkpoints) as saved:
+            done = saved.latest() or 0
+            checkpoint.claim(workdir, settings, done)
+            data_record.note(workdir, settings, ("content", "style", "val_content", "val_style"), done)
+            if main and origin and not bundles.exists(workdir / "start"):
+                bundles.save_bundle(workdir / "start", origin)
+            store = checkpoint.CheckpointStore(saved, settings, parallel.replicated, parallel.for_checkpoint)
+            start, state = loop.run(training, parallel.replicate(state), run, store, workdir, timeout=timeout)
+        if start == run.steps and _is_bundle_of(workdir / "bundle", settings):
+            if main:
+                print(f"{workdir} is complete after {start} steps; raise run.steps to continue it", flush=True)
+            return
+        made = _make_bundle(settings, origin, outer_loop.deployed(outer, state), tuning, problem, loss_networks)
         if main:
-            print(f"{workdir} is complete after {start} steps; raise run.steps to continue it", flush=True)
-        return
-    made = _make_bundle(settings, origin, outer_loop.deployed(outer, state), tuning, problem, loss_networks)
-    if main:
-        bundles.save_bundle(workdir / "bundle", made)
-        rates = f"Adam lr {made.adam_lr:g} beyond {settings.inner.steps} steps"
-        print(f"wrote {workdir / 'bundle'} ({rates})", flush=True)
+            bundles.save_bundle(workdir / "bundle", made)
+            rates = f"Adam lr {made.adam_lr:g} beyond {settings.inner.steps} steps"
+            print(f"wrote {workdir / 'bundle'} ({rates})", flush=True)
 
 
 def _check_side_by_side(settings: config.Config, parallel: mesh.Parallel) -> None:

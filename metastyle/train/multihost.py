@@ -13,13 +13,16 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from metastyle.config import PEER_TIMEOUT
-from metastyle.errors import REPORTED_ERRORS, RETRY, InputError, one_line
+from metastyle.errors import REPORTED_ERRORS, RETRY, InputError, InUse, Stopped, one_line
+from metastyle.system import lock
 from metastyle.system.signals import StopSignal
 
 STOP_FLAGS = "stop_flags"  # key in each batch; in the metrics of a step, the key of their mean over all tasks
@@ -64,6 +67,28 @@ def join(timeout: int = PEER_TIMEOUT) -> None:
             f"`JAX_COORDINATOR_ADDRESS`: not all processes met within {timeout} s ({one_line(error)[:200]})"
         ) from None
     signal.signal(signal.SIGTERM, before)  # JAX installs its own handler, which we don't use: see Lockstep
+
+
+@contextlib.contextmanager
+def only_run(workdir: Path) -> Iterator[None]:
+    """Holds the lock of a run's folder, which it makes, for all processes of the run and the block of a `with`.
+
+    Raises InUse in process 0, and Stopped in the others, while another run holds it.
+    """
+    refused: InUse | None = None
+    with contextlib.ExitStack() as held:
+        if jax.process_index() == 0:
+            with contextlib.suppress(OSError):  # every process will fail to make it, and tell why
+                workdir.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(lock.of_folder(workdir, "workdir"))
+            except InUse as error:
+                refused = error
+        if jax.process_count() > 1 and multihost_utils.broadcast_one_to_all(np.array(refused is not None)):
+            raise refused or Stopped("")
+        if refused:
+            raise refused
+        yield
 
 
 class Lockstep(contextlib.AbstractContextManager):

@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPException
@@ -18,7 +17,7 @@ from tqdm import tqdm
 
 from metastyle.errors import InputError, reason
 from metastyle.nets import vgg
-from metastyle.system.files import check_output
+from metastyle.system.files import check_output, temporary_folder
 from metastyle.system.optional import need
 from metastyle.system.paths import cache_dir
 from metastyle.weights import vgg_files
@@ -95,7 +94,7 @@ def fetch(
         raise InputError(f"`url`: expected the address of a file, got {url} ({error})") from None
     if not re.fullmatch("[0-9a-f]{8,64}", checksum):
         raise InputError(f"`checksum`: expected 8 to 64 hexadecimal digits of an md5 or sha256, got {checksum!r}")
-    target = Path(out) if out else cache_dir() / vgg_files.VGG16_FILE_NAME
+    target = Path(out) if out else _cached()
     if not force and _holds(target, public.convention):
         _say(f"{target} is there already", progress)
         return target
@@ -107,12 +106,20 @@ def fetch(
             f"`out`: cannot make the folder {target.parent} ({reason(error)}); choose another, or set METASTYLE_CACHE"
         ) from None
     check_output(target, suffixes=(".safetensors",), name="out")
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as folder:
-        file = Path(folder) / file_name
+    with temporary_folder(target.parent) as folder:
+        file = folder / file_name
         _download(url, checksum, file, timeout, progress)
         convert(file, target)
     _say(f"wrote {target}", progress)
     return target
+
+
+def _cached() -> Path:
+    """Where `vgg_files.locate` looks."""
+    cache = cache_dir()
+    if cache is None:
+        raise InputError("`fetch`: there is no home folder for a cache; set METASTYLE_CACHE to a folder")
+    return cache / vgg_files.VGG16_FILE_NAME
 
 
 def _holds(path: Path, convention: vgg.Convention) -> bool:

@@ -50,10 +50,9 @@ def locate(weights: str | os.PathLike, name: str = "vgg") -> Path:
         return _existing(weights, name)
     if named := os.environ.get("METASTYLE_VGG16"):
         return _existing(named, "METASTYLE_VGG16")
-    sample = sample_data()
-    for path in [cache_dir() / VGG16_FILE_NAME, *([sample / _SAMPLE_FILE] if sample else [])]:
-        if path.is_file():
-            return path
+    for folder, file in ((cache_dir(), VGG16_FILE_NAME), (sample_data(), _SAMPLE_FILE)):
+        if folder and (folder / file).is_file():
+            return folder / file
     raise FileNotFoundError("VGG-16 weights not found; type `metastyle fetch vgg16`, or set METASTYLE_VGG16 to a file")
 
 

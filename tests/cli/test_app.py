@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+import warnings
 
+import jax
 import pytest
 from absl import flags
 
 from metastyle.cli import app
-from metastyle.errors import RETRY, InputError
+from metastyle.errors import RETRY, Adjusted, InputError, InUse
+from metastyle.system import paths
 from tests.support.command import run_main
 from tests.support.places import ROOT
 
@@ -32,6 +35,7 @@ def test_the_exit_status_is_what_main_returns(status):
     ("error", "status", "line"),
     [
         (InputError("`steps`: expected 1,\n  got 0"), 1, "error: `steps`: expected 1, got 0\n"),
+        (InUse("`out`: in use"), RETRY, "error: `out`: in use\n"),
         (FileNotFoundError("`content`: no such file"), 1, "error: `content`: no such file\n"),
         (OSError(28, "No space left on device"), 1, "error: [Errno 28] No space left on device\n"),
         (FloatingPointError("step 3: loss is nan"), 1, "error: step 3: loss is nan\n"),
@@ -41,6 +45,63 @@ def test_the_exit_status_is_what_main_returns(status):
 def test_what_a_user_can_mend_is_told_in_one_line(capsys, error, status, line):
     assert app.guard(raising(error), []) == status
     assert capsys.readouterr().err == line
+
+
+def test_notes_are_lines_and_each_is_told_once(capsys):
+    def main(argv):
+        for text in ("`a`: left out", "`a`: left out", "`b`: left out"):
+            warnings.simplefilter("always")  # as libraries do, after which Python's own "once" begins anew
+            warnings.warn(text, Adjusted, stacklevel=1)
+            warnings.simplefilter("default")
+
+    assert app.guard(main, []) == 0
+    assert capsys.readouterr().err == "note: `a`: left out\nnote: `b`: left out\n"
+
+
+@pytest.mark.parametrize("name", ["JAX_PLATFORMS", "JAX_PLATFORM_NAME"])
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (
+            RuntimeError("Unable to initialize\nbackend 'tpu' (set JAX_PLATFORMS='' to)"),
+            "Unable to initialize backend 'tpu'",
+        ),
+        (AssertionError(), "its plugin is not installed"),
+    ],
+)
+def test_a_platform_that_is_not_here_is_told_in_one_line(capsys, monkeypatch, name, error, why):
+    def devices():
+        raise error
+
+    monkeypatch.setattr(jax, "devices", devices)
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    with pytest.raises(KeyError):  # nothing was asked for
+        app.guard(raising(KeyError("x")), [])
+    monkeypatch.setenv(name, "tpu")
+    assert app.guard(raising(KeyError("x")), []) == 1
+    line = f"error: `{name}`: JAX has no platform 'tpu' here ({why}); unset it, or set it to cpu\n"
+    assert capsys.readouterr().err == line
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+@pytest.mark.parametrize("platform", ["cuda", "nonsense"])
+def test_a_command_on_a_machine_without_the_platform(platform, tmp_path):
+    if any(device.platform == "gpu" for device in jax.devices()):
+        pytest.skip("this machine has an accelerator")
+    environment = os.environ | {"JAX_PLATFORMS": platform}
+    painting = paths.demo_pictures("styles")[0]
+    line = [
+        sys.executable,
+        "-m",
+        "metastyle.cli.main",
+        "adapt",
+        f"--style={painting}",
+        f"--out={tmp_path}/a.safetensors",
+    ]
+    done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith(f"error: `JAX_PLATFORMS`: JAX has no platform '{platform}'")
+    assert done.stderr.count("\n") == 1 and not list(tmp_path.glob("*a.safetensors*"))
 
 
 @pytest.mark.parametrize("error", [ValueError("shapes"), KeyError("x"), TypeError("f() takes 0 arguments")])

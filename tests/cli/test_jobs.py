@@ -12,10 +12,12 @@ from PIL import Image
 
 import metastyle
 from metastyle.cli import main
+from metastyle.errors import InUse
 from metastyle.images import codec
 from metastyle.stylize import jobs, onnx_export
 from metastyle.stylize.style import Knobs
 from tests.support.command import adapt, pixels, stylize
+from tests.support.errors import refused
 from tests.support.styles import bundle_with_plain_parameters, made, picture
 
 
@@ -321,3 +323,11 @@ def test_bad_sheet(refused_line, flags, message):
 def test_unknown_formats_are_refused_in_python():
     with pytest.raises(metastyle.InputError, match="`format`"):
         codec.suffix_of("psd")
+
+
+def test_what_another_process_is_writing_ends_the_work():
+    def write(photograph, look, target):
+        raise InUse(f"`out`: {target} is being written by process 1")
+
+    with refused("`out`: out/photo_stylized_a.png is being written", InUse):
+        jobs.write_many(["photo.png"], ["a"], "out", jobs.Output(), write)

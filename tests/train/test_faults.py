@@ -166,6 +166,24 @@ def test_sigterm_saves_and_the_same_line_goes_on(start, finished, tmp_path, host
         np.testing.assert_allclose(rows(tmp_path / "b"), rows(finished(1, 1)), rtol=1e-5)
 
 
+# Started twice
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_the_second_start_is_refused_and_the_first_goes_on(start, finished, tmp_path, hosts):
+    first = start(tmp_path / "a", "pause=0.2", hosts=hosts)
+    first.until(2)
+    owner = first.processes()[0]
+    second = start(tmp_path / "a", hosts=hosts)
+    assert second.ends() == RETRY, second.output()
+    assert f"error: `workdir`: {tmp_path / 'a'} is being written by process {owner} on" in second.output()
+    assert second.output().count("error: ") == 1 and "Traceback" not in second.output()
+    assert first.ends() == 0, first.output()
+    np.testing.assert_allclose(rows(tmp_path / "a"), rows(finished(1, 1)), rtol=1e-5)
+    assert not (tmp_path / "a" / ".lock").exists()
+
+
 # Killed
 
 

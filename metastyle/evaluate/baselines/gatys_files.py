@@ -21,7 +21,7 @@ from metastyle.images.resize import resize_short, square
 from metastyle.nets import vgg
 from metastyle.stylize import pixels
 from metastyle.stylize.pixels import State
-from metastyle.system import compile_cache, files, resume
+from metastyle.system import compile_cache, files, lock, resume
 from metastyle.system.signals import StopSignal
 from metastyle.weights import vgg_files
 
@@ -70,12 +70,13 @@ def stylize_file(
 
     compile_cache.enable_compile_cache()
     output = _Output(Path(out), every, _identity(settings, photograph, paintings, params))
-    saved = output.read_state(pixels.state_shapes(photograph.shape[:2], settings), settings.iterations)
-    objective = gatys.objective(params, photograph, paintings, settings.loss)
-    begun = gatys.init(objective, photograph, settings) if saved is None else saved
-    state = _optimise(objective, settings, begun, output)
-    codec.save(output.path, np.asarray(state.picture), name="out")
-    output.state_file.unlink(missing_ok=True)
+    with lock.beside(out):
+        saved = output.read_state(pixels.state_shapes(photograph.shape[:2], settings), settings.iterations)
+        objective = gatys.objective(params, photograph, paintings, settings.loss)
+        begun = gatys.init(objective, photograph, settings) if saved is None else saved
+        state = _optimise(objective, settings, begun, output)
+        codec.save(output.path, np.asarray(state.picture), name="out")
+        output.state_file.unlink(missing_ok=True)
     print(f"wrote {out}: J {state.loss:.4f} after {settings.iterations} iterations", flush=True)
 
 
