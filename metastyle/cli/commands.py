@@ -9,7 +9,7 @@ from absl import flags
 from metastyle.config import BACKENDS, DEFAULT_BUNDLE, PRECISIONS
 from metastyle.errors import InputError
 from metastyle.images.codec import MAX_PIXELS
-from metastyle.system.files import check_output, expand
+from metastyle.system.files import check_output
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def _stylize_flags(values: flags.FlagValues) -> None:
 
 
 def _stylize(values: flags.FlagValues, _: list[str]) -> None:
-    from metastyle.images import codec
+    from metastyle.images import codec, picture_names
     from metastyle.stylize import jobs
     from metastyle.stylize.style import Knobs
 
@@ -232,7 +232,7 @@ def _stylize(values: flags.FlagValues, _: list[str]) -> None:
         max_pixels=values.max_pixels,
     )
     codec.check_quality(values.quality)
-    contents = expand(values.content, codec.IMAGE_SUFFIXES, "content")
+    contents = picture_names.expand(values.content, "content")
     output = jobs.Output(codec.suffix_of(values.format), values.quality, values.overwrite)
     styles = jobs.load_styles(values.style_file, values.bundle)
     if values.style:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import re
 import threading
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from PIL import Image
 
 from metastyle.data.procedural.source import ProceduralSource
-from metastyle.errors import InputError
-from metastyle.images import codec
+from metastyle.errors import Adjusted, InputError
+from metastyle.images import codec, formats
 from metastyle.images.resize import square
 from metastyle.system import paths
 
@@ -86,17 +84,24 @@ def _expand(path: str, name: str) -> str:
 
 
 class FolderSource:
-    """The picture files under a folder, at any depth, sorted by path, without hidden files and folders."""
+    """The picture files under a folder, at any depth, sorted by path, without hidden files and folders.
+
+    Warns (errors.Adjusted), in one line, of files that are not read.
+    """
 
     def __init__(self, folder: str | os.PathLike, name: str = "folder"):
         """Raises FileNotFoundError if the folder does not exist, InputError if it has no pictures."""
         self._root, self._argument = Path(folder), name
         if not self._root.is_dir():
             raise FileNotFoundError(f"`{name}`: no such folder: {str(folder)!r}")
-        self._names = sorted(_pictures(self._root))  # strings: a Path for each of a million would take hundreds of MB
+        others: list[str] = []
+        # Strings: a Path for each of a million would take hundreds of MB.
+        self._names = sorted(_pictures(self._root, _chooser(others)))
         if not self._names:
-            suffixes = " ".join(sorted(codec.IMAGE_SUFFIXES))
-            raise InputError(f"`{name}`: expected pictures ({suffixes}) in the folder {str(folder)!r}, got none")
+            rest = formats.left_out(others) if others else "got none"
+            raise InputError(f"`{name}`: expected pictures in the folder {str(folder)!r}, {rest}")
+        if others:
+            warnings.warn(f"`{name}`: {formats.left_out(others)}", Adjusted, stacklevel=2)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -113,13 +118,26 @@ class FolderSource:
         return self._names[index]
 
 
-def _pictures(root: Path) -> Iterator[str]:
-    """Yields the paths of pictures inside `root`, with slashes."""
+def _chooser(others: list[str]) -> Callable[[str], bool]:
+    """Whether a file with this name is taken for a picture; `others` gets the names of those that are not."""
+    suffixes = formats.suffixes()
+
+    def is_picture(file: str) -> bool:
+        if os.path.splitext(file)[1].lower() in suffixes:
+            return True
+        others.append(file)
+        return False
+
+    return is_picture
+
+
+def _pictures(root: Path, wanted: Callable[[str], bool]) -> Iterator[str]:
+    """Yields the paths of the files inside `root` that are wanted, with slashes."""
     for folder, inside, files in os.walk(root, followlinks=True):
         inside[:] = [name for name in inside if not name.startswith(".")]
         prefix = Path(folder).relative_to(root).as_posix()
         for file in files:
-            if not file.startswith(".") and os.path.splitext(file)[1].lower() in codec.IMAGE_SUFFIXES:
+            if not file.startswith(".") and wanted(file):
                 yield file if prefix == "." else f"{prefix}/{file}"
 
 
@@ -139,11 +157,10 @@ class TfdsSource:
 
     def __getitem__(self, index: int) -> np.ndarray:
         try:
-            image = Image.open(io.BytesIO(self._records[index]["image"]))
-            image.load()
-        except Exception as error:  # array_record raises RuntimeError, and Pillow nearly anything
+            stored = self._records[index]["image"]
+            return codec.to_uint8(codec.load(stored, name=self._argument)[0])
+        except (InputError, RuntimeError) as error:  # array_record raises RuntimeError for a damaged record
             raise InputError(f"`{self._argument}`: cannot decode {self.name(index)} ({_first_line(error)})") from error
-        return codec.to_uint8(codec.load(image, name=self._argument)[0])
 
     def name(self, index: int) -> str:
         """The feature `name`, which `prepare` stores, if there is one; else the dataset and the index."""

@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from metastyle.errors import InputError, reason
+from metastyle.errors import Adjusted, InputError, reason
+from metastyle.images.decoding import decode
+from metastyle.images.formats import identify
 from metastyle.system.files import check_output, stat_mode, write
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
-_FORMAT_OF = {".jpg": "JPEG", ".tif": "TIFF"} | {f".{name.lower()}": name for name in _FORMATS}
-IMAGE_SUFFIXES = frozenset(_FORMAT_OF)
+_FORMAT_OF = {".jpg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".tif": "TIFF"} | {
+    f".{name.lower()}": name for name in ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+}
+IMAGE_SUFFIXES = frozenset(_FORMAT_OF)  # of the files that `save` writes; formats.suffixes() of those that are read
 MAX_PIXELS = 400_000_000
 Picture = str | os.PathLike | bytes | Image.Image | np.ndarray
 # Texts that a picture file can hold: the keyword of each in PNG, and its tag in TIFF and EXIF.
@@ -61,10 +64,10 @@ def load(
         _check_size(picture.shape[0], picture.shape[1], max_pixels, name, what)
         return _to_float(picture, name, what)
     if isinstance(picture, Image.Image):
-        return _from_pil(picture, max_pixels, name, what)
+        return _from_pil(picture, None, max_pixels, name, what)
     if isinstance(picture, (str, os.PathLike, bytes)):
-        with _opened(picture, name) as image:
-            return _from_pil(image, max_pixels, name, what)
+        with _opened(picture, name) as (image, stream):
+            return _from_pil(image, stream, max_pixels, name, what)
     raise InputError(
         f"`{name}`: expected a path, the bytes of a file, a PIL image or a numpy array, got {what}; convert it to one"
     )
@@ -82,8 +85,8 @@ def describe(picture: Picture) -> str:
 
 
 @contextlib.contextmanager
-def _opened(file: str | os.PathLike | bytes, name: str) -> Iterator[Image.Image]:
-    """Opens a picture file, given by its path or its bytes, without decoding it."""
+def _opened(file: str | os.PathLike | bytes, name: str) -> Iterator[tuple[Image.Image, BinaryIO]]:
+    """Opens a picture file, given by its path or its bytes, without decoding it; yields the stream, too."""
     what = describe(file)
     with (
         io.BufferedReader(io.BytesIO(file))
@@ -93,10 +96,8 @@ def _opened(file: str | os.PathLike | bytes, name: str) -> Iterator[Image.Image]
         if not stream.peek(1):
             raise InputError(f"`{name}`: {what} is empty; use another copy")
         with _decoding(name, what):
-            image = _identify(stream)
-        if image is None:
-            raise InputError(f"`{name}`: {what} is not a picture; convert it to one of {', '.join(_FORMATS)}")
-        yield image
+            opened = identify(stream, name, what)
+        yield opened
 
 
 def _open_file(path: str, name: str) -> io.BufferedReader:
@@ -113,27 +114,12 @@ def _open_file(path: str, name: str) -> io.BufferedReader:
         raise InputError(f"`{name}`: cannot read {path!r}: {reason(error)}") from None
 
 
-def _identify(stream: BinaryIO) -> Image.Image | None:
-    """Opens the picture in `stream` without decoding it; None if it is in none of `_FORMATS`.
-
-    `PIL.Image.open` has a size limit of its own, which can only be lifted for the whole process. Calling the plugin of
-    the format directly avoids it, so that `max_pixels` alone decides; the WebP, TIFF and GIF plugins still apply it.
-    """
-    Image.init()
-    prefix = stream.read(16)
-    for name in _FORMATS:
-        plugin, accepts = Image.OPEN[name]
-        if accepts is not None and accepts(prefix) is True:
-            stream.seek(0)
-            return plugin(stream, "")
-    return None
-
-
-def _from_pil(image: Image.Image, max_pixels: int, name: str, what: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _from_pil(
+    image: Image.Image, stream: BinaryIO | None, max_pixels: int, name: str, what: str
+) -> tuple[np.ndarray, np.ndarray | None]:
     _check_size(image.height, image.width, max_pixels, name, what)
     with _decoding(name, what):
-        image.load()
-        array = _pixels(_upright(image))
+        array = decode(image, stream, name, what)
     return _to_float(array, name, what)
 
 
@@ -142,7 +128,7 @@ def _decoding(name: str, what: str) -> Iterator[None]:
     # A damaged file makes Pillow's decoders raise nearly anything, from struct.error to SyntaxError.
     try:
         yield
-    except MemoryError:
+    except (MemoryError, InputError, Adjusted):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(
@@ -153,42 +139,6 @@ def _decoding(name: str, what: str) -> Iterator[None]:
         raise InputError(
             f"`{name}`: cannot decode {what}, which may be damaged or truncated ({reason(error)}); use another copy"
         ) from error
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # damaged metadata around sound pixels
-        return image
-
-
-def _pixels(image: Image.Image) -> np.ndarray:
-    """Converts the decoded `image` to one of the arrays that `load` takes."""
-    if image.mode.startswith("I"):
-        return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
-    if image.mode == "F":
-        return np.asarray(image)
-    profile = image.info.get("icc_profile")
-    alpha = None
-    if image.mode != "CMYK":
-        grey = image.mode in ("1", "L", "LA")
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            alpha = np.asarray(image.getchannel("A"))
-        image = image.convert("L" if grey else "RGB")
-    rgb = np.asarray(_to_srgb(image, profile).convert("RGB"))
-    return rgb if alpha is None else np.dstack([rgb, alpha])
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    if not profile:
-        return image
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (OSError, ImportError, ImageCms.PyCMSError):  # not a profile, no LittleCMS, or made for another mode
-        return image
-    return converted or image  # None only for conversion in place
 
 
 def _to_float(array: np.ndarray, name: str, what: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -362,7 +312,7 @@ def read_metadata(path: str | os.PathLike, *, name: str = "picture") -> dict[str
     Raises:
       FileNotFoundError, InputError: the file does not exist, or can't be read as a picture.
     """
-    with _opened(path, name) as image, _decoding(name, describe(path)):
+    with _opened(path, name) as (image, _), _decoding(name, describe(path)):
         if image.format == "PNG":
             return {key: str(image.info[key]) for key in METADATA if key in image.info}
         tags = image.getexif()

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from metastyle.errors import Adjusted, InputError, one_line, reason
-from metastyle.images import codec, contact_sheet
+from metastyle.images import codec, contact_sheet, picture_names
 from metastyle.images.codec import Picture
 from metastyle.images.resize import resize
 from metastyle.stylize import stylizer
@@ -101,7 +101,7 @@ def find_photographs(names: Sequence[str], sheet: str) -> list[str]:
     picture.
     """
     files.check_output(sheet, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=names)
-    found = files.expand(names, codec.IMAGE_SUFFIXES, "content")
+    found = picture_names.expand(names, "content")
     left = [x for x in found if not files.same_file(x, sheet)]
     if not left:
         raise InputError(f"`content`: expected photographs, got only the sheet {sheet!r} itself")

@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from metastyle.errors import InputError
-from metastyle.images import codec
+from metastyle.images import codec, picture_names
 from metastyle.images.codec import Picture
 from metastyle.stylize import cost, jobs
 from metastyle.stylize.cost import Recipe
@@ -48,7 +48,7 @@ def transfer_files(contents: Sequence[str], out: str, given: Files, options: Opt
             raise InputError(f"`style`: expected a picture, got the folder {style!r}; name the pictures in it")
     if given.save_style:
         check_style_path(given.save_style)
-    found = files.expand(list(contents), codec.IMAGE_SUFFIXES, "content")
+    found = picture_names.expand(contents, "content")
     if jobs.is_folder(out):
         if given.save_style:
             raise InputError("`save_style`: expected one photograph, for each has a style file of its own; name one")
