@@ -44,6 +44,7 @@ def _transfer_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("format", "png", "of pictures in a folder", flag_values=values)
     flags.DEFINE_integer("jpeg_quality", None, "1 to 100, of jpg and webp", flag_values=values)
     flags.DEFINE_bool("overwrite", False, "replace the pictures that are in the folder already", flag_values=values)
+    flags.DEFINE_bool("keep_exif", False, "copy the photograph's EXIF: date, camera, place, artist", flag_values=values)
     _max_pixels_flag(values)
 
 
@@ -77,7 +78,7 @@ def _transfer(values: flags.FlagValues, names: list[str]) -> None:
         bundle=values.bundle,
         max_pixels=values.max_pixels,
     )
-    output = jobs.Output(codec.suffix_of(values.format), values.jpeg_quality, values.overwrite)
+    output = jobs.Output(codec.suffix_of(values.format), values.jpeg_quality, values.overwrite, values.keep_exif)
     transfer_files(contents, values.out, Files(styles, values.mask, values.save_style, output), options)
 
 
@@ -209,6 +210,7 @@ def _stylize_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("format", "png", "of pictures in a folder or on stdout", flag_values=values)
     flags.DEFINE_integer("quality", None, "1 to 100, of jpg and webp", flag_values=values)
     flags.DEFINE_bool("overwrite", False, "replace the pictures that are in the folder already", flag_values=values)
+    flags.DEFINE_bool("keep_exif", False, "copy the photograph's EXIF: date, camera, place, artist", flag_values=values)
 
 
 def _stylize(values: flags.FlagValues, _: list[str]) -> None:
@@ -233,7 +235,7 @@ def _stylize(values: flags.FlagValues, _: list[str]) -> None:
     )
     codec.check_quality(values.quality)
     contents = picture_names.expand(values.content, "content")
-    output = jobs.Output(codec.suffix_of(values.format), values.quality, values.overwrite)
+    output = jobs.Output(codec.suffix_of(values.format), values.quality, values.overwrite, values.keep_exif)
     styles = jobs.load_styles(values.style_file, values.bundle)
     if values.style:
         styles = {name: style.with_paintings(values.style, values.max_pixels) for name, style in styles.items()}

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from metastyle.data.procedural.source import ProceduralSource
-from metastyle.errors import Adjusted, InputError
+from metastyle.errors import InputError
 from metastyle.images import codec, formats
 from metastyle.images.resize import square
 from metastyle.system import paths
@@ -86,7 +86,7 @@ def _expand(path: str, name: str) -> str:
 class FolderSource:
     """The picture files under a folder, at any depth, sorted by path, without hidden files and folders.
 
-    Warns (errors.Adjusted), in one line, of files that are not read.
+    Files that are not read are named in the log, in one line.
     """
 
     def __init__(self, folder: str | os.PathLike, name: str = "folder"):
@@ -97,11 +97,13 @@ class FolderSource:
         others: list[str] = []
         # Strings: a Path for each of a million would take hundreds of MB.
         self._names = sorted(_pictures(self._root, _chooser(others)))
+        told = formats.left_out(others)
         if not self._names:
-            rest = formats.left_out(others) if others else "got none"
-            raise InputError(f"`{name}`: expected pictures in the folder {str(folder)!r}, {rest}")
-        if others:
-            warnings.warn(f"`{name}`: {formats.left_out(others)}", Adjusted, stacklevel=2)
+            suffixes = " ".join(sorted(formats.suffixes()))
+            rest = f"got none; {told}" if told else "got none"
+            raise InputError(f"`{name}`: expected pictures ({suffixes}) in the folder {str(folder)!r}, {rest}")
+        if told:
+            _log.warning("`%s`: %s", name, told)
 
     def __len__(self) -> int:
         return len(self._names)

@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from metastyle.errors import Adjusted, InputError, reason
 from metastyle.images.decoding import decode
 from metastyle.images.formats import identify
+from metastyle.images.origin import NO_ORIGIN, Origin, origin_of
 from metastyle.system.files import check_output, stat_mode, write
 
 _FORMAT_OF = {".jpg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".tif": "TIFF"} | {
@@ -195,13 +196,14 @@ def save(
     alpha: np.ndarray | None = None,
     quality: int | None = None,
     metadata: Mapping[str, str] | None = None,
+    origin: Origin = NO_ORIGIN,
     name: str = "output",
 ) -> None:
     """Writes a picture in the format of its suffix; see `encode` for the formats. The file is whole or unchanged.
 
     Args:
       path: the file, replaced if it exists; its folder must exist.
-      image, alpha, quality, metadata: as for `encode`.
+      image, alpha, quality, metadata, origin: as for `encode`.
       name: the argument that errors name.
 
     Raises:
@@ -209,7 +211,7 @@ def save(
       ValueError: as `encode`.
     """
     check_output(path, suffixes=IMAGE_SUFFIXES, name=name)
-    content = _Content(image, alpha, quality, metadata or {})
+    content = _Content(image, alpha, quality, metadata or {}, origin)
     write(path, _encode(content, Path(path).suffix, name=name, what=repr(os.fspath(path))), name=name)
 
 
@@ -220,12 +222,13 @@ def encode(
     alpha: np.ndarray | None = None,
     quality: int | None = None,
     metadata: Mapping[str, str] | None = None,
+    origin: Origin = NO_ORIGIN,
     name: str = "output",
 ) -> bytes:
     """Encodes a picture as the bytes of the file that `save` would write to a path with this suffix.
 
-    JPEG has no chroma subsampling at any quality. TIFF is compressed without loss (deflate). GIF has 256 colours, and
-    each of its pixels is opaque or transparent.
+    JPEG has no chroma subsampling at any quality. TIFF is compressed without loss (deflate), unless EXIF is kept. GIF
+    has 256 colours, and each of its pixels is opaque or transparent.
 
     Args:
       image: [H, W, 3], uint8 or floats, which `to_uint8` converts; on white where `alpha` is less than 1, as `load`
@@ -235,6 +238,8 @@ def encode(
       quality: of JPEG and WebP, 1 to 100, by default 95; the other formats ignore it.
       metadata: texts under keys of METADATA, for `read_metadata`. They are stored in text chunks (PNG), EXIF tags (JPEG
         and WebP) or tags (TIFF), as UTF-8 unless they are ASCII. BMP and GIF store none.
+      origin: what is kept of the picture that this one is made from, as `read_origin` returns it. BMP stores its
+        resolution alone, GIF neither that nor EXIF; JPEG rounds it to whole pixels per inch.
       name: the argument that errors name, unless that is `quality`.
 
     Raises:
@@ -244,7 +249,7 @@ def encode(
     """
     if suffix.lower() not in IMAGE_SUFFIXES:
         raise InputError(f"`{name}`: expected one of the suffixes {' '.join(sorted(IMAGE_SUFFIXES))}, got {suffix!r}")
-    content = _Content(image, alpha, quality, metadata or {})
+    content = _Content(image, alpha, quality, metadata or {}, origin)
     return _encode(content, suffix, name=name, what=f"a {suffix} file")
 
 
@@ -255,10 +260,11 @@ class _Content(NamedTuple):
     alpha: np.ndarray | None
     quality: int | None
     metadata: Mapping[str, str]
+    origin: Origin
 
 
 def _encode(content: _Content, suffix: str, *, name: str, what: str) -> bytes:
-    image, alpha, quality, metadata = content
+    image, alpha, quality, metadata, _ = content
     if image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(f"`image`: expected [H, W, 3], got {image.shape}")
     if alpha is not None and alpha.shape != image.shape[:2]:
@@ -271,7 +277,7 @@ def _encode(content: _Content, suffix: str, *, name: str, what: str) -> bytes:
     pixels = np.dstack([plane if plane.dtype == np.uint8 else to_uint8(plane) for plane in planes])
     stream = io.BytesIO()
     try:
-        Image.fromarray(pixels).save(stream, kind, **_options(kind, quality or _QUALITY, metadata))
+        Image.fromarray(pixels).save(stream, kind, **_options(kind, content))
     except (OSError, ValueError, OverflowError) as error:
         raise InputError(
             f"`{name}`: cannot write {what} ({reason(error)}); the picture may be too large for the format"
@@ -289,21 +295,44 @@ def _off_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.divide(rgb - (1 - weight), weight, out=rgb.copy(), where=weight > 0)
 
 
-def _options(kind: str, quality: int, metadata: Mapping[str, str]) -> dict[str, Any]:
+def _options(kind: str, content: _Content) -> dict[str, Any]:
     """Pillow's options for writing a format."""
+    quality, metadata, origin = content.quality or _QUALITY, content.metadata, content.origin
+    tags = origin.tags(resolution=kind == "WEBP")  # the other formats have fields of their own for the resolution
+    if kind != "PNG":  # Pillow would reduce a str to ASCII
+        tags.update({METADATA[key]: text.encode() for key, text in metadata.items()})
+    # The compressing writer of TIFF can't write directories of EXIF.
+    deflated = kind == "TIFF" and not any(isinstance(value, Mapping) for value in origin.exif.values())
+    if deflated:
+        tags[_PREDICTOR] = _HORIZONTAL
+    common: dict[str, Any] = {"dpi": origin.dpi} if origin.dpi else {}
+    common |= {"exif": tags} if tags else {}
     if kind == "PNG":
         chunks = PngInfo()
         for key, text in metadata.items():
             chunks.add_text(key, text)  # Pillow makes it an iTXt chunk in UTF-8 if Latin-1 lacks its characters
-        return {"pnginfo": chunks}
-    tags = Image.Exif()
-    tags.update({METADATA[key]: text.encode() for key, text in metadata.items()})  # Pillow would reduce a str to ASCII
-    tagged = {"exif": tags} if metadata else {}
+        return {"pnginfo": chunks, **common}
     return {
-        "JPEG": {"quality": quality, "subsampling": "4:4:4", **tagged},
-        "WEBP": {"quality": quality, **tagged},
-        "TIFF": {"compression": "tiff_adobe_deflate", "tiffinfo": {_PREDICTOR: _HORIZONTAL, **tags}},
+        "JPEG": {"quality": quality, "subsampling": "4:4:4", **common},
+        "WEBP": {"quality": quality, **common},
+        "TIFF": {"compression": "tiff_adobe_deflate" if deflated else "raw", **common},
+        "BMP": common,
     }.get(kind, {})
+
+
+def read_origin(picture: Picture, *, exif: bool = False, name: str = "content") -> Origin:
+    """Reads what is kept of a picture in one that is made from it, for `save`.
+
+    exif: whether its EXIF is kept: who made it, when, with what camera, and where.
+
+    Raises FileNotFoundError or InputError, which name the argument `name`, if a file can't be read as a picture.
+    """
+    if isinstance(picture, Image.Image):
+        return origin_of(picture, exif=exif)
+    if isinstance(picture, (str, os.PathLike, bytes)):
+        with _opened(picture, name) as (image, _):
+            return origin_of(image, exif=exif)
+    return NO_ORIGIN
 
 
 def read_metadata(path: str | os.PathLike, *, name: str = "picture") -> dict[str, str]:

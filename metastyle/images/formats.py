@@ -28,6 +28,7 @@ _FORMAT_OF = {suffix: name for name, suffixes in _SUFFIXES.items() for suffix in
 _HEIF_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs"))
 _HEIF_PACKAGE = "pillow_heif"
 _RAW = frozenset((".dng", ".cr2", ".cr3", ".nef", ".arw", ".srw", ".raf", ".orf", ".rw2", ".pef", ".raw"))  # of cameras
+_OWN = frozenset((".safetensors", ".onnx", ".state", ".refine", ".chosen"))  # styles, and the state of work
 _NAMED = 5  # files that are named for each reason in a message
 
 
@@ -43,19 +44,22 @@ def _obstacle(suffix: str) -> str | None:
         return 'HEIC needs pillow-heif, which is not installed; type `pip install "metastyle[heif]"`'
     if suffix in _RAW:
         return "raw files of a camera are not read; export them as JPEG, PNG or TIFF"
-    return None if form else f"no suffix of {', '.join(FORMATS)}"
+    return None if form else f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} by its suffix"
 
 
 def left_out(paths: Sequence[str]) -> str:
     """Says, in one line, which files and folders of a folder were left out, and why. A folder ends in a slash.
 
-    Of many that are left out for one reason, the first few are named.
+    Of many that are left out for one reason, the first few are named. "" if there are none but files that this program
+    writes beside pictures.
     """
     reasons: dict[str, list[str]] = {}
-    for path in sorted(paths):
+    for path in sorted(path for path in paths if os.path.splitext(path)[1] not in _OWN):
         folder = "pictures in folders are taken by a pattern, such as `photos/**`"
         why = folder if path.endswith("/") else _obstacle(os.path.splitext(path)[1].lower()) or "no regular file"
         reasons.setdefault(why, []).append(path)
+    if not reasons:
+        return ""
     return f"left out {'; '.join(f'{_names(paths)} ({why})' for why, paths in reasons.items())}"
 
 
@@ -82,7 +86,7 @@ def identify(stream: BinaryIO, name: str, what: str) -> tuple[Image.Image, Binar
         plugin, accepts = Image.OPEN.get(form, (None, None))
         if plugin and accepts and accepts(prefix) is True:
             return tiff.open_main(stream, name, what) if form == "TIFF" else (plugin(stream, ""), stream)
-    raise InputError(f"`{name}`: {what} is not a picture that is read; convert it to one of {', '.join(FORMATS)}")
+    raise InputError(f"`{name}`: {what} is not a picture; convert it to one of {', '.join(FORMATS)}")
 
 
 def _is_heif(prefix: bytes) -> bool:

@@ -19,9 +19,9 @@ def expand(names: Sequence[str], argument: str) -> list[str]:
     try:
         found = files.expand(names, formats.suffixes(), argument, others)
     except InputError as error:
-        if others:
-            raise InputError(f"{error}; {formats.left_out(others)}") from None
+        if told := formats.left_out(others):
+            raise InputError(f"{error}; {told}") from None
         raise
-    if others:
-        warnings.warn(f"`{argument}`: {formats.left_out(others)}", Adjusted, stacklevel=2)
+    if told := formats.left_out(others):
+        warnings.warn(f"`{argument}`: {told}", Adjusted, stacklevel=2)
     return found

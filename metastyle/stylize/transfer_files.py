@@ -65,7 +65,7 @@ def transfer_one(photograph: Picture, out: str, given: Files, options: Options) 
     """Transfers one photograph into the file `out`; the same call continues stopped work."""
     inputs = (photograph, given.mask, *given.styles)
     files.check_output(out, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=inputs)
-    state = StateFiles.beside(out)
+    state, origin = StateFiles.beside(out), codec.read_origin(photograph, exif=given.output.keep_exif)
     job = prepare(photograph, given.styles, given.mask, options, _chosen_before(state, options))
     if options.seconds is not None:
         files.write(state.chosen, json.dumps(job.recipe).encode())
@@ -81,7 +81,8 @@ def transfer_one(photograph: Picture, out: str, given: Files, options: Options) 
         result.style.save(given.save_style)
         print(f"wrote {given.save_style}")
     metadata = record([result.style], options.knobs(job.recipe, job.work.size))
-    codec.save(out, result.pixels, alpha=result.alpha, quality=given.output.quality, metadata=metadata, name="out")
+    kept = {"alpha": result.alpha, "quality": given.output.quality, "metadata": metadata, "origin": origin}
+    codec.save(out, result.pixels, **kept, name="out")
     state.delete()
 
 
