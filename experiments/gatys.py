@@ -33,6 +33,7 @@ _EVERY = flags.DEFINE_integer(
 )
 _VGG = flags.DEFINE_string("vgg", "vgg16", "loss network: vgg16, slim, or a file")
 _MAX_PIXELS = flags.DEFINE_integer("max_pixels", MAX_PIXELS, "larger pictures are refused")
+_KEEP_EXIF = flags.DEFINE_boolean("keep_exif", False, "copies the photograph's EXIF: date, camera, place, artist")
 
 
 def main(_: list[str]) -> None:
@@ -55,6 +56,7 @@ def main(_: list[str]) -> None:
         every=_EVERY.value,
         weights=_VGG.value,
         max_pixels=_MAX_PIXELS.value,
+        keep_exif=_KEEP_EXIF.value,
     )
 
 

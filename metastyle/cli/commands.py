@@ -10,7 +10,7 @@ from metastyle.config import BACKENDS, DEFAULT_BUNDLE, PRECISIONS
 from metastyle.errors import InputError
 from metastyle.images.codec import MAX_PIXELS
 from metastyle.system import lock
-from metastyle.system.files import check_output, expand
+from metastyle.system.files import check_output
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def _transfer_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("format", "png", "of pictures in a folder", flag_values=values)
     flags.DEFINE_integer("jpeg_quality", None, "1 to 100, of jpg and webp", flag_values=values)
     flags.DEFINE_bool("overwrite", False, "replace the pictures that are in the folder already", flag_values=values)
+    flags.DEFINE_bool("keep_exif", False, "copy the photograph's EXIF: date, camera, place, artist", flag_values=values)
     _max_pixels_flag(values)
 
 
@@ -78,7 +79,7 @@ def _transfer(values: flags.FlagValues, names: list[str]) -> None:
         bundle=values.bundle,
         max_pixels=values.max_pixels,
     )
-    output = jobs.Output(codec.suffix_of(values.format), values.jpeg_quality, values.overwrite)
+    output = jobs.Output(codec.suffix_of(values.format), values.jpeg_quality, values.overwrite, values.keep_exif)
     transfer_files(contents, values.out, Files(styles, values.mask, values.save_style, output), options)
 
 
@@ -216,10 +217,11 @@ def _stylize_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("format", "png", "of pictures in a folder or on stdout", flag_values=values)
     flags.DEFINE_integer("quality", None, "1 to 100, of jpg and webp", flag_values=values)
     flags.DEFINE_bool("overwrite", False, "replace the pictures that are in the folder already", flag_values=values)
+    flags.DEFINE_bool("keep_exif", False, "copy the photograph's EXIF: date, camera, place, artist", flag_values=values)
 
 
 def _stylize(values: flags.FlagValues, _: list[str]) -> None:
-    from metastyle.images import codec
+    from metastyle.images import codec, picture_names
     from metastyle.stylize import jobs
     from metastyle.stylize.style import Knobs
 
@@ -239,8 +241,8 @@ def _stylize(values: flags.FlagValues, _: list[str]) -> None:
         max_pixels=values.max_pixels,
     )
     codec.check_quality(values.quality)
-    contents = expand(values.content, codec.IMAGE_SUFFIXES, "content")
-    output = jobs.Output(codec.suffix_of(values.format), values.quality, values.overwrite)
+    contents = picture_names.expand(values.content, "content")
+    output = jobs.Output(codec.suffix_of(values.format), values.quality, values.overwrite, values.keep_exif)
     styles = jobs.load_styles(values.style_file, values.bundle)
     if values.style:
         styles = {name: style.with_paintings(values.style, values.max_pixels) for name, style in styles.items()}

@@ -134,8 +134,8 @@ def _encode(file: Path, stored: bytes, max_side: int) -> bytes:
     if max_side and max(height, width) > max_side:
         scale = max_side / max(height, width)
         rgb = resize(rgb, (max(round(height * scale), 2), max(round(width * scale), 2)))
-    else:
+    elif stored.startswith((b"\xff\xd8\xff", b"\x89PNG")):
         with Image.open(io.BytesIO(stored)) as image:
-            if image.format in ("JPEG", "PNG") and image.mode == "RGB":
+            if image.format in ("JPEG", "PNG") and image.mode == "RGB":  # no MPO, which holds more
                 return stored
     return codec.encode(rgb, ".jpg")

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
 import re
 import threading
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
-from PIL import Image
 
 from metastyle.data.procedural.source import ProceduralSource
 from metastyle.errors import InputError
-from metastyle.images import codec
+from metastyle.images import codec, formats
 from metastyle.images.resize import square
 from metastyle.system import paths
 from metastyle.system.walk import walk
@@ -109,17 +107,25 @@ def _size(path: Path) -> int:
 
 
 class FolderSource:
-    """The picture files under a folder, at any depth, sorted by path; links are followed (system/walk.py)."""
+    """The picture files under a folder, at any depth, sorted by path; links are followed (system/walk.py).
+
+    Files that are not read are named in the log, in one line.
+    """
 
     def __init__(self, folder: str | os.PathLike, name: str = "folder"):
         """Raises FileNotFoundError if the folder does not exist, InputError if it has no pictures."""
         self._root, self._argument = Path(folder), name
         if not self._root.is_dir():
             raise FileNotFoundError(f"`{name}`: no such folder: {str(folder)!r}")
-        self._names = walk(self._root, _is_picture, name)  # strings: a million Paths would take hundreds of MB
+        others: list[str] = []
+        self._names = walk(self._root, _chooser(others), name)  # strings: a million Paths would take hundreds of MB
+        told = formats.left_out(others)
         if not self._names:
-            suffixes = " ".join(sorted(codec.IMAGE_SUFFIXES))
-            raise InputError(f"`{name}`: expected pictures ({suffixes}) in the folder {str(folder)!r}, got none")
+            suffixes = " ".join(sorted(formats.suffixes()))
+            rest = f"got none; {told}" if told else "got none"
+            raise InputError(f"`{name}`: expected pictures ({suffixes}) in the folder {str(folder)!r}, {rest}")
+        if told:
+            _log.warning("`%s`: %s", name, told)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -140,8 +146,17 @@ class FolderSource:
         return _listing((name, _size(self._root / name)) for name in self._names)
 
 
-def _is_picture(file: str) -> bool:
-    return os.path.splitext(file)[1].lower() in codec.IMAGE_SUFFIXES
+def _chooser(others: list[str]) -> Callable[[str], bool]:
+    """Whether a file with this name is taken for a picture; `others` gets the names of those that are not."""
+    suffixes = formats.suffixes()
+
+    def is_picture(file: str) -> bool:
+        if os.path.splitext(file)[1].lower() in suffixes:
+            return True
+        others.append(file)
+        return False
+
+    return is_picture
 
 
 class TfdsSource:
@@ -160,11 +175,10 @@ class TfdsSource:
 
     def __getitem__(self, index: int) -> np.ndarray:
         try:
-            image = Image.open(io.BytesIO(self._records[index]["image"]))
-            image.load()
-        except Exception as error:  # array_record raises RuntimeError, and Pillow nearly anything
+            stored = self._records[index]["image"]
+            return codec.to_uint8(codec.load(stored, name=self._argument)[0])
+        except (InputError, RuntimeError) as error:  # array_record raises RuntimeError for a damaged record
             raise InputError(f"`{self._argument}`: cannot decode {self.name(index)} ({_first_line(error)})") from error
-        return codec.to_uint8(codec.load(image, name=self._argument)[0])
 
     def name(self, index: int) -> str:
         """The feature `name`, which `prepare` stores, if there is one; else the dataset and the index."""

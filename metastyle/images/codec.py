@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from metastyle.errors import InputError, reason
+from metastyle.errors import Adjusted, InputError, reason
+from metastyle.images.decoding import decode
+from metastyle.images.formats import identify
+from metastyle.images.origin import NO_ORIGIN, Origin, origin_of
 from metastyle.system.files import check_output, stat_mode, write
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
-_FORMAT_OF = {".jpg": "JPEG", ".tif": "TIFF"} | {f".{name.lower()}": name for name in _FORMATS}
-IMAGE_SUFFIXES = frozenset(_FORMAT_OF)
+_FORMAT_OF = {".jpg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".tif": "TIFF"} | {
+    f".{name.lower()}": name for name in ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+}
+IMAGE_SUFFIXES = frozenset(_FORMAT_OF)  # of the files that `save` writes; formats.suffixes() of those that are read
 MAX_PIXELS = 400_000_000
 Picture = str | os.PathLike | bytes | Image.Image | np.ndarray
 # Texts that a picture file can hold: the keyword of each in PNG, and its tag in TIFF and EXIF.
@@ -61,10 +65,10 @@ def load(
         _check_size(picture.shape[0], picture.shape[1], max_pixels, name, what)
         return _to_float(picture, name, what)
     if isinstance(picture, Image.Image):
-        return _from_pil(picture, max_pixels, name, what)
+        return _from_pil(picture, None, max_pixels, name, what)
     if isinstance(picture, (str, os.PathLike, bytes)):
-        with _opened(picture, name) as image:
-            return _from_pil(image, max_pixels, name, what)
+        with _opened(picture, name) as (image, stream):
+            return _from_pil(image, stream, max_pixels, name, what)
     raise InputError(
         f"`{name}`: expected a path, the bytes of a file, a PIL image or a numpy array, got {what}; convert it to one"
     )
@@ -82,8 +86,8 @@ def describe(picture: Picture) -> str:
 
 
 @contextlib.contextmanager
-def _opened(file: str | os.PathLike | bytes, name: str) -> Iterator[Image.Image]:
-    """Opens a picture file, given by its path or its bytes, without decoding it."""
+def _opened(file: str | os.PathLike | bytes, name: str) -> Iterator[tuple[Image.Image, BinaryIO]]:
+    """Opens a picture file, given by its path or its bytes, without decoding it; yields the stream, too."""
     what = describe(file)
     with (
         io.BufferedReader(io.BytesIO(file))
@@ -93,10 +97,8 @@ def _opened(file: str | os.PathLike | bytes, name: str) -> Iterator[Image.Image]
         if not stream.peek(1):
             raise InputError(f"`{name}`: {what} is empty; use another copy")
         with _decoding(name, what):
-            image = _identify(stream)
-        if image is None:
-            raise InputError(f"`{name}`: {what} is not a picture; convert it to one of {', '.join(_FORMATS)}")
-        yield image
+            opened = identify(stream, name, what)
+        yield opened
 
 
 def _open_file(path: str, name: str) -> io.BufferedReader:
@@ -113,27 +115,12 @@ def _open_file(path: str, name: str) -> io.BufferedReader:
         raise InputError(f"`{name}`: cannot read {path!r}: {reason(error)}") from None
 
 
-def _identify(stream: BinaryIO) -> Image.Image | None:
-    """Opens the picture in `stream` without decoding it; None if it is in none of `_FORMATS`.
-
-    `PIL.Image.open` has a size limit of its own, which can only be lifted for the whole process. Calling the plugin of
-    the format directly avoids it, so that `max_pixels` alone decides; the WebP, TIFF and GIF plugins still apply it.
-    """
-    Image.init()
-    prefix = stream.read(16)
-    for name in _FORMATS:
-        plugin, accepts = Image.OPEN[name]
-        if accepts is not None and accepts(prefix) is True:
-            stream.seek(0)
-            return plugin(stream, "")
-    return None
-
-
-def _from_pil(image: Image.Image, max_pixels: int, name: str, what: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _from_pil(
+    image: Image.Image, stream: BinaryIO | None, max_pixels: int, name: str, what: str
+) -> tuple[np.ndarray, np.ndarray | None]:
     _check_size(image.height, image.width, max_pixels, name, what)
     with _decoding(name, what):
-        image.load()
-        array = _pixels(_upright(image))
+        array = decode(image, stream, name, what)
     return _to_float(array, name, what)
 
 
@@ -142,7 +129,7 @@ def _decoding(name: str, what: str) -> Iterator[None]:
     # A damaged file makes Pillow's decoders raise nearly anything, from struct.error to SyntaxError.
     try:
         yield
-    except MemoryError:
+    except (MemoryError, InputError, Adjusted):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(
@@ -153,42 +140,6 @@ def _decoding(name: str, what: str) -> Iterator[None]:
         raise InputError(
             f"`{name}`: cannot decode {what}, which may be damaged or truncated ({reason(error)}); use another copy"
         ) from error
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # damaged metadata around sound pixels
-        return image
-
-
-def _pixels(image: Image.Image) -> np.ndarray:
-    """Converts the decoded `image` to one of the arrays that `load` takes."""
-    if image.mode.startswith("I"):
-        return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
-    if image.mode == "F":
-        return np.asarray(image)
-    profile = image.info.get("icc_profile")
-    alpha = None
-    if image.mode != "CMYK":
-        grey = image.mode in ("1", "L", "LA")
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            alpha = np.asarray(image.getchannel("A"))
-        image = image.convert("L" if grey else "RGB")
-    rgb = np.asarray(_to_srgb(image, profile).convert("RGB"))
-    return rgb if alpha is None else np.dstack([rgb, alpha])
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    if not profile:
-        return image
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (OSError, ImportError, ImageCms.PyCMSError):  # not a profile, no LittleCMS, or made for another mode
-        return image
-    return converted or image  # None only for conversion in place
 
 
 def _to_float(array: np.ndarray, name: str, what: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -245,13 +196,14 @@ def save(
     alpha: np.ndarray | None = None,
     quality: int | None = None,
     metadata: Mapping[str, str] | None = None,
+    origin: Origin = NO_ORIGIN,
     name: str = "output",
 ) -> None:
     """Writes a picture in the format of its suffix; see `encode` for the formats. The file is whole or unchanged.
 
     Args:
       path: the file, replaced if it exists; its folder must exist.
-      image, alpha, quality, metadata: as for `encode`.
+      image, alpha, quality, metadata, origin: as for `encode`.
       name: the argument that errors name.
 
     Raises:
@@ -259,7 +211,7 @@ def save(
       ValueError: as `encode`.
     """
     check_output(path, suffixes=IMAGE_SUFFIXES, name=name)
-    content = _Content(image, alpha, quality, metadata or {})
+    content = _Content(image, alpha, quality, metadata or {}, origin)
     write(path, _encode(content, Path(path).suffix, name=name, what=repr(os.fspath(path))), name=name)
 
 
@@ -270,12 +222,13 @@ def encode(
     alpha: np.ndarray | None = None,
     quality: int | None = None,
     metadata: Mapping[str, str] | None = None,
+    origin: Origin = NO_ORIGIN,
     name: str = "output",
 ) -> bytes:
     """Encodes a picture as the bytes of the file that `save` would write to a path with this suffix.
 
-    JPEG has no chroma subsampling at any quality. TIFF is compressed without loss (deflate). GIF has 256 colours, and
-    each of its pixels is opaque or transparent.
+    JPEG has no chroma subsampling at any quality. TIFF is compressed without loss (deflate), unless EXIF is kept. GIF
+    has 256 colours, and each of its pixels is opaque or transparent.
 
     Args:
       image: [H, W, 3], uint8 or floats, which `to_uint8` converts; on white where `alpha` is less than 1, as `load`
@@ -285,6 +238,8 @@ def encode(
       quality: of JPEG and WebP, 1 to 100, by default 95; the other formats ignore it.
       metadata: texts under keys of METADATA, for `read_metadata`. They are stored in text chunks (PNG), EXIF tags (JPEG
         and WebP) or tags (TIFF), as UTF-8 unless they are ASCII. BMP and GIF store none.
+      origin: what is kept of the picture that this one is made from, as `read_origin` returns it. BMP stores its
+        resolution alone, GIF neither that nor EXIF; JPEG rounds it to whole pixels per inch.
       name: the argument that errors name, unless that is `quality`.
 
     Raises:
@@ -294,7 +249,7 @@ def encode(
     """
     if suffix.lower() not in IMAGE_SUFFIXES:
         raise InputError(f"`{name}`: expected one of the suffixes {' '.join(sorted(IMAGE_SUFFIXES))}, got {suffix!r}")
-    content = _Content(image, alpha, quality, metadata or {})
+    content = _Content(image, alpha, quality, metadata or {}, origin)
     return _encode(content, suffix, name=name, what=f"a {suffix} file")
 
 
@@ -305,10 +260,11 @@ class _Content(NamedTuple):
     alpha: np.ndarray | None
     quality: int | None
     metadata: Mapping[str, str]
+    origin: Origin
 
 
 def _encode(content: _Content, suffix: str, *, name: str, what: str) -> bytes:
-    image, alpha, quality, metadata = content
+    image, alpha, quality, metadata, _ = content
     if image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(f"`image`: expected [H, W, 3], got {image.shape}")
     if alpha is not None and alpha.shape != image.shape[:2]:
@@ -321,7 +277,7 @@ def _encode(content: _Content, suffix: str, *, name: str, what: str) -> bytes:
     pixels = np.dstack([plane if plane.dtype == np.uint8 else to_uint8(plane) for plane in planes])
     stream = io.BytesIO()
     try:
-        Image.fromarray(pixels).save(stream, kind, **_options(kind, quality or _QUALITY, metadata))
+        Image.fromarray(pixels).save(stream, kind, **_options(kind, content))
     except (OSError, ValueError, OverflowError) as error:
         raise InputError(
             f"`{name}`: cannot write {what} ({reason(error)}); the picture may be too large for the format"
@@ -339,21 +295,44 @@ def _off_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.divide(rgb - (1 - weight), weight, out=rgb.copy(), where=weight > 0)
 
 
-def _options(kind: str, quality: int, metadata: Mapping[str, str]) -> dict[str, Any]:
+def _options(kind: str, content: _Content) -> dict[str, Any]:
     """Pillow's options for writing a format."""
+    quality, metadata, origin = content.quality or _QUALITY, content.metadata, content.origin
+    tags = origin.tags(resolution=kind == "WEBP")  # the other formats have fields of their own for the resolution
+    if kind != "PNG":  # Pillow would reduce a str to ASCII
+        tags.update({METADATA[key]: text.encode() for key, text in metadata.items()})
+    # The compressing writer of TIFF can't write directories of EXIF.
+    deflated = kind == "TIFF" and not any(isinstance(value, Mapping) for value in origin.exif.values())
+    if deflated:
+        tags[_PREDICTOR] = _HORIZONTAL
+    common: dict[str, Any] = {"dpi": origin.dpi} if origin.dpi else {}
+    common |= {"exif": tags} if tags else {}
     if kind == "PNG":
         chunks = PngInfo()
         for key, text in metadata.items():
             chunks.add_text(key, text)  # Pillow makes it an iTXt chunk in UTF-8 if Latin-1 lacks its characters
-        return {"pnginfo": chunks}
-    tags = Image.Exif()
-    tags.update({METADATA[key]: text.encode() for key, text in metadata.items()})  # Pillow would reduce a str to ASCII
-    tagged = {"exif": tags} if metadata else {}
+        return {"pnginfo": chunks, **common}
     return {
-        "JPEG": {"quality": quality, "subsampling": "4:4:4", **tagged},
-        "WEBP": {"quality": quality, **tagged},
-        "TIFF": {"compression": "tiff_adobe_deflate", "tiffinfo": {_PREDICTOR: _HORIZONTAL, **tags}},
+        "JPEG": {"quality": quality, "subsampling": "4:4:4", **common},
+        "WEBP": {"quality": quality, **common},
+        "TIFF": {"compression": "tiff_adobe_deflate" if deflated else "raw", **common},
+        "BMP": common,
     }.get(kind, {})
+
+
+def read_origin(picture: Picture, *, exif: bool = False, name: str = "content") -> Origin:
+    """Reads what is kept of a picture in one that is made from it, for `save`.
+
+    exif: whether its EXIF is kept: who made it, when, with what camera, and where.
+
+    Raises FileNotFoundError or InputError, which name the argument `name`, if a file can't be read as a picture.
+    """
+    if isinstance(picture, Image.Image):
+        return origin_of(picture, exif=exif)
+    if isinstance(picture, (str, os.PathLike, bytes)):
+        with _opened(picture, name) as (image, _):
+            return origin_of(image, exif=exif)
+    return NO_ORIGIN
 
 
 def read_metadata(path: str | os.PathLike, *, name: str = "picture") -> dict[str, str]:
@@ -362,7 +341,7 @@ def read_metadata(path: str | os.PathLike, *, name: str = "picture") -> dict[str
     Raises:
       FileNotFoundError, InputError: the file does not exist, or can't be read as a picture.
     """
-    with _opened(path, name) as image, _decoding(name, describe(path)):
+    with _opened(path, name) as (image, _), _decoding(name, describe(path)):
         if image.format == "PNG":
             return {key: str(image.info[key]) for key in METADATA if key in image.info}
         tags = image.getexif()

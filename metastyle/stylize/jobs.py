@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from metastyle.errors import Adjusted, InputError, InUse, one_line, reason
-from metastyle.images import codec, contact_sheet
+from metastyle.images import codec, contact_sheet, picture_names
 from metastyle.images.codec import Picture
 from metastyle.images.resize import resize
 from metastyle.stylize import stylizer
@@ -37,6 +37,7 @@ class Output(NamedTuple):
     suffix: str = ".png"
     quality: int | None = None  # of JPEG and WebP
     overwrite: bool = False  # replaces files that exist
+    keep_exif: bool = False  # copies the photograph's EXIF
 
 
 class SheetLayout(NamedTuple):
@@ -101,7 +102,7 @@ def find_photographs(names: Sequence[str], sheet: str) -> list[str]:
     picture.
     """
     files.check_output(sheet, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=names)
-    found = files.expand(names, codec.IMAGE_SUFFIXES, "content")
+    found = picture_names.expand(names, "content")
     left = [x for x in found if not files.same_file(x, sheet)]
     if not left:
         raise InputError(f"`content`: expected photographs, got only the sheet {sheet!r} itself")
@@ -147,14 +148,15 @@ def stylize_one(photograph: Picture, look: Look, out: str, knobs: Knobs, output:
     if out != STANDARD:
         inputs = (photograph, *(mask for _, mask in look.parts))
         files.check_output(out, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=inputs)
+    origin = codec.read_origin(photograph, exif=output.keep_exif)
     pixels, alpha = stylized(photograph, look.parts, knobs)
     metadata = record([style for style, _ in look.parts], knobs)
+    kept = {"alpha": alpha, "quality": output.quality, "metadata": metadata, "origin": origin}
     if out == STANDARD:
-        data = codec.encode(pixels, output.suffix, alpha=alpha, quality=output.quality, metadata=metadata)
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.write(codec.encode(pixels, output.suffix, **kept))
         sys.stdout.buffer.flush()
     else:
-        codec.save(out, pixels, alpha=alpha, quality=output.quality, metadata=metadata, name="out")
+        codec.save(out, pixels, **kept, name="out")
 
 
 def stylize_many(contents: Sequence[str], looks: Sequence[Look], folder: str, knobs: Knobs, output: Output) -> str:

@@ -147,17 +147,21 @@ class Style:
         *,
         mask: Picture | None = None,
         quality: int | None = None,
+        keep_exif: bool = False,
         **knobs: Any,
     ) -> None:
         """Writes the stylised photograph. Where the photograph is transparent, so is the output.
 
-        quality: 1 to 100, of JPEG and WebP. knobs: as for `stylize`. The file records style and knobs (`record`).
+        The output has the photograph's resolution (pixels per inch), and its EXIF if `keep_exif`, and records style and
+        knobs (`record`). quality: 1 to 100, of JPEG and WebP. knobs: as for `stylize`.
         """
         files.check_output(out, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=(photograph, mask))
         codec.check_quality(quality)
         chosen = Knobs(**knobs)
+        origin = codec.read_origin(photograph, exif=keep_exif)
         pixels, alpha = stylized(photograph, [(self, mask)], chosen)
-        codec.save(out, pixels, alpha=alpha, quality=quality, metadata=record([self], chosen), name="out")
+        kept = {"alpha": alpha, "quality": quality, "metadata": record([self], chosen), "origin": origin}
+        codec.save(out, pixels, **kept, name="out")
 
     def params(self, strength: float = 1.0) -> Flat:
         """All parameters of the network at this strength."""

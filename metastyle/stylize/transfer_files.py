@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from metastyle.errors import InputError
-from metastyle.images import codec
+from metastyle.images import codec, picture_names
 from metastyle.images.codec import Picture
 from metastyle.stylize import cost, jobs
 from metastyle.stylize.cost import Recipe
@@ -48,7 +48,7 @@ def transfer_files(contents: Sequence[str], out: str, given: Files, options: Opt
             raise InputError(f"`style`: expected a picture, got the folder {style!r}; name the pictures in it")
     if given.save_style:
         check_style_path(given.save_style)
-    found = files.expand(list(contents), codec.IMAGE_SUFFIXES, "content")
+    found = picture_names.expand(contents, "content")
     if jobs.is_folder(out):
         if given.save_style:
             raise InputError("`save_style`: expected one photograph, for each has a style file of its own; name one")
@@ -73,7 +73,7 @@ def transfer_one(photograph: Picture, out: str, given: Files, options: Options) 
 
 
 def _transfer_alone(photograph: Picture, out: str, given: Files, options: Options) -> None:
-    state = StateFiles.beside(out)
+    state, origin = StateFiles.beside(out), codec.read_origin(photograph, exif=given.output.keep_exif)
     job = prepare(photograph, given.styles, given.mask, options, _chosen_before(state, options))
     if options.seconds is not None:
         files.write(state.chosen, json.dumps(job.recipe).encode())
@@ -89,7 +89,8 @@ def _transfer_alone(photograph: Picture, out: str, given: Files, options: Option
         result.style.save(given.save_style)
         print(f"wrote {given.save_style}")
     metadata = record([result.style], options.knobs(job.recipe, job.work.size))
-    codec.save(out, result.pixels, alpha=result.alpha, quality=given.output.quality, metadata=metadata, name="out")
+    kept = {"alpha": result.alpha, "quality": given.output.quality, "metadata": metadata, "origin": origin}
+    codec.save(out, result.pixels, **kept, name="out")
     state.delete()
 
 

@@ -33,7 +33,12 @@ def stat_mode(path: str, name: str) -> int | None:
         raise InputError(f"`{name}`: cannot use {path!r}: {reason(error)}") from None
 
 
-def expand(spec: str | os.PathLike | Sequence[str | os.PathLike], suffixes: Collection[str], name: str) -> list[str]:
+def expand(
+    spec: str | os.PathLike | Sequence[str | os.PathLike],
+    suffixes: Collection[str],
+    name: str,
+    left_out: list[str] | None = None,
+) -> list[str]:
     """Lists the files that names stand for, in the order of the names, each file once.
 
     The name of an existing file stands for that file, whatever characters it has. A folder stands for the files in it,
@@ -42,6 +47,9 @@ def expand(spec: str | os.PathLike | Sequence[str | os.PathLike], suffixes: Coll
     pattern that exists is taken literally: `a[1]/*` looks into the folder `a[1]` if there is one. "-", the standard
     input, stays as it is.
 
+    left_out: gets the files that are not hidden and have other suffixes, and the folders, with a slash at their end,
+      that are in a folder which is named.
+
     Raises:
       FileNotFoundError: a name that is no pattern stands for no file or folder.
       InputError: a folder or a pattern stands for no file.
@@ -49,12 +57,12 @@ def expand(spec: str | os.PathLike | Sequence[str | os.PathLike], suffixes: Coll
     found: dict[str, str] = {}  # by absolute path
     for item in [spec] if isinstance(spec, (str, os.PathLike)) else spec:
         item = os.fspath(item)
-        for file in [item] if item == "-" else _matches(item, suffixes, name):
+        for file in [item] if item == "-" else _matches(item, suffixes, name, left_out):
             found.setdefault("-" if file == "-" else os.path.abspath(file), file)
     return list(found.values())
 
 
-def _matches(item: str, suffixes: Collection[str], name: str) -> list[str]:
+def _matches(item: str, suffixes: Collection[str], name: str, left_out: list[str] | None) -> list[str]:
     mode = stat_mode(item, name)
     if mode is not None and not stat.S_ISDIR(mode):
         return [item]
@@ -67,8 +75,11 @@ def _matches(item: str, suffixes: Collection[str], name: str) -> list[str]:
         matches, lacks = list(_glob(head, item[len(head) :], suffixes, name)), f"{item!r} matches no file"
     else:
         raise FileNotFoundError(f"`{name}`: no such file: {item!r}")
-    files = [x for x in matches if os.path.splitext(x)[1].lower() in suffixes and os.path.isfile(x)]
-    files = sorted(x for x in files if not os.path.basename(x).startswith("."))
+    shown = sorted(x for x in matches if not os.path.basename(x).startswith("."))
+    files = [x for x in shown if os.path.splitext(x)[1].lower() in suffixes and os.path.isfile(x)]
+    if left_out is not None:
+        left_out += [x for x in shown if os.path.splitext(x)[1].lower() not in suffixes and os.path.isfile(x)]
+        left_out += [f"{x}/" for x in shown if mode is not None and os.path.isdir(x)]
     if not files:
         raise InputError(f"`{name}`: {lacks} that ends in {' '.join(sorted(suffixes))}")
     return once(files, name)

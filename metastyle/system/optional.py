@@ -1,6 +1,7 @@
 """Imports packages that only some of the work needs; if one is missing, an error says what to install."""
 
 import importlib
+import importlib.util
 from types import ModuleType
 
 from metastyle.errors import InputError
@@ -14,8 +15,14 @@ _INSTALL = {
     "onnx": ("onnx", '"metastyle[onnx]"'),
     "onnxruntime": ("onnxruntime", '"metastyle[onnx]"'),
     "h5py": ("h5py", '"metastyle[convert]"'),
+    "pillow_heif": ("pillow-heif", '"metastyle[heif]"'),
     "torch": ("torch", "torch"),
 }
+
+
+def installed(module: str) -> bool:
+    """Whether a module can be imported; it is not imported."""
+    return importlib.util.find_spec(module) is not None
 
 
 def need(module: str, what: str) -> ModuleType:

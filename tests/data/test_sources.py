@@ -2,6 +2,7 @@
 
 import io
 import logging
+import sys
 import threading
 
 import numpy as np
@@ -61,6 +62,25 @@ def test_folder_is_sorted_by_path_at_any_depth(tmp_path):
     for i in range(len(source)):
         assert source[i].dtype == np.uint8
         np.testing.assert_array_equal(source[i], pictures[source.name(i)])
+
+
+def test_other_files_of_a_folder_are_named_once_with_the_reason(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    for name in ("a.jpg", "b.jfif", "c.jpe", "d/e.AVIF"):
+        write(tmp_path / "d" / name, noise())
+    for name in ("notes.txt", "x.heic", "y.HEIC", ".hidden.txt", *(f"{k}.cr2" for k in range(9))):
+        (tmp_path / "d" / name).write_bytes(b"x")
+    source = open_source(f"folder:{tmp_path}")
+    assert [source.name(i) for i in range(len(source))] == ["d/a.jpg", "d/b.jfif", "d/c.jpe", "d/d/e.AVIF"]
+    (message,) = caplog.messages
+    assert message.startswith("`data.content`: left out ") and "\n" not in message and "hidden" not in message
+    for part in ("'notes.txt' (no ", "'x.heic', 'y.HEIC' (", "pip install", "'4.cr2' and 4 more (raw files"):
+        assert part in message
+    for file in (tmp_path / "d").glob("*.j*"):
+        file.unlink()
+    (tmp_path / "d" / "d" / "e.AVIF").unlink()
+    with pytest.raises(InputError, match=r"got none; left out .*'x.heic', 'y.HEIC' \(HEIC needs pillow-heif"):
+        open_source(f"folder:{tmp_path}")
 
 
 def test_folder_follows_links_to_folders(tmp_path):

@@ -1,5 +1,6 @@
 """What `load` reads and refuses, and what `save` writes."""
 
+import contextlib
 import os
 import struct
 import warnings
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from metastyle.errors import InputError
+from metastyle.errors import Adjusted, InputError
 from metastyle.images import codec
+from tests.support.layouts import icc_grey_profile, icc_rgb_profile, srgb
 from tests.support.pictures import noise, one_line
 
 
@@ -181,70 +183,49 @@ def test_damaged_exif_is_ignored():
     np.testing.assert_array_equal(codec.load(image)[0], np.broadcast_to(np.float32([1, 0, 0]), (3, 4, 3)))
 
 
-def _icc_rgb_profile(order, gamma=1.0):
-    """A minimal matrix profile with sRGB's primaries in the given order and one gamma."""
-    primaries = {"r": (0.43607, 0.22249, 0.01392), "g": (0.38515, 0.71687, 0.09708), "b": (0.14307, 0.06061, 0.71410)}
-
-    def s15(value):
-        return struct.pack(">i", round(value * 65536))
-
-    def xyz(triple):
-        return b"XYZ \0\0\0\0" + b"".join(map(s15, triple))
-
-    tags = {b"desc": b"desc\0\0\0\0" + struct.pack(">I", 2) + b"x\0" + bytes(78), b"wtpt": xyz((0.9642, 1, 0.8249))}
-    for channel, primary in zip("rgb", order, strict=True):
-        tags[channel.encode() + b"XYZ"] = xyz(primaries[primary])
-        tags[channel.encode() + b"TRC"] = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256))
-    table, body, offset = b"", b"", 128 + 4 + 12 * len(tags)
-    for signature, data in tags.items():
-        data += bytes(-len(data) % 4)
-        table += signature + struct.pack(">II", offset + len(body), len(data))
-        body += data
-    header = bytearray(128)
-    header[0:4] = struct.pack(">I", offset + len(body))
-    header[8:12] = bytes([2, 0x10, 0, 0])
-    header[12:24] = b"mntrRGB XYZ "
-    header[36:40] = b"acsp"
-    header[68:80] = b"".join(map(s15, (0.9642, 1, 0.8249)))
-    return bytes(header) + struct.pack(">I", len(tags)) + table + body
-
-
 def test_icc_profile_is_converted_to_srgb(tmp_path):
     pixels = np.array([[[255, 0, 0], [0, 0, 255]], [[0, 255, 0], [128, 128, 128]]], np.uint8)
     image = Image.fromarray(pixels)
-    image.save(tmp_path / "linear.png", icc_profile=_icc_rgb_profile("bgr"))
+    image.save(tmp_path / "linear.png", icc_profile=icc_rgb_profile("bgr"))
     rgb, _ = codec.load(tmp_path / "linear.png")
     expected = np.array([[[0, 0, 1], [1, 0, 0]], [[0, 1, 0], [0.736, 0.736, 0.736]]])  # 128/255 linear is 0.736 in sRGB
     np.testing.assert_allclose(rgb, expected, atol=0.02)
 
     image.putalpha(51)
-    image.save(tmp_path / "alpha.png", icc_profile=_icc_rgb_profile("bgr"))
+    image.save(tmp_path / "alpha.png", icc_profile=icc_rgb_profile("bgr"))
     composited, alpha = codec.load(tmp_path / "alpha.png")
     np.testing.assert_allclose(alpha, 0.2, atol=1e-7)
     np.testing.assert_allclose(composited, 0.2 * rgb + 0.8, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "mode, expected",
-    [("RGB", "RGB"), ("RGBA", "RGB"), ("P", "RGB"), ("L", "L"), ("LA", "L"), ("1", "L"), ("CMYK", "CMYK")],
-)
-def test_icc_profile_meets_the_mode_it_was_made_for(monkeypatch, mode, expected):
-    seen = []
-    monkeypatch.setattr(codec, "_to_srgb", lambda image, profile: seen.append((image.mode, profile)) or image)
-    image = Image.new(mode, (3, 3))
-    image.info["icc_profile"] = b"profile"
-    codec.load(image)
-    assert seen == [(expected, b"profile")]
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "LA", "1", "I;16"])
+@pytest.mark.parametrize("profile", [icc_rgb_profile(), icc_grey_profile()], ids=["RGB", "grey"])
+def test_icc_profile_meets_the_mode_it_was_made_for(mode, profile):
+    """Grey takes a profile for grey or for RGB, colours one for RGB alone."""
+    plain = Image.new("I;16", (3, 3), 128 * 257) if mode == "I;16" else Image.new("L", (3, 3), 128).convert(mode)
+    declared = plain.copy()
+    declared.info["icc_profile"] = profile
+    usable = profile == icc_rgb_profile() or mode in ("L", "LA", "1", "I;16")
+    with contextlib.nullcontext() if usable else pytest.warns(Adjusted, match="the colour profile"):
+        rgb, _ = codec.load(declared)
+    before = codec.load(plain)[0]
+    expected = srgb(before) if usable else before
+    np.testing.assert_allclose(rgb, expected, atol=1.01 / 255)
 
 
-def test_unusable_icc_profile_is_ignored(tmp_path):
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+def test_unusable_icc_profile_is_ignored_with_a_word(tmp_path):
     pixels = codec.to_uint8(noise(4, 4, 3))
     Image.fromarray(pixels).save(tmp_path / "junk.png", icc_profile=b"not a profile")
-    Image.fromarray(pixels[..., 0]).save(tmp_path / "wrong_mode.png", icc_profile=srgb)
-    np.testing.assert_array_equal(codec.to_uint8(codec.load(tmp_path / "junk.png")[0]), pixels)
-    grey = codec.to_uint8(codec.load(tmp_path / "wrong_mode.png")[0])
-    np.testing.assert_array_equal(grey, np.repeat(pixels[..., :1], 3, axis=-1))
+    with pytest.warns(Adjusted) as told:
+        np.testing.assert_array_equal(codec.to_uint8(codec.load(tmp_path / "junk.png", name="style")[0]), pixels)
+    (message,) = [str(x.message) for x in told]
+    assert "`style`" in message and "junk.png" in message and "\n" not in message
+
+
+def test_grey_with_the_profile_of_srgb_stays_as_it_is():
+    grey = Image.fromarray(codec.to_uint8(noise(4, 4)))
+    grey.info["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    np.testing.assert_allclose(codec.load(grey)[0][..., 0], np.asarray(grey) / 255, atol=1.01 / 255)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
@@ -361,7 +342,7 @@ def test_too_large_is_refused_from_the_header(tmp_path, monkeypatch):
     path = tmp_path / "huge.png"
     path.write_bytes(_png_header(60000, 50000))
     limit = Image.MAX_IMAGE_PIXELS
-    monkeypatch.setattr(codec, "_pixels", lambda image: pytest.fail("decoded"))
+    monkeypatch.setattr(codec, "decode", lambda *_: pytest.fail("decoded"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(InputError) as info:

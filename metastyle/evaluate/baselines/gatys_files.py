@@ -37,8 +37,11 @@ def stylize_file(
     every: int = 25,
     weights: str | os.PathLike = "vgg16",
     max_pixels: int = MAX_PIXELS,
+    keep_exif: bool = False,
 ) -> None:
     """Writes the photograph in the style of the pictures.
+
+    Where the photograph is transparent, so is the output, which has its resolution (pixels per inch), too.
 
     Args:
       content: the photograph: a path, PIL image or array (see codec.load).
@@ -51,6 +54,7 @@ def stylize_file(
         out.png.state. With 0, no pictures are written, and the state only when the work is asked to stop.
       weights: the loss network (vgg_files.load).
       max_pixels: pictures with more pixels are refused.
+      keep_exif: whether the output gets the photograph's EXIF.
 
     The same call continues stopped work from the state file, which is deleted when `out` is written.
 
@@ -64,28 +68,31 @@ def stylize_file(
     if not styles:
         raise InputError("`style`: expected at least one picture, got none")
     files.check_output(out, suffixes=codec.IMAGE_SUFFIXES, name="out")
-    photograph = _load_photograph(content, size, max_pixels)
+    photograph, alpha = _load_photograph(content, size, max_pixels)
+    kept = {"alpha": alpha, "origin": codec.read_origin(content, exif=keep_exif)}
     paintings = [square(codec.load(x, name="style", max_pixels=max_pixels)[0], style_size) for x in styles]
     params = vgg_files.load(weights)
 
     compile_cache.enable_compile_cache()
-    output = _Output(Path(out), every, _identity(settings, photograph, paintings, params))
+    output = _Output(Path(out), every, _identity(settings, photograph, paintings, params), kept)
     with lock.beside(out):
         saved = output.read_state(pixels.state_shapes(photograph.shape[:2], settings), settings.iterations)
         objective = gatys.objective(params, photograph, paintings, settings.loss)
         begun = gatys.init(objective, photograph, settings) if saved is None else saved
         state = _optimise(objective, settings, begun, output)
-        codec.save(output.path, np.asarray(state.picture), name="out")
+        output.save(output.path, state)
         output.state_file.unlink(missing_ok=True)
     print(f"wrote {out}: J {state.loss:.4f} after {settings.iterations} iterations", flush=True)
 
 
-def _load_photograph(content: Picture, size: int, max_pixels: int) -> np.ndarray:
-    photograph, _ = codec.load(content, max_pixels=max_pixels)
+def _load_photograph(content: Picture, size: int, max_pixels: int) -> tuple[np.ndarray, np.ndarray | None]:
+    photograph, alpha = codec.load(content, max_pixels=max_pixels)
     height, width = photograph.shape[:2]
     if min(height, width) < LEAST_SEEN:
         raise InputError(f"`content`: expected sides of at least {LEAST_SEEN} px, got {width} x {height}")
-    return resize_short(photograph, size) if min(height, width) > size else photograph
+    if min(height, width) <= size:
+        return photograph, alpha
+    return resize_short(photograph, size), None if alpha is None else resize_short(alpha, size)
 
 
 class _Output(NamedTuple):
@@ -94,6 +101,11 @@ class _Output(NamedTuple):
     path: Path
     every: int  # iterations between pictures and saved states on the way
     identity: dict[str, Any]  # what the state belongs to
+    kept: dict[str, Any]  # of the photograph, as codec.save takes it
+
+    def save(self, path: Path, state: State) -> None:
+        """Writes the picture of a state."""
+        codec.save(path, np.asarray(state.picture), **self.kept, name="out")
 
     @property
     def state_file(self) -> Path:
@@ -122,7 +134,7 @@ def _optimise(objective: pixels.Objective, settings: Settings, begun: State, out
                 break
             due = output.every and k % output.every == 0 and k > start
             if due:
-                codec.save(out.with_name(f"{out.stem}_{k:04d}{out.suffix}"), np.asarray(state.picture), name="out")
+                output.save(out.with_name(f"{out.stem}_{k:04d}{out.suffix}"), state)
             if due or stop.requested:
                 resume.write(output.state_file, output.identity, pixels.to_tensors(state))
             if stop.requested:

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from metastyle.config import Loss
 from metastyle.errors import RETRY, InputError, Stopped
@@ -69,6 +70,23 @@ def test_a_run_writes_its_pictures(files, capsys):
     expected = last(pixels.optimise(objective, files["settings"], begun))
     np.testing.assert_array_equal(codec.to_uint8(np.asarray(expected.picture)), codec.to_uint8(read(files["out"])))
     assert capsys.readouterr().out == f"wrote {files['out']}: J {expected.loss:.4f} after 6 iterations\n"
+
+
+def test_outputs_keep_what_the_photograph_has_beside_its_colours(files):
+    image = Image.open(files["content"]).convert("RGBA")
+    alpha = np.full((48, 64), 255, np.uint8)
+    alpha[:20] = 0
+    image.putalpha(Image.fromarray(alpha))
+    exif = Image.Exif()
+    exif[315] = "Artist"
+    image.save(files["content"], dpi=(240, 120), exif=exif)
+    gatys_files.stylize_file(**files, keep_exif=True)
+    for name in ("out.png", "out_0002.png"):
+        written = files["out"].parent / name
+        found = codec.load(written)[1]
+        assert found.shape == PHOTOGRAPH.shape[:2] and found[:5].max() == 0 and found[-10:].min() == 1
+        origin = codec.read_origin(written, exif=True)
+        assert origin.dpi == pytest.approx((240, 120), abs=0.02) and origin.exif == {315: "Artist"}
 
 
 def test_a_small_photograph_is_not_enlarged(files):
