@@ -72,7 +72,7 @@ def _matches(item: str, suffixes: Collection[str], name: str, left_out: list[str
         head = item
         while head and not os.path.lexists(head):
             head = os.path.dirname(head)
-        matches, lacks = list(_glob(head, item[len(head) :], suffixes, name)), f"{item!r} matches no file"
+        matches, lacks = list(_glob(head, item[len(head) :], name)), f"{item!r} matches no file"
     else:
         raise FileNotFoundError(f"`{name}`: no such file: {item!r}")
     shown = sorted(x for x in matches if not os.path.basename(x).startswith("."))
@@ -85,16 +85,15 @@ def _matches(item: str, suffixes: Collection[str], name: str, left_out: list[str
     return once(files, name)
 
 
-def _glob(head: str, pattern: str, suffixes: Collection[str], name: str) -> Iterator[str]:
-    """The paths that `head`, taken literally, and a pattern match; after ** only files that end in `suffixes`."""
+def _glob(head: str, pattern: str, name: str) -> Iterator[str]:
+    """The paths that `head`, taken literally, and a pattern match; after ** only files."""
     before, *after = re.split(r"(?<![^/])\*\*(?![^/])", pattern, maxsplit=1)
     start = glob.escape(head) + before
     if not after:
         yield from glob.glob(start)
         return
-    wanted = lambda file: os.path.splitext(file)[1].lower() in suffixes
     for folder in glob.glob(start) if start else [""]:
-        for inside in walk(folder or ".", wanted, name):
+        for inside in walk(folder or ".", lambda file: True, name):
             if _fits(inside.split("/"), ["**", *after[0].split("/")[1:]]):
                 yield os.path.join(folder, inside)
 
