@@ -1,4 +1,5 @@
 import os
+import signal
 import tempfile
 from importlib.metadata import version
 
@@ -13,6 +14,10 @@ _for_users = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0", "XLA_FLAGS": os.environ.get
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):  # Later versions don't know the flag and abort.
     os.environ["XLA_FLAGS"] = f"{_for_users['XLA_FLAGS']} --xla_cpu_use_fusion_emitters=false"
+
+# Shells let what they start in the background ignore Ctrl-C, and so would all programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import jax  # noqa: E402
 
