@@ -38,7 +38,7 @@ def decode(image: Image.Image, stream: BinaryIO | None, name: str, what: str) ->
     _check(image, stream, name, what)
     icc = profiles.declared(image, stream, name, what)
     deep = _deep_rawmode(image) if stream else None
-    if deep and stream:
+    if deep and stream and isinstance(image, ImageFile.ImageFile):
         found = _both_bytes(image, deep, stream)
     else:
         _scale_key(image)
@@ -139,7 +139,7 @@ def _deep_rawmode(image: Image.Image) -> str | None:
     return rawmode if depth[:2] == "16" and len(layout) > 1 else None
 
 
-def _both_bytes(image: Image.Image, rawmode: str, stream: BinaryIO) -> _Samples:
+def _both_bytes(image: ImageFile.ImageFile, rawmode: str, stream: BinaryIO) -> _Samples:
     """Decodes a file with several channels of 16 bits: once for the high bytes, and once for the low ones."""
     layout, order = rawmode[:-1].split(";")[0], rawmode[-1]
     if layout == "LA":
@@ -156,14 +156,14 @@ def _both_bytes(image: Image.Image, rawmode: str, stream: BinaryIO) -> _Samples:
     return _Samples(values, _opacity(values, key) if isinstance(key, tuple) else None)
 
 
-def _decoded_as(image: Image.Image, rawmode: str) -> np.ndarray:
+def _decoded_as(image: ImageFile.ImageFile, rawmode: str) -> np.ndarray:
     """Decodes a file whose stored pixels are taken to have this layout: uint8[H, W, C], upright."""
     depth = rawmode.partition(";")[2]
     tiles = []
     for tile in image.tile:
         letter = _rawmode_of(tile)
         own = f"{letter.upper()};{depth}" if len(letter) == 1 else rawmode  # of one channel, or of all
-        tiles.append(tile._replace(args=own if isinstance(tile.args, str) else (own, *tile.args[1:])))
+        tiles.append(tile._replace(args=own if isinstance(tile.args, str) else (own, *(tile.args or ())[1:])))
     image.tile = tiles
     return np.asarray(_upright(image))
 

@@ -7,7 +7,7 @@ import itertools
 import struct
 import warnings
 from collections.abc import Callable
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -223,7 +223,7 @@ def _image(values: np.ndarray, mode: str) -> Image.Image:
 
 
 def _convert(samples: np.ndarray, icc: bytes) -> np.ndarray:
-    source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+    source: Any = ImageCms.ImageCmsProfile(io.BytesIO(icc))
     space = source.profile.xcolor_space.strip()
     channels = {"GRAY": 1, "RGB": 3, "CMYK": 4}.get(space, 0)
     grey = samples.ndim == 2

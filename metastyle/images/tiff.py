@@ -151,7 +151,7 @@ def check(image: TiffImageFile, name: str, what: str) -> None:
 def _read_by_planes(image: TiffImageFile, raw: bool) -> bool:
     """Whether Pillow, or decoding.py with its help, reads several channels that are stored one after the other."""
     tags = image.tag_v2
-    if tags.get(_SAMPLES) > 4:
+    if tags.get(_SAMPLES, 1) > 4:
         return False
     if tags.get(_PHOTOMETRIC) == _CMYK:
         return not raw or bits(image) == 8
