@@ -22,6 +22,8 @@ from metastyle.nets.params import Flat
 from metastyle.nets.phases import mean_over_phases
 from metastyle.system.programs import bounded_jit
 
+_MOST = 64  # programs, for photographs of ordinary sizes have so many arrays; each takes about 6 MiB
+
 
 class Inside(NamedTuple):
     """Features in the upper left corner of an array. values: f[N, H', W', C]. sides: i32[2], their height and width."""
@@ -114,7 +116,7 @@ def _network(arch: str, dtype: str, params: Flat, images: jax.Array, sides: jax.
     return walk(parse(arch), backend, Inside(images.astype(dtype), sides)).values
 
 
-_program = bounded_jit(_network, static_argnums=(0, 1))
+_program = bounded_jit(_network, most=_MOST, static_argnums=(0, 1))
 
 
 @functools.partial(bounded_jit, static_argnums=(0, 1))
