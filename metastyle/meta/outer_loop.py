@@ -4,6 +4,7 @@ Of devices this module knows only the name of the axis that tasks are spread ove
 """
 
 import dataclasses
+import functools
 import operator
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from metastyle.meta import inner_loop
 from metastyle.meta.parameters import Meta, guess_start
 from metastyle.meta.problem import Problem
 from metastyle.nets import generator, style_encoder
-from metastyle.nets.params import in_scope, split_by_scope
+from metastyle.nets.params import Flat, in_scope, split_by_scope
 
 _MULTI_STEP_FLOOR = 0.03  # share that intermediate steps keep when the multi-step loss is annealed (MAML++)
 _INVERSE_DECAY = 2.5e-5  # MetaStyle divides both learning rates by 1 + 2.5e-5 step
@@ -40,7 +41,16 @@ def initial_meta(settings: config.Config) -> Meta:
 
     Raises InputError for an encoder where none of the parameters that it guesses is fast.
     """
-    params = generator.initial_params(settings.generator, settings.run.seed)
+    return _initial(settings, generator.initial_params(settings.generator, settings.run.seed))
+
+
+def meta_shapes(settings: config.Config) -> Meta:
+    """The shapes and dtypes of `initial_meta`, found without starting JAX's backend. Raises the same error."""
+    return jax.eval_shape(functools.partial(_initial, settings), generator.shapes(settings.generator))
+
+
+def _initial(settings: config.Config, params: Flat) -> Meta:
+    """Meta-parameters with these parameters of the generator."""
     scope = settings.inner.scope
     fast, slow = split_by_scope(params, scope)
     meta = Meta(fast=fast, slow=slow, log_lr=inner_loop.initial_log_lr(fast, settings.inner))

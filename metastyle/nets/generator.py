@@ -100,11 +100,54 @@ def initial_params(settings: config.Generator, seed: int) -> Flat:
     return flatten(dict(module.init(key, image)["params"]))
 
 
+class ShapeLayers:
+    """The backend of `architecture.walk` that only notes the shapes of parameters; features are numbers of channels.
+
+    Tracing the module in Flax instead would start JAX's backend, after which a process must not fork.
+    """
+
+    def __init__(self):
+        self.shapes: dict[str, tuple[int, ...]] = {}
+
+    def conv(self, channels: int, op: Conv) -> int:
+        self.shapes[f"{op.path}/kernel"] = op.kernel, op.kernel, channels, op.features * op.subpixels**2
+        if op.adapter:
+            self.shapes[f"{op.path}/adapter"] = channels, op.features
+        if op.bias:
+            self.shapes[f"{op.path}/bias"] = (op.features,)
+        return op.features
+
+    def norm(self, channels: int, path: str) -> int:
+        self.shapes |= {f"{path}/{name}": (channels,) for name in ("scale", "bias")}
+        return channels
+
+    def relu(self, channels: int, slope: float) -> int:
+        return channels
+
+    def residual(self, channels: int, op: Residual) -> int:
+        return run(op.body, self, channels)
+
+    def up(self, channels: int, bilinear: bool) -> int:
+        return channels
+
+    def pack(self, channels: int, factor: int) -> int:
+        return channels * factor**2
+
+    def add(self, channels: int, others: int) -> int:
+        return channels
+
+    def concat(self, channels: int, others: int) -> int:
+        return channels + others
+
+    def sigmoid(self, channels: int) -> int:
+        return channels
+
+
 def shapes(settings: config.Generator) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns the shapes and dtypes of the parameters without computing any."""
-    module = network(settings)
-    tree = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, _SIDE, _SIDE, 3)))
-    return flatten(tree["params"])
+    """Returns the shapes and dtypes of the parameters, sorted by path, without computing any."""
+    layers = ShapeLayers()
+    walk(parse(settings.arch), layers, 3)
+    return {path: jax.ShapeDtypeStruct(shape, jnp.float32) for path, shape in sorted(layers.shapes.items())}
 
 
 def apply(settings: config.Generator, params: Flat, images: jax.Array, side_by_side: bool = False) -> jax.Array:

@@ -1,6 +1,8 @@
 """The layers of the networks, as Flax modules and as functions of arrays."""
 
 from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -116,23 +118,25 @@ class SubpixelConv(nn.Module):
         return y if bias is None else y + bias.astype(self.dtype)
 
 
-def fold_weights(params: Flat, op: Conv) -> tuple[Array, Array | None]:
+def fold_weights(params: Flat, op: Conv) -> tuple[np.ndarray, np.ndarray | None]:
     """Folds the adapter, the blur and the common sum of `op` into the kernel and the bias of a plain convolution.
 
-    A sub-pixel convolution still needs its depth to space.
+    A sub-pixel convolution still needs its depth to space. NumPy computes it, so that ONNX needs no JAX.
     """
-    kernel, bias = params[f"{op.path}/kernel"], params[f"{op.path}/bias"] if op.bias else None
+    kernel = np.array(params[f"{op.path}/kernel"])
+    bias = np.asarray(params[f"{op.path}/bias"]) if op.bias else None
     if op.adapter:
-        kernel = with_adapter(jnp.asarray(kernel), params[f"{op.path}/adapter"])
+        centre = kernel.shape[0] // 2
+        kernel[centre, centre] += np.asarray(params[f"{op.path}/adapter"])
     if op.blur:
-        kernel = blurred(jnp.asarray(kernel))
+        kernel = blurred(kernel, np)
     if op.subpixels > 1:
         kernel = common_sum(kernel, op.subpixels**2)
-        bias = None if bias is None else jnp.tile(bias, op.subpixels**2)
+        bias = None if bias is None else np.tile(bias, op.subpixels**2)
     return kernel, bias
 
 
-def common_sum(kernel: Array, tile: int) -> Array:
+def common_sum(kernel: Any, tile: int) -> Any:
     """Shifts the sub-pixel kernels, [3, 3, C, tile D], to one common sum for the `tile` sub-pixels of each channel."""
     sums = kernel.sum((0, 1)).reshape(kernel.shape[2], tile, -1)
     excess = (sums - sums.mean(1, keepdims=True)).reshape(kernel.shape[2:])
@@ -149,16 +153,18 @@ def _equal_subpixels(init: Callable, tile: int) -> Callable:
     return equal
 
 
-def blurred(kernel: jax.Array) -> jax.Array:
+def blurred(kernel: Any, xp: ModuleType = jnp) -> Any:
     """Folds a binomial 3x3 filter of the input into the kernel: [k, k, C, D] -> [k + 2, k + 2, C, D].
+
+    xp: `numpy` or `jax.numpy`, which computes.
 
     Before a stride the filter prevents aliasing (Zhang 2019, with the filter first, as in Karras et al. 2020). The
     result is exact at borders, too: a symmetric filter commutes with padding by reflection.
     """
     for axis in (0, 1):
         pad = [(2, 2) if i == axis else (0, 0) for i in range(4)]
-        wide = jnp.moveaxis(jnp.pad(kernel, pad), axis, 0)
-        kernel = jnp.moveaxis((wide[:-2] + 2 * wide[1:-1] + wide[2:]) / 4, 0, axis)
+        wide = xp.moveaxis(xp.pad(kernel, pad), axis, 0)
+        kernel = xp.moveaxis((wide[:-2] + 2 * wide[1:-1] + wide[2:]) / 4, 0, axis)
     return kernel
 
 

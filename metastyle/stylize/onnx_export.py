@@ -153,9 +153,18 @@ def _mean(graph: _Graph, outputs: str, every: list[Shift], size: str) -> str:
 
 
 def session(model: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """Loads the graph on this machine's CPU. Returns the function that runs it: [N, height, width, 3] -> the same."""
+    """Loads the graph on this machine's CPU. Returns the function that runs it: [N, height, width, 3] -> the same.
+
+    After each run, the memory that the features took is given back.
+    """
     onnxruntime = need("onnxruntime", "`onnx`")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    runs = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return lambda photographs: runs.run(None, {"photograph": photographs})[0]
+    loaded = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+    def run(photographs: np.ndarray) -> np.ndarray:
+        shrinking = onnxruntime.RunOptions()
+        shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        return loaded.run(None, {"photograph": photographs}, shrinking)[0]
+
+    return run

@@ -16,8 +16,8 @@ import functools
 import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -32,11 +32,13 @@ from metastyle.images.resize import resize_short
 from metastyle.nets import architecture, padded
 from metastyle.nets.params import Flat
 from metastyle.nets.phases import mean_over_phases
-from metastyle.stylize import material, onnx_export, tiling
+from metastyle.stylize import material, onnx_export, onnx_sessions, tiling
 from metastyle.stylize import refine as refinement
 from metastyle.stylize.material import check_count
 from metastyle.stylize.refine import Painting
-from metastyle.system import files
+from metastyle.system import files, jax_host
+from metastyle.system.content import ByContent
+from metastyle.system.tensor_file import sha256
 from metastyle.weights import bundles, style_files, vgg_files
 from metastyle.weights.style_files import StyleFile
 
@@ -107,9 +109,9 @@ class Knobs:
             raise InputError(f"`tile`: expected none, for {self.backend} takes whole pictures; use --backend=jax")
 
 
-@dataclass(frozen=True)
-class Style:
-    """An adapted style, which stylises photographs of any size.
+@dataclass(frozen=True, eq=False, repr=False)
+class Style(ByContent):
+    """An adapted style, which stylises photographs of any size. Two are equal if they stylise alike.
 
     plain: the bundle's plain parameters (train/plain_parameters.py); None where it has none.
     paintings: the pictures that the style was adapted to, with their weights, for `refine`. A file does not hold them.
@@ -119,7 +121,15 @@ class Style:
     slow: Flat
     file: StyleFile
     plain: Flat | None = None
-    paintings: tuple[Painting, ...] = field(default=(), repr=False, compare=False)
+    paintings: tuple[Painting, ...] = ()
+
+    @functools.cached_property
+    def content(self) -> tuple[Hashable, ...]:
+        """The hashes of its parameters, and the network."""
+        return self.file.sha256, self.plain and sha256(self.plain), self.config.generator
+
+    def describe(self) -> str:
+        return self.file.describe()
 
     @property
     def history(self) -> tuple[float, ...]:
@@ -210,11 +220,13 @@ class Style:
     def _refined(
         self, output: np.ndarray, content: np.ndarray, knobs: Knobs, watch: refinement.Watch | None
     ) -> np.ndarray:
-        params = vgg_files.load(knobs.vgg or vgg_files.at_hand())
         plan = refinement.Refinement(knobs.refine, knobs.strength, knobs.stroke)
         with refinement.bar(show=knobs.progress and watch is None) as on_step:
-            watch = watch or refinement.Watch(on_step)
-            return refinement.refine(output, content, self.paintings, params, plan, watch)
+            on_step, state_file = watch or refinement.Watch(on_step)
+            watch = refinement.Watch(jax_host.for_host(on_step, "on_step"), state_file)
+            with jax_host.computing():
+                params = vgg_files.load(knobs.vgg or vgg_files.at_hand())
+                return refinement.refine(output, content, self.paintings, params, plan, watch)
 
     def _mixed(self, content: np.ndarray, knobs: Knobs) -> np.ndarray:
         output = self._network(content, knobs.strength, knobs)
@@ -233,20 +245,14 @@ class Style:
         run = lambda x: session(x[None])[0]
         return mean_over_phases(run, content, net.phases, architecture.parse(net.arch).multiple)
 
+    def _session(self, strength: float, int8: bool) -> onnx_sessions.Run:
+        net = dataclasses.replace(self.config.generator, phases=1)
+        build = lambda: onnx_export.model(net, self.params(strength), int8=int8, floats=True)
+        return onnx_sessions.session((net, *self.content[:2], strength, int8), build, int8=int8)
+
     def onnx(self, *, int8: bool = False, strength: float = 1.0) -> Any:
         """G(theta(strength)) as an onnx.ModelProto (stylize/onnx_export.py), with the phases of the style."""
         return onnx_export.model(self.config.generator, self.params(strength), int8=int8)
-
-    def _session(self, strength: float, int8: bool) -> Callable[[np.ndarray], np.ndarray]:
-        if (strength, int8) not in self._sessions:
-            net = dataclasses.replace(self.config.generator, phases=1)
-            model = onnx_export.model(net, self.params(strength), int8=int8, floats=True)
-            self._sessions[strength, int8] = onnx_export.session(model)
-        return self._sessions[strength, int8]
-
-    @functools.cached_property
-    def _sessions(self) -> dict[tuple[float, bool], Callable]:
-        return {}
 
     def export(self, out: str | os.PathLike, *, int8: bool = False) -> None:
         """Writes the style as an ONNX file: input `photograph`, output `stylised`, both uint8 [N, height, width, 3]."""
@@ -415,6 +421,7 @@ def _shares(
     return [share / total for share in shares]
 
 
+@jax_host.computing()
 def stylize_batch(photographs: Sequence[Picture], styles: Sequence[Style]) -> list[np.ndarray]:
     """Stylises the i-th photograph in the i-th style, all in one forward pass: a list of uint8 [H, W, 3].
 

@@ -20,17 +20,25 @@ from metastyle.nets.params import Flat
 from metastyle.stylize import material, resumable
 from metastyle.stylize.material import check_count
 from metastyle.stylize.style import Style, as_stored, equal_weights, with_phases
-from metastyle.system import compile_cache, resume
+from metastyle.system import jax_host, resume
 from metastyle.weights import bundles, loss_network, style_files, vgg_files
 from metastyle.weights.bundles import Bundle
 from metastyle.weights.style_files import StyleFile
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Stylizer:
-    """A meta-trained start that adapts to a style in a few gradient steps."""
+    """A meta-trained start that adapts to a style in a few gradient steps. Two are equal if their bundles are."""
 
     bundle: Bundle
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.bundle, Bundle):
+            got = type(self.bundle).__name__
+            raise InputError(f"`bundle`: expected a Bundle, got {got}; use metastyle.load(folder)")
+
+    def __repr__(self) -> str:
+        return f"<Stylizer {self.bundle.describe()}>"
 
     def adapt(
         self,
@@ -79,21 +87,24 @@ class Stylizer:
         Raises:
           InputError or FileNotFoundError: bad input; the message is one line.
         """
+        on_step = jax_host.for_host(on_step, "on_step")
+        on_style = jax_host.for_host(on_style, "on_style")
         settings = with_phases(self.bundle.config, phases)
         _check_numbers(steps, seed, until)
         sizes = material.Sizes(style_size, output_size, stroke, max_pixels)
         paintings, photographs, whole = material.read(styles, support, settings, steps, seed, sizes)
-        begun, networks = self._begin(paintings, photographs, steps, weights)
         result = _Result(self.bundle, settings, whole, len(paintings[0]), output_size or 0, steps)
         watch = functools.partial(result.watch, on_style)
         problem = style_problem(settings.generator, settings.loss)
         plan = adaptation.Plan(steps, settings.inner, self.bundle.adam_lr, until=until)
-        learn = functools.partial(adaptation.adapt, problem.loss, begun, networks, plan, on_step=on_step)
-        if state_file is None or not steps:
-            fast, history = learn(on_state=watch)
-        else:
-            identity = _identify(settings, begun, networks, plan, paintings, photographs)
-            fast, history = resumable.adapt(learn, Path(state_file), identity, begun.start.fast, plan, watch)
+        with jax_host.computing():
+            begun, networks = self._begin(paintings, photographs, steps, weights)
+            learn = functools.partial(adaptation.adapt, problem.loss, begun, networks, plan, on_step=on_step)
+            if state_file is None or not steps:
+                fast, history = learn(on_state=watch)
+            else:
+                identity = _identify(settings, begun, networks, plan, paintings, photographs)
+                fast, history = resumable.adapt(learn, Path(state_file), identity, begun.start.fast, plan, watch)
         return result.style(fast, history)
 
     def _begin(
@@ -161,7 +172,6 @@ def load(folder: str | os.PathLike = DEFAULT_BUNDLE) -> Stylizer:
 
     Raises FileNotFoundError or InputError where the folder is no bundle.
     """
-    compile_cache.enable_compile_cache()
     return Stylizer(bundles.load_bundle(folder))
 
 
@@ -175,7 +185,6 @@ def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | N
       FileNotFoundError or InputError: a file is no style file, or a folder no bundle.
       InputError: the style was adapted from another bundle.
     """
-    compile_cache.enable_compile_cache()
     file = style_files.load_style(path)
     if file.config and bundle is None:
         alone = dataclasses.replace(file, slow=None, config=None, plain=None)

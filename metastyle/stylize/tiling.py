@@ -21,6 +21,7 @@ from metastyle.nets.architecture import MIN_SIDE, Conv, Residual, run
 from metastyle.nets.params import Flat
 from metastyle.nets.phases import mean_over_phases
 from metastyle.stylize.tiled_layers import Grid, Plane, Tiles
+from metastyle.system import jax_host
 from metastyle.system.memory import Arrays, folder, free, free_on_device
 
 _LEAST_TILE, _TILE, _DEVICE_TILE = 64, 512, 2048  # px: the smallest tile chosen, the largest on CPUs and on others
@@ -30,6 +31,7 @@ _BORDERS = 1.45  # times as much where borders are made inside of an array (nets
 _BAR = "{desc}: {percentage:3.0f}% [{elapsed} < {remaining}]"
 
 
+@jax_host.computing()
 def stylize(
     settings: config.Generator,
     params: Flat,

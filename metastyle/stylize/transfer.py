@@ -29,7 +29,7 @@ from metastyle.stylize import cost, material, stylizer
 from metastyle.stylize import refine as refinement
 from metastyle.stylize.cost import Recipe, Work
 from metastyle.stylize.style import Knobs, Style, check_scaled, stylized
-from metastyle.system import resume
+from metastyle.system import jax_host, resume
 from metastyle.weights import vgg_files
 
 QUALITIES = ("fast", "good", "best")
@@ -191,6 +191,7 @@ class Job:
         return Result(pixels, alpha, style.with_phases(recipe.phases))
 
 
+@jax_host.computing()
 def prepare(
     photo: Picture,
     styles: Picture | Sequence[Picture],
@@ -230,7 +231,7 @@ def _fit(work: Work, options: Options) -> Recipe:
     if not fitting:
         least = cost.estimate(work, ladder[0], machine).seconds
         message = f"`seconds`: the quickest way takes about {least:.1f}, got {seconds:g}; it is what will be done"
-        warnings.warn(message, Adjusted, stacklevel=3)
+        warnings.warn(message, Adjusted, stacklevel=4)
     return fitting[-1] if fitting else ladder[0]
 
 

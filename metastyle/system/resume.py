@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_bytes
 
 from metastyle.errors import InputError
 from metastyle.system import files
+from metastyle.system.tensor_file import to_bytes
 
 Tensors = dict[str, np.ndarray]
 

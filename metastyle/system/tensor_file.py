@@ -1,15 +1,19 @@
-"""Tensors on disk: reads safetensors files, joins names, hashes tensors, and compacts them to float16."""
+"""Tensors on disk: reads and makes safetensors files, joins names, hashes tensors, and compacts them to float16."""
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
+import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from metastyle.errors import InputError, one_line
+
+_ALIGNMENT = 8  # bytes: the header of a safetensors file ends at a multiple of it
 
 
 def read(path: str | os.PathLike, what: str, remedy: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -23,6 +27,20 @@ def read(path: str | os.PathLike, what: str, remedy: str) -> tuple[dict[str, np.
             return tensors, file.metadata() or {}
     except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the last two for a type that numpy lacks
         raise InputError(f"{what} ({one_line(error)}); {remedy}") from None
+
+
+def to_bytes(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """The contents of a safetensors file. Same tensors and metadata, same bytes.
+
+    The library writes the metadata in an order that changes from call to call. Here they are sorted by name.
+    """
+    made = safetensors.numpy.save({name: np.asarray(x, order="C") for name, x in tensors.items()}, dict(metadata))
+    start = 8 + int.from_bytes(made[:8], "little")
+    header = json.loads(made[8:start])
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return len(text).to_bytes(8, "little") + text + made[start:]
 
 
 def sha256(tensors: Mapping[str, jax.Array | np.ndarray]) -> str:

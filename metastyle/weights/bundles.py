@@ -9,25 +9,26 @@ different runs.
 import functools
 import json
 import os
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save
 
 from metastyle.config import DEFAULT_BUNDLE, Config, from_dict, to_dict
 from metastyle.errors import InputError
 from metastyle.meta.parameters import Meta
 from metastyle.nets.params import Flat
+from metastyle.system.content import ByContent
 from metastyle.system.files import atomic
 from metastyle.system.paths import ASSETS
-from metastyle.system.tensor_file import compact, join, sha256
+from metastyle.system.tensor_file import compact, join, sha256, to_bytes
 from metastyle.weights.format import FORMAT_VERSION, check_shapes, check_version, parsing, read_tensors, split
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """A meta-trained start, as numpy arrays with its settings."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Bundle(ByContent):
+    """A meta-trained start, as numpy arrays with its settings. Two are equal if all but their folders are."""
 
     config: Config
     meta: Meta
@@ -53,6 +54,18 @@ class Bundle:
         """The hash of the slow tensors, which a style file of this bundle needs."""
         return sha256(self.meta.slow)
 
+    @functools.cached_property
+    def content(self) -> Hashable:
+        tensors = sha256(join(self.parts()))
+        return tensors, self.config, self.adam_lr, self.seen_before, self.network_sha256
+
+    def describe(self) -> str:
+        return f"{self.name!r}, {self.config.generator.arch}, {self.config.inner.steps} learned steps"
+
+    def parts(self) -> dict[str, Flat]:
+        """Its tensors by part, as its file holds them."""
+        return self.meta.parts() | ({"plain": self.plain} if self.plain else {})
+
 
 def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32") -> None:
     """Writes a bundle; each of its two files appears whole or not at all.
@@ -61,8 +74,7 @@ def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    parts = bundle.meta.parts() | ({"plain": bundle.plain} if bundle.plain else {})
-    stored = {part: {path: np.asarray(x, dtype) for path, x in flat.items()} for part, flat in parts.items()}
+    stored = {part: {path: np.asarray(x, dtype) for path, x in flat.items()} for part, flat in bundle.parts().items()}
     tensors = join(stored)
     text = {
         "format_version": FORMAT_VERSION,
@@ -77,7 +89,8 @@ def save_bundle(folder: str | os.PathLike, bundle: Bundle, dtype: str = "float32
     # an older bundle, leaves two files that don't belong together, and then the hash reveals it.
     with atomic(folder / "config.json") as config, atomic(folder / "params.safetensors") as params:
         config.write_text(json.dumps(text, indent=2) + "\n")
-        params.write_bytes(save({n: compact(x) for n, x in tensors.items()}, {"format_version": str(FORMAT_VERSION)}))
+        contents = {name: compact(x) for name, x in tensors.items()}
+        params.write_bytes(to_bytes(contents, {"format_version": str(FORMAT_VERSION)}))
 
 
 def locate(folder: str | os.PathLike) -> Path:

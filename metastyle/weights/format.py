@@ -5,11 +5,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from metastyle.config import Config
 from metastyle.errors import InputError, one_line
-from metastyle.meta.outer_loop import initial_meta
+from metastyle.meta.outer_loop import meta_shapes
 from metastyle.nets.params import Flat
 from metastyle.system.tensor_file import join, read
 
@@ -38,7 +36,7 @@ def check_version(name: str, path: Any, version: Any) -> None:
 def check_shapes(name: str, path: Any, settings: Config, tensors: Flat, parts: Collection[str] = ()) -> None:
     """Raises InputError unless `tensors` have the names and shapes that `settings` ask for, in all or in some parts."""
     try:
-        meta = jax.eval_shape(lambda: initial_meta(settings))
+        meta = meta_shapes(settings)
     except InputError as error:
         raise InputError(f"`{name}`: {path} has settings that make no network: {error}") from None
     wanted = {part: flat for part, flat in meta.parts().items() if not parts or part in parts}

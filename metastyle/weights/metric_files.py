@@ -12,13 +12,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import safetensors.numpy
 
 from metastyle.errors import InputError
 from metastyle.nets.metric_nets import ALEXNET, INCEPTION_BLOCKS, Params, parse_convolution
 from metastyle.system.files import check_output, write
 from metastyle.system.optional import need
-from metastyle.system.tensor_file import read
+from metastyle.system.tensor_file import read, to_bytes
 from metastyle.weights.convert import READING, read_torch
 
 FORMAT_VERSION = 1
@@ -133,8 +132,7 @@ def convert(sources: Sequence[str | os.PathLike], out: str | os.PathLike) -> Non
     digests = (hashlib.sha256(Path(source).read_bytes()).hexdigest() for source in sources)
     origin = [f"{Path(source).name} (sha256 {digest[:8]})" for source, digest in zip(sources, digests, strict=True)]
     metadata = {"format_version": str(FORMAT_VERSION), "kind": kind, "source": ", ".join(origin)}
-    contents = safetensors.numpy.save({k: np.ascontiguousarray(tensors[k], np.float32) for k in names}, metadata)
-    write(out, contents)
+    write(out, to_bytes({name: np.asarray(tensors[name], np.float32) for name in names}, metadata))
 
 
 def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:

@@ -11,25 +11,26 @@ import functools
 import hashlib
 import json
 import os
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors.numpy import save
-
 from metastyle.config import Config, from_dict, to_dict
 from metastyle.errors import InputError
 from metastyle.nets.params import Flat
+from metastyle.system.content import ByContent
 from metastyle.system.files import write
-from metastyle.system.tensor_file import compact, join, sha256
+from metastyle.system.tensor_file import compact, join, sha256, to_bytes
 from metastyle.weights.format import FORMAT_VERSION, check_shapes, check_version, parsing, read_tensors, split
 
 _KIND = "metastyle style"
+_TENSORS = ("fast", "slow", "plain")  # the fields of `StyleFile` that hold arrays
 
 
-@dataclass(frozen=True)
-class StyleFile:
-    """The contents of a style file."""
+@dataclass(frozen=True, eq=False, repr=False)
+class StyleFile(ByContent):
+    """The contents of a style file. Two are equal if all of them are."""
 
     fast: Flat
     slow_sha256: str  # identifies the slow tensors that `fast` belongs to
@@ -51,6 +52,15 @@ class StyleFile:
         """The hash of the style: of its fast parameters and of the slow tensors that they belong to."""
         return hashlib.sha256(f"{self.slow_sha256}{sha256(self.fast)}".encode()).hexdigest()
 
+    @functools.cached_property
+    def content(self) -> Hashable:
+        hashed = tuple(flat and sha256(flat) for flat in (self.fast, self.slow, self.plain))
+        rest = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in _TENSORS}
+        return *hashed, *rest.values()
+
+    def describe(self) -> str:
+        return f"{self.sha256[:12]}, {self.steps} steps from the bundle {self.bundle!r}"
+
 
 def save_style(path: str | os.PathLike, style: StyleFile) -> None:
     """Writes a style file whole or not at all; InputError if it can't be written."""
@@ -71,7 +81,7 @@ def save_style(path: str | os.PathLike, style: StyleFile) -> None:
         facts["config"] = to_dict(style.config)
     metadata = {"format_version": str(FORMAT_VERSION), "kind": _KIND}
     metadata |= {name: json.dumps(value) for name, value in facts.items()}
-    write(path, save({name: compact(x) for name, x in tensors.items()}, metadata))
+    write(path, to_bytes({name: compact(x) for name, x in tensors.items()}, metadata))
 
 
 def load_style(path: str | os.PathLike) -> StyleFile:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import safetensors.numpy
 
 from metastyle.errors import InputError
 from metastyle.nets.vgg import CAFFE, LAYERS, Convention, Params, random_params
 from metastyle.system.files import write
 from metastyle.system.paths import ASSETS, cache_dir, sample_data
 from metastyle.system.tensor_file import read as read_tensors
+from metastyle.system.tensor_file import to_bytes
 
 FORMAT_VERSION = 1
 NAMES = ("slim", "half", "vgg16", "random")  # the first two come with the package; they were distilled from VGG-16
@@ -181,5 +181,4 @@ def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], convention: Co
         "channels": convention.channels,
         "format_version": str(FORMAT_VERSION),
     }
-    contents = safetensors.numpy.save({key: np.ascontiguousarray(tensors[key]) for key in keys(tensors)}, metadata)
-    write(path, contents, name=name)  # safetensors' save_file would make the file unreadable for other users
+    write(path, to_bytes({key: tensors[key] for key in keys(tensors)}, metadata), name=name)

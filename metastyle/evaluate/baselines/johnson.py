@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_bytes
 
 from metastyle import config
 from metastyle.data.tasks import Task, TaskSampler
@@ -24,6 +23,7 @@ from metastyle.meta.problem import Networks, style_problem
 from metastyle.nets import vgg
 from metastyle.nets.params import Flat
 from metastyle.system import files
+from metastyle.system.tensor_file import to_bytes
 from metastyle.train import loop
 from metastyle.train.checkpoint import Store
 from metastyle.train.multihost import STOP_FLAGS
