@@ -17,7 +17,9 @@ _SEED = flags.DEFINE_integer("seed", 0, "of the styles")
 def main(_: list[str]) -> int:
     from metastyle.evaluate.studies import odd_styles
     from metastyle.stylize import stylizer
+    from metastyle.system import compile_cache
 
+    compile_cache.enable_compile_cache()
     found = odd_styles.survey_styles(stylizer.load(_BUNDLE.value), _COUNT.value, _STEPS.value, _SEED.value)
     print(odd_styles.format_table(found))
     return 1 if any(entry.wrong for entry in found.values()) else 0

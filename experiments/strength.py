@@ -18,8 +18,10 @@ def main(_: list[str]) -> None:
     from metastyle.evaluate import pairs
     from metastyle.evaluate.studies import strength
     from metastyle.stylize import stylizer
+    from metastyle.system import compile_cache
     from metastyle.weights import vgg_files
 
+    compile_cache.enable_compile_cache()
     chosen = pairs.Pairs(_CONTENTS.value, _STYLES.value, _PAIRS.value, _SIZE.value)
     loaded, params = stylizer.load(_BUNDLE.value), vgg_files.load(_VGG.value)
     measured = strength.measure_levels(loaded, chosen, params, strength.SHOWN, _STEPS.value)

@@ -16,8 +16,9 @@ _STEPS = flags.DEFINE_integer("steps", 10, "of adaptation", lower_bound=0)
 def main(_: list[str]) -> None:
     from metastyle.evaluate.studies import strokes
     from metastyle.stylize import stylizer
-    from metastyle.system import paths
+    from metastyle.system import compile_cache, paths
 
+    compile_cache.enable_compile_cache()
     if _TRANSFER.value:
         sizes, scales = strokes.TRANSFER_SIZES, strokes.STROKES
         found = strokes.measure_transfers(paths.demo_pictures("styles"), sizes, scales, _TRANSFER.value)

@@ -49,7 +49,7 @@ def test_meta_train_is_stopped_continued_and_completed(tmp_path):
             break
     status, out, err = end(process)
     assert status == RETRY, err
-    done = int(re.search(r"stopped after step (\d+) of 100000; the same line continues", out)[1])
+    done = int(re.search(r"stopped after step (\d+) of 100000; the same line continues", err)[1])
     assert not (workdir / "bundle").exists()
 
     short = f"--config.run.steps={done + 2}"

@@ -70,7 +70,7 @@ def guard(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
             return main(argv) or 0
     except Stopped as stopped:
         if str(stopped):  # of several processes, one has something to say
-            print(stopped, flush=True)
+            print(stopped, file=sys.stderr, flush=True)
         return RETRY
     except REPORTED_ERRORS as error:
         print(f"error: {one_line(error)}", file=sys.stderr)

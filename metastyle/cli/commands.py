@@ -64,7 +64,9 @@ def _transfer(values: flags.FlagValues, names: list[str]) -> None:
     from metastyle.stylize import jobs
     from metastyle.stylize.transfer import Options
     from metastyle.stylize.transfer_files import Files, transfer_files
+    from metastyle.system.compile_cache import enable_compile_cache
 
+    enable_compile_cache()
     options = Options(
         quality=values.quality,
         seconds=values.seconds,
@@ -138,7 +140,9 @@ def _adapt_alone(values: flags.FlagValues) -> None:
     from metastyle.nets import architecture
     from metastyle.stylize import preview, stylizer
     from metastyle.system import resume
+    from metastyle.system.compile_cache import enable_compile_cache
 
+    enable_compile_cache()
     start, view = stylizer.load(values.bundle), None
     if values.preview:
         view = preview.Preview(
@@ -224,7 +228,9 @@ def _stylize(values: flags.FlagValues, _: list[str]) -> None:
     from metastyle.images import codec, picture_names
     from metastyle.stylize import jobs
     from metastyle.stylize.style import Knobs
+    from metastyle.system.compile_cache import enable_compile_cache
 
+    enable_compile_cache()
     knobs = Knobs(
         strength=values.strength,
         feather=values.feather,
@@ -297,7 +303,9 @@ def _sheet(values: flags.FlagValues, _: list[str]) -> None:
     from metastyle.images import codec
     from metastyle.stylize import jobs
     from metastyle.stylize.style import Knobs
+    from metastyle.system.compile_cache import enable_compile_cache
 
+    enable_compile_cache()
     contents = jobs.find_photographs(values.content, values.out)
     styles = jobs.load_styles(values.style_file, values.bundle)
     layout = jobs.SheetLayout(values.strength, values.blend, values.cell)

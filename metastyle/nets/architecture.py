@@ -31,8 +31,8 @@ and place (`conv1`, `norm1`, `block1/conv1`, ..., `out`, `norm_skip`), so that t
 
 How to add a layer: add a line to `_TOKENS`, with a method of `_Reader`. If the layer needs a new operation, add a
 dataclass to `Op`, a method to the protocol `Layers`, a case to `_step`, and that method to each backend:
-`generator.FlaxLayers`, `padded.PaddedLayers`, `tiled_layers.Tiles`, `onnx_export.GraphLayers`, and `tiling.Sizes`,
-which estimates memory.
+`generator.FlaxLayers`, `generator.ShapeLayers`, `padded.PaddedLayers`, `tiled_layers.Tiles`, `onnx_export.GraphLayers`,
+and `tiling.Sizes`, which estimates memory.
 """
 
 import functools

@@ -118,21 +118,24 @@ class SubpixelConv(nn.Module):
         return y if bias is None else y + bias.astype(self.dtype)
 
 
-def fold_weights(params: Flat, op: Conv) -> tuple[np.ndarray, np.ndarray | None]:
+def fold_weights(params: Flat, op: Conv, xp: ModuleType = np) -> tuple[Any, Any]:
     """Folds the adapter, the blur and the common sum of `op` into the kernel and the bias of a plain convolution.
 
-    A sub-pixel convolution still needs its depth to space. NumPy computes it, so that ONNX needs no JAX.
+    A sub-pixel convolution still needs its depth to space. The bias is None where there is none.
+
+    xp: `numpy` or `jax.numpy`, which computes. With NumPy, ONNX needs no JAX.
     """
-    kernel = np.array(params[f"{op.path}/kernel"])
-    bias = np.asarray(params[f"{op.path}/bias"]) if op.bias else None
+    kernel = xp.asarray(params[f"{op.path}/kernel"])
+    bias = xp.asarray(params[f"{op.path}/bias"]) if op.bias else None
     if op.adapter:
         centre = kernel.shape[0] // 2
-        kernel[centre, centre] += np.asarray(params[f"{op.path}/adapter"])
+        around = ((centre, centre), (centre, centre), (0, 0), (0, 0))
+        kernel = kernel + xp.pad(xp.asarray(params[f"{op.path}/adapter"])[None, None], around)
     if op.blur:
-        kernel = blurred(kernel, np)
+        kernel = blurred(kernel, xp)
     if op.subpixels > 1:
         kernel = common_sum(kernel, op.subpixels**2)
-        bias = None if bias is None else np.tile(bias, op.subpixels**2)
+        bias = None if bias is None else xp.tile(bias, op.subpixels**2)
     return kernel, bias
 
 

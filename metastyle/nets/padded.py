@@ -44,7 +44,7 @@ class PaddedLayers:
         self._params, self._dtype = params, dtype
 
     def conv(self, x: Inside, op: Conv) -> Inside:
-        kernel, bias = layers.fold_weights(self._params, op)
+        kernel, bias = layers.fold_weights(self._params, op, jnp)
         before, after = (kernel.shape[0] - 1) // 2, kernel.shape[0] // 2
         values = x.values
         for axis in (1, 2):

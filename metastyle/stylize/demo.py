@@ -12,7 +12,7 @@ from metastyle.images import codec, contact_sheet
 from metastyle.images.resize import square
 from metastyle.stylize import cost, stylizer
 from metastyle.stylize.transfer import QUALITIES, Options, prepare
-from metastyle.system import paths
+from metastyle.system import compile_cache, paths
 from metastyle.system.files import atomic
 from metastyle.system.optional import need
 
@@ -32,6 +32,7 @@ def run_demo(folder: str | os.PathLike, bundle: str = config.DEFAULT_BUNDLE) -> 
     of the losses. Returns these files.
     """
     need("matplotlib.figure", "the demo")
+    compile_cache.enable_compile_cache()
     start, out = stylizer.load(bundle), Path(folder)
     out.mkdir(parents=True, exist_ok=True)
     photographs = {path.stem: path for path in paths.demo_pictures("photos")}

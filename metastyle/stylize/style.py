@@ -16,7 +16,7 @@ import functools
 import math
 import os
 import warnings
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -124,7 +124,7 @@ class Style(ByContent):
     paintings: tuple[Painting, ...] = ()
 
     @functools.cached_property
-    def content(self) -> tuple[Hashable, ...]:
+    def content(self) -> tuple[Any, ...]:
         """The hashes of its parameters, and the network."""
         return self.file.sha256, self.plain and sha256(self.plain), self.config.generator
 

@@ -1,16 +1,13 @@
 """Objects that hold arrays: equal if their contents are, usable in sets and as keys, and printed in one line."""
 
 from abc import abstractmethod
-from collections.abc import Hashable
+from typing import Any
 
 
 class ByContent:
     """Gives a class equality and a hash by `content`; dataclasses need `eq=False` for it, and `repr=False`."""
 
-    @property
-    @abstractmethod
-    def content(self) -> Hashable:
-        """What makes two objects equal, such as the hashes of their arrays."""
+    content: Any  # a cached property: what makes two objects equal, such as the hashes of their arrays
 
     @abstractmethod
     def describe(self) -> str:

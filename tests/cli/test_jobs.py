@@ -14,7 +14,7 @@ import metastyle
 from metastyle.cli import main
 from metastyle.errors import InUse
 from metastyle.images import codec
-from metastyle.stylize import jobs, onnx_export
+from metastyle.stylize import jobs, onnx_export, onnx_sessions
 from metastyle.stylize.style import Knobs
 from tests.support.command import adapt, pixels, stylize
 from tests.support.errors import refused
@@ -157,6 +157,7 @@ def test_strength_color_and_metadata(run):
 
 def test_the_backend_is_the_one_that_is_asked_for(run, monkeypatch):
     pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(onnx_sessions, "_sessions", onnx_sessions._Latest())
     session, seen = onnx_export.session, []
     monkeypatch.setattr(onnx_export, "session", lambda model: seen.append(1) or session(model))
     for backend, count in (("jax", 0), ("onnx", 1)):

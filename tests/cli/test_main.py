@@ -57,7 +57,7 @@ def stopped(monkeypatch, argv):
 
 def test_a_stopped_adapt_goes_on_by_the_same_line(run, capsys, monkeypatch):
     assert stopped(monkeypatch, adapt(steps=4)) == RETRY
-    assert capsys.readouterr().out == "stopped after step 2 of 4; the same line continues\n"
+    assert capsys.readouterr().err == "stopped after step 2 of 4; the same line continues\n"
     assert Path("new.safetensors.state").exists() and not Path("new.safetensors").exists()
     assert run(*adapt(steps=4)).startswith("step 3/4 ")
     assert Path("new.safetensors").exists() and not Path("new.safetensors.state").exists()
@@ -100,7 +100,7 @@ def test_a_stopped_transfer_goes_on_by_the_same_line(run, capsys, monkeypatch):
         patch.setattr(optimisation, "step", stopped)
         main.main(transfer("--quality=best"))
     assert end.value.code == RETRY and not Path("new.png").exists()
-    assert "stopped after iteration 1 of 15; the same line continues" in capsys.readouterr().out
+    assert "stopped after iteration 1 of 15; the same line continues" in capsys.readouterr().err
     run(*transfer("--quality=best"))
     np.testing.assert_array_equal(pixels("new.png"), whole)
     assert not list(Path().glob("*.state*"))

@@ -214,7 +214,7 @@ def test_the_command_line_is_stopped_continued_and_completed(files):
     process.send_signal(signal.SIGTERM)
     status, out, err = end(process)
     assert status == RETRY, err
-    done = int(re.search(r"^stopped after iteration (\d+) of 1000000; the same line continues$", out, re.M)[1])
+    done = int(re.search(r"^stopped after iteration (\d+) of 1000000; the same line continues$", err, re.M)[1])
     assert "J " in err and not files["out"].exists()
 
     status, out, err = end(start(files, f"--iterations={done + 1}"))
