@@ -5,12 +5,14 @@ import logging as stdlib_logging
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from metastyle.errors import REPORTED_ERRORS, RETRY, Stopped, one_line
+from metastyle.errors import REPORTED_ERRORS, RETRY, Adjusted, Stopped, one_line, reason
+from metastyle.system import standard_streams
 
 
 def run(main: Callable[[list[str]], int | None], default_config: str = "") -> None:
@@ -18,7 +20,13 @@ def run(main: Callable[[list[str]], int | None], default_config: str = "") -> No
 
     default_config: the path of the file that --config names where the line doesn't.
     """
-    app.run(lambda argv: leave(guard(main, argv)), flags_parser=lambda argv: _parse(_with_config(argv, default_config)))
+    standard_streams.open_missing()
+    try:
+        app.run(
+            lambda argv: leave(guard(main, argv)), flags_parser=lambda argv: _parse(_with_config(argv, default_config))
+        )
+    finally:
+        standard_streams.flush()  # what --help printed
 
 
 def leave(status: int) -> NoReturn:
@@ -28,7 +36,7 @@ def leave(status: int) -> NoReturn:
     complain until the end. One of several processes ends in order in any case: otherwise the others would report that
     it is lost.
     """
-    sys.stdout.flush()
+    standard_streams.flush()
     sys.stderr.flush()
     alone = "jax" not in sys.modules or not sys.modules["jax"].distributed.is_initialized()
     if status == 1 and alone:
@@ -49,9 +57,11 @@ def config_flag() -> flags.FlagHolder:
 def guard(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
     """Runs `main(argv)` and returns the exit status of the program.
 
-    A user's mistake, a full disk and a diverged run are printed in one line (status 1), as is Ctrl-C (130). Work that
-    was asked to stop says so (75). Any other exception is a defect and passes through.
+    A user's mistake, a full disk and a diverged run are printed in one line (status 1), as is Ctrl-C (130), and so is a
+    standard output that can't be written to. Work that was asked to stop says so (75). That an input was adjusted is
+    printed as a note. Any other exception is a defect and passes through.
     """
+    standard_streams.open_missing()
     logging.set_verbosity(logging.WARNING)  # Orbax logs every file it touches, and failures that we report ourselves
     logging.use_absl_handler()
     logging.get_absl_logger().addFilter(_not_of_orbax)
@@ -59,17 +69,51 @@ def guard(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be valid text
     try:
-        return main(argv) or 0
-    except Stopped as stopped:
-        if str(stopped):  # of several processes, one has something to say
-            print(stopped, flush=True)
-        return RETRY
+        status = _run(main, argv)
+        lost = standard_streams.flush()
     except REPORTED_ERRORS as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 1
+        status, lost = 1, standard_streams.flush() or _told(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    if lost:
+        print(f"error: {lost}", file=sys.stderr)
+    return status or int(bool(lost))
+
+
+def _run(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Adjusted)
+        warnings.showwarning = _note_or(warnings.showwarning)
+        try:
+            return main(argv) or 0
+        except Stopped as stopped:
+            if str(stopped):  # of several processes, one has something to say
+                print(stopped)
+            return RETRY
+
+
+def _note_or(show: Callable[..., None]) -> Callable[..., None]:
+    """Prints the warning that an input was adjusted as one line, and any other with `show`."""
+
+    def show_warning(message: Warning | str, category: type[Warning], *rest: Any, **options: Any) -> None:
+        if issubclass(category, Adjusted):
+            print(f"note: {message}", file=sys.stderr)
+        else:
+            show(message, category, *rest, **options)
+
+    return show_warning
+
+
+def _told(error: BaseException) -> str:
+    """An error in one line. What the system says of a file by a number, or of no file at all, is put into words."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return one_line(error)
+    if isinstance(error, BrokenPipeError):
+        return standard_streams.unwritten(error)
+    if error.filename is not None:
+        return f"cannot use {error.filename!r} ({reason(error)})"
+    return f"{reason(error)}: of standard output, an output or temporary files (TMPDIR)"
 
 
 def expand_home(values: flags.FlagValues) -> None:

@@ -1,27 +1,24 @@
 """The `metastyle` command: finds the subcommand, checks its flags, runs it, and prints the help."""
 
 import sys
-import warnings
-from collections.abc import Callable
-from typing import Any
 
 from absl import flags
 
 from metastyle.cli.app import expand_home, guard
 from metastyle.cli.commands import COMMANDS
-from metastyle.errors import Adjusted, InputError, one_line
+from metastyle.cli.lists import HINT, ListFlag
+from metastyle.errors import InputError, one_line
 
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the subcommand that the arguments name, and exits with its status. The console script calls this."""
-    argv = sys.argv[1:] if argv is None else argv
-    if argv and argv[0] in ("-h", "--help", "help"):
-        print(_overview())
-        sys.exit(0)
-    sys.exit(guard(_run, argv))
+    sys.exit(guard(_run, sys.argv[1:] if argv is None else argv))
 
 
 def _run(argv: list[str]) -> None:
+    if argv and argv[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return
     if not argv or argv[0] not in COMMANDS:
         got = argv[0] if argv else "nothing"
         raise InputError(f"`command`: expected one of {', '.join(COMMANDS)}, got {got}; see `metastyle --help`")
@@ -42,22 +39,7 @@ def _run(argv: list[str]) -> None:
     missing = [flag for flag in command.needs if not values[flag].value]
     if missing:
         raise InputError(f"`{missing[0]}`: expected --{missing[0]}=..., got nothing; see `metastyle {name} --help`")
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", Adjusted)
-        warnings.showwarning = _note_or(warnings.showwarning)
-        command.run(values, names)
-
-
-def _note_or(show: Callable[..., None]) -> Callable[..., None]:
-    """Prints the warning that an input was adjusted as one line, and any other with `show`."""
-
-    def show_warning(message: Warning | str, category: type[Warning], *rest: Any, **options: Any) -> None:
-        if issubclass(category, Adjusted):
-            print(f"note: {message}", file=sys.stderr)
-        else:
-            show(message, category, *rest, **options)
-
-    return show_warning
+    command.run(values, names)
 
 
 def _overview() -> str:
@@ -75,6 +57,8 @@ def _help(name: str, taken: list[flags.Flag]) -> str:
         default = "" if value in (None, "") or flag.boolean else f" (default: {value})"
         note = " (required)" if flag.name in command.needs else default
         lines.append(f"  --{flag.name:<16}{flag.help}{note}")
+    if any(isinstance(flag, ListFlag) for flag in taken):
+        lines += ["", HINT]
     return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ from metastyle.evaluate import evaluation
 from metastyle.evaluate.results import Results
 from metastyle.evaluate.starts import load_starts
 from metastyle.meta import outer_loop
+from metastyle.system import files
 from metastyle.train import checkpoint
 from metastyle.weights import bundles
 
@@ -57,10 +58,11 @@ def _step_name(step: int) -> str:
 def _settings_of(checkpoints: Path) -> config.Config:
     """The settings of the run that writes the checkpoints."""
     path = checkpoints.parent / "config.json"
-    if not checkpoints.is_dir() or not path.is_file():
+    if not files.is_folder(checkpoints, "checkpoints") or not files.is_file(path, "checkpoints"):
         raise FileNotFoundError(f"`checkpoints`: expected the folder `checkpoints` of a run, got {checkpoints}")
+    data = files.read_input(path, "checkpoints")
     try:
-        return config.from_dict(json.loads(path.read_text()))
+        return config.from_dict(json.loads(data.decode()))
     except ValueError as error:
         raise InputError(f"`checkpoints`: {path} is not the settings of a run ({error})") from None
 

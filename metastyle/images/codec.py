@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -15,7 +14,7 @@ from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from metastyle.errors import InputError, reason
-from metastyle.system.files import check_output, stat_mode, write
+from metastyle.system.files import check_output, open_input, write
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _FORMAT_OF = {".jpg": "JPEG", ".tif": "TIFF"} | {f".{name.lower()}": name for name in _FORMATS}
@@ -88,7 +87,7 @@ def _opened(file: str | os.PathLike | bytes, name: str) -> Iterator[Image.Image]
     with (
         io.BufferedReader(io.BytesIO(file))
         if isinstance(file, bytes)
-        else _open_file(os.fsdecode(file), name) as stream
+        else open_input(os.fsdecode(file), name, "picture") as stream
     ):
         if not stream.peek(1):
             raise InputError(f"`{name}`: {what} is empty; use another copy")
@@ -97,20 +96,6 @@ def _opened(file: str | os.PathLike | bytes, name: str) -> Iterator[Image.Image]
         if image is None:
             raise InputError(f"`{name}`: {what} is not a picture; convert it to one of {', '.join(_FORMATS)}")
         yield image
-
-
-def _open_file(path: str, name: str) -> io.BufferedReader:
-    mode = stat_mode(path, name)
-    if mode is None:
-        raise FileNotFoundError(f"`{name}`: no such file: {path!r}")
-    if stat.S_ISDIR(mode):
-        raise InputError(f"`{name}`: expected a picture, got the folder {path!r}; name one file in it")
-    if not stat.S_ISREG(mode):
-        raise InputError(f"`{name}`: expected a regular file, got {path!r}; save the picture to a file first")
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise InputError(f"`{name}`: cannot read {path!r}: {reason(error)}") from None
 
 
 def _identify(stream: BinaryIO) -> Image.Image | None:
@@ -356,8 +341,10 @@ def _options(kind: str, quality: int, metadata: Mapping[str, str]) -> dict[str, 
     }.get(kind, {})
 
 
-def read_metadata(path: str | os.PathLike, *, name: str = "picture") -> dict[str, str]:
+def read_metadata(path: str | os.PathLike | bytes, *, name: str = "picture") -> dict[str, str]:
     """Reads the texts that `save` stored in a picture file, under keys of METADATA; {} if it holds none.
+
+    path: of the file, or its bytes.
 
     Raises:
       FileNotFoundError, InputError: the file does not exist, or can't be read as a picture.

@@ -1,11 +1,11 @@
 """Contact sheets: one picture that shows many, in rows and columns with labels."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from metastyle.images import labels
 from metastyle.images.resize import resize
 
 
@@ -22,7 +22,8 @@ def grid(
       rows: pictures f32[h, w, 3] in [0, 1], all of one shape. None gives a blank cell, and so does the end of a short
         row.
       pad: px between pictures, and around them.
-      row_labels, column_labels: one text for each row or column.
+      row_labels, column_labels: one text for each row or column. Long ones are broken into lines, none wider than a
+        cell, and very long ones shortened (images/labels.py).
 
     Returns:
       f32[H, W, 3] in [0, 1]; without labels, H = r * h + (r + 1) * pad and W likewise.
@@ -39,15 +40,16 @@ def grid(
         if texts is not None and len(texts) != count:
             raise ValueError(f"`{label}`: expected {count} labels, got {len(texts)}")
 
-    font, line = _label_font(height, width, column_labels or ())
-    left = pad + math.ceil(max(map(font.getlength, row_labels))) if row_labels else 0
-    top = pad + line if column_labels else 0
+    size = height // 10
+    beside = labels.fit(row_labels, width, size, max(1, min(3, height // 16))) if row_labels else None
+    above = labels.fit(column_labels, width, size) if column_labels else None
+    left, top = pad + beside.width if beside else 0, pad + above.height if above else 0
     canvas = Image.new("L", (left + columns * (width + pad) + pad, top + len(rows) * (height + pad) + pad), color=255)
     draw = ImageDraw.Draw(canvas)
-    for r, text in enumerate(row_labels or ()):
-        draw.text((pad, top + pad + r * (height + pad) + height // 2), text, fill=0, font=font, anchor="lm")
-    for c, text in enumerate(column_labels or ()):
-        draw.text((left + pad + c * (width + pad) + width // 2, pad + line // 2), text, fill=0, font=font, anchor="mm")
+    for r, lines in enumerate(beside.lines if beside else ()):
+        _draw_lines(draw, lines, (pad, top + pad + r * (height + pad) + height / 2), beside, "lm")
+    for c, lines in enumerate(above.lines if above else ()):
+        _draw_lines(draw, lines, (left + pad + c * (width + pad) + width / 2, pad + above.height / 2), above, "mm")
 
     sheet = np.repeat(np.asarray(canvas, np.float32)[..., None] / 255, 3, axis=-1)
     for r, row in enumerate(rows):
@@ -58,16 +60,13 @@ def grid(
     return sheet
 
 
-def _label_font(
-    height: int, width: int, labels: Sequence[str]
-) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, int]:
-    """The font of labels beside cells of this size and its line height, px; smaller if a label is wider than a cell."""
-    size = min(max(height // 10, 10), 24)
-    font = ImageFont.load_default(size)
-    while size > 8 and any(font.getlength(text) > width for text in labels):
-        size -= 1
-        font = ImageFont.load_default(size)
-    return font, round(1.25 * size)
+def _draw_lines(
+    draw: ImageDraw.ImageDraw, lines: Sequence[str], place: tuple[float, float], fitted: labels.Labels, anchor: str
+) -> None:
+    """Draws the lines of a label around a place (x, y), each with Pillow's `anchor`."""
+    x, y = place
+    for i, text in enumerate(lines):
+        draw.text((x, y + (i - (len(lines) - 1) / 2) * fitted.line), text, fill=0, font=fitted.font, anchor=anchor)
 
 
 def contact_sheet(

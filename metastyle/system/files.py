@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
+import io
 import os
 import secrets
 import stat
@@ -11,9 +13,10 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from metastyle.errors import InputError, reason
+from metastyle.system.standard_streams import STANDARD
 
 
-def stat_mode(path: str, name: str) -> int | None:
+def stat_mode(path: str | os.PathLike, name: str) -> int | None:
     """The `st_mode` of the file or folder at `path`; None if nothing is there.
 
     Raises InputError, which names the argument `name`, if the path can't be used.
@@ -23,11 +26,78 @@ def stat_mode(path: str, name: str) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:  # a folder without permission, a name that is too long, a null byte
-        raise InputError(f"`{name}`: cannot use {path!r}: {reason(error)}") from None
+        raise InputError(f"`{name}`: cannot use {os.fspath(path)!r}: {reason(error)}") from None
 
 
-def expand(spec: str | os.PathLike | Sequence[str | os.PathLike], suffixes: Collection[str], name: str) -> list[str]:
-    """Lists the files that names stand for, in the order of the names, each file once.
+def is_file(path: str | os.PathLike, name: str) -> bool:
+    """Whether there is a file, not a folder or a pipe, at `path`; InputError as `stat_mode`."""
+    return stat.S_ISREG(stat_mode(path, name) or 0)
+
+
+def is_folder(path: str | os.PathLike, name: str) -> bool:
+    """Whether there is a folder at `path`; InputError as `stat_mode`."""
+    return stat.S_ISDIR(stat_mode(path, name) or 0)
+
+
+def open_input(path: str | os.PathLike, name: str, what: str = "file") -> io.BufferedReader:
+    """Opens a file to read bytes from it.
+
+    what: the kind of file that is expected.
+
+    Raises:
+      FileNotFoundError: nothing is there, which the message says of the argument `name`.
+      InputError: it is a folder, a pipe or a device, or it can't be opened.
+    """
+    path = os.fspath(path)
+    mode = stat_mode(path, name)
+    if mode is None:
+        raise FileNotFoundError(f"`{name}`: no such file: {path!r}{_broken_link(path)}")
+    if stat.S_ISDIR(mode):
+        raise InputError(f"`{name}`: expected a {what}, got the folder {path!r}; name one file in it")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"`{name}`: expected a regular file, got {path!r}; save the {what} to a file first")
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise InputError(f"`{name}`: cannot read {path!r}: {reason(error)}") from None
+
+
+def read_input(path: str | os.PathLike, name: str) -> bytes:
+    """The contents of a file; errors as `open_input`."""
+    with open_input(path, name) as file, blaming(name):
+        return file.read()
+
+
+@contextlib.contextmanager
+def blaming(name: str) -> Iterator[None]:
+    """Turns what the system says of a file, in the block of a `with`, into an InputError that names the argument."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # a message of our own
+            raise
+        where = "" if error.filename is None else f" {os.fspath(error.filename)!r}"
+        raise InputError(f"`{name}`: cannot use{where} ({reason(error)}); choose another") from error
+
+
+def make_folder(path: str | os.PathLike, name: str) -> None:
+    """Makes a folder, and those around it, unless it is there; InputError if files can't be made in it."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        what = repr(os.fspath(path))
+        raise InputError(f"`{name}`: cannot make the folder {what} ({reason(error)}); choose another") from None
+    check_folder(path, name)
+
+
+def _broken_link(path: str) -> str:
+    return f", which is a link to {os.readlink(path)!r}" if os.path.islink(path) else ""
+
+
+def expand(
+    spec: str | os.PathLike | Sequence[str | os.PathLike], suffixes: Collection[str], name: str, *, once: bool = True
+) -> list[str]:
+    """Lists the files that names stand for, in the order of the names, each file once unless `once` is False.
 
     The name of an existing file stands for that file, whatever characters it has. A folder stands for the files in it,
     and a pattern, such as `photos/*.jpg` or `photos/**`, for the files that it matches, at any depth with `**`; both
@@ -39,12 +109,26 @@ def expand(spec: str | os.PathLike | Sequence[str | os.PathLike], suffixes: Coll
       FileNotFoundError: a name that is no pattern stands for no file or folder.
       InputError: a folder or a pattern stands for no file.
     """
-    found: dict[str, str] = {}  # by absolute path
-    for item in [spec] if isinstance(spec, (str, os.PathLike)) else spec:
-        item = os.fspath(item)
-        for file in [item] if item == "-" else _matches(item, suffixes, name):
-            found.setdefault("-" if file == "-" else os.path.abspath(file), file)
-    return list(found.values())
+    items = [os.fspath(item) for item in ([spec] if isinstance(spec, (str, os.PathLike)) else spec)]
+    found = [file for item in items for file in ([item] if item == STANDARD else _matches(item, suffixes, name))]
+    if not once:
+        return found
+    by_path: dict[str, str] = {}
+    for file in found:
+        by_path.setdefault(STANDARD if file == STANDARD else os.path.abspath(file), file)
+    return list(by_path.values())
+
+
+def is_there(name: str) -> bool:
+    """Whether a name, as for `expand`, is that of a file, a folder or a broken link, or a pattern that matches any."""
+    return os.path.lexists(name) or (glob.has_magic(name) and next(_glob(name), None) is not None)
+
+
+def _glob(pattern: str) -> Iterator[str]:
+    head = pattern
+    while head and not os.path.lexists(head):
+        head = os.path.dirname(head)
+    return glob.iglob(glob.escape(head) + pattern[len(head) :], recursive=True)
 
 
 def _matches(item: str, suffixes: Collection[str], name: str) -> list[str]:
@@ -52,19 +136,21 @@ def _matches(item: str, suffixes: Collection[str], name: str) -> list[str]:
     if mode is not None and not stat.S_ISDIR(mode):
         return [item]
     if mode is not None:
-        matches, lacks = [os.path.join(item, file) for file in os.listdir(item)], f"the folder {item!r} has no file"
+        matches, lacks = _listed(item, name), f"the folder {item!r} has no file"
     elif glob.has_magic(item):
-        head = item
-        while head and not os.path.lexists(head):
-            head = os.path.dirname(head)
-        matches, lacks = glob.glob(glob.escape(head) + item[len(head) :], recursive=True), f"{item!r} matches no file"
+        matches, lacks = list(_glob(item)), f"{item!r} matches no file"
     else:
-        raise FileNotFoundError(f"`{name}`: no such file: {item!r}")
+        raise FileNotFoundError(f"`{name}`: no such file: {item!r}{_broken_link(item)}")
     files = [x for x in matches if os.path.splitext(x)[1].lower() in suffixes and os.path.isfile(x)]
     files = sorted(x for x in files if not os.path.basename(x).startswith("."))
     if not files:
         raise InputError(f"`{name}`: {lacks} that ends in {' '.join(sorted(suffixes))}")
     return files
+
+
+def _listed(folder: str, name: str) -> list[str]:
+    with blaming(name):
+        return [os.path.join(folder, file) for file in os.listdir(folder)]
 
 
 def check_output(
@@ -96,8 +182,21 @@ def check_output(
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"`{name}`: no such folder: {folder!r}, to write {path!r} in; create it first")
+    check_folder(folder, name)
+
+
+def check_folder(folder: str | os.PathLike, name: str) -> None:
+    """Raises InputError unless files can be made in this folder, which exists."""
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"`{name}`: cannot write in the folder {folder!r}; choose another or change its permissions")
+        raise InputError(
+            f"`{name}`: cannot write in the folder {os.fspath(folder)!r}; choose another or change its permissions"
+        )
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or what caused it, is that no more can be written to a disk."""
+    causes = (error, error.__cause__)
+    return any(isinstance(x, OSError) and x.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) for x in causes)
 
 
 def same_file(a: str | os.PathLike, b: str | os.PathLike) -> bool:

@@ -19,7 +19,7 @@ from metastyle.config import DEFAULT_BUNDLE, Config, from_dict, to_dict
 from metastyle.errors import InputError
 from metastyle.meta.parameters import Meta
 from metastyle.nets.params import Flat
-from metastyle.system.files import atomic
+from metastyle.system.files import atomic, is_file, is_folder, read_input
 from metastyle.system.paths import ASSETS
 from metastyle.system.tensor_file import compact, join, sha256
 from metastyle.weights.format import FORMAT_VERSION, check_shapes, check_version, parsing, read_tensors, split
@@ -97,12 +97,13 @@ def load_bundle(folder: str | os.PathLike, name: str = "bundle") -> Bundle:
     """
     folder = locate(folder)
     path = folder / "config.json"
-    if not folder.is_dir():
+    if not is_folder(folder, name):
         raise FileNotFoundError(f"`{name}`: expected a folder with config.json and params.safetensors, got {folder}")
-    if not path.is_file():
+    if not is_file(path, name):
         raise FileNotFoundError(f"`{name}`: {folder} has no config.json; expected the `bundle` folder of a run")
+    data = read_input(path, name)
     with parsing(name, path):
-        text = json.loads(path.read_text())
+        text = json.loads(data.decode())
         version = text["format_version"]
     check_version(name, folder, version)
     with parsing(name, path):

@@ -3,14 +3,13 @@
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from metastyle.errors import InputError, reason
 from metastyle.nets import vgg
-from metastyle.system.files import check_output
+from metastyle.system.files import check_output, is_file, open_input
 from metastyle.system.optional import need
 from metastyle.weights import vgg_files
 
@@ -34,10 +33,10 @@ def convert(source: str | os.PathLike, out: str | os.PathLike) -> None:
       FileNotFoundError: `source`, or the folder of `out`, does not exist.
       InputError: `source` is none of these or no VGG-16, or the package that reads it is not installed.
     """
-    if not Path(source).is_file():
+    if not is_file(source, "source"):
         raise FileNotFoundError(f"`source`: expected a file of VGG-16 weights, got {source}, which is not a file")
     check_output(out, suffixes=(".safetensors",), name="out")
-    with open(source, "rb") as file:
+    with open_input(source, "source") as file:
         start = file.read(9)
     if start.startswith(_HDF5):
         tensors, convention = read_keras(source), vgg.CAFFE

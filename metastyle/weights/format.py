@@ -8,9 +8,10 @@ from typing import Any
 import jax
 
 from metastyle.config import Config
-from metastyle.errors import InputError, one_line
+from metastyle.errors import InputError, one_line, shown
 from metastyle.meta.outer_loop import initial_meta
 from metastyle.nets.params import Flat
+from metastyle.system.files import is_file
 from metastyle.system.tensor_file import join, read
 
 FORMAT_VERSION = 1
@@ -73,7 +74,7 @@ def read_tensors(name: str, path: Path) -> tuple[Flat, dict[str, str]]:
 
     name: the argument that errors name. Raises FileNotFoundError or InputError if it can't be read.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"`{name}`: expected a safetensors file, got {path}, which is not a file")
-    tensors, metadata = read(path, f"`{name}`: {path} is no readable safetensors file", "make it again")
+    if not is_file(path, name):
+        raise FileNotFoundError(f"`{name}`: expected a safetensors file, got {shown(path)}, which is not a file")
+    tensors, metadata = read(path, f"`{name}`: {shown(path)} is no readable safetensors file", "make it again")
     return {**tensors}, metadata

@@ -16,7 +16,7 @@ import safetensors.numpy
 
 from metastyle.errors import InputError
 from metastyle.nets.metric_nets import ALEXNET, INCEPTION_BLOCKS, Params, parse_convolution
-from metastyle.system.files import check_output, write
+from metastyle.system.files import check_output, is_file, write
 from metastyle.system.optional import need
 from metastyle.system.tensor_file import read
 from metastyle.weights.convert import READING, read_torch
@@ -43,7 +43,7 @@ def load_inception(path: str | os.PathLike) -> Params:
 
 
 def _load(path: str | os.PathLike, kind: str, name: str) -> Params:
-    if not Path(path).is_file():
+    if not is_file(path, name):
         raise FileNotFoundError(f"`{name}`: expected a safetensors file, got {path}, which is not a file; {_CONVERT}")
     tensors, metadata = read(path, f"`{name}`: {path} is not a readable safetensors file", _CONVERT)
     for key, expected in (("kind", kind), ("format_version", str(FORMAT_VERSION))):
@@ -121,7 +121,7 @@ def convert(sources: Sequence[str | os.PathLike], out: str | os.PathLike) -> Non
     where torch, which reads them, is not installed.
     """
     for source in sources:
-        if not Path(source).is_file():
+        if not is_file(source, "source"):
             raise FileNotFoundError(f"`source`: expected a PyTorch file, got {source}, which is not a file")
     check_output(out, suffixes=(".safetensors",), name="out")
     state = {}

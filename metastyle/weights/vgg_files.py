@@ -15,7 +15,7 @@ import safetensors.numpy
 
 from metastyle.errors import InputError
 from metastyle.nets.vgg import CAFFE, LAYERS, Convention, Params, random_params
-from metastyle.system.files import write
+from metastyle.system.files import is_file, write
 from metastyle.system.paths import ASSETS, cache_dir, sample_data
 from metastyle.system.tensor_file import read as read_tensors
 
@@ -67,7 +67,7 @@ def at_hand() -> str:
 
 
 def _existing(path: str | os.PathLike, name: str) -> Path:
-    if not Path(path).is_file():
+    if not is_file(path, name):
         raise FileNotFoundError(f"`{name}`: expected {', '.join(NAMES)} or a safetensors file, got {str(path)!r}")
     return Path(path)
 

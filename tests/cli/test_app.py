@@ -33,7 +33,13 @@ def test_the_exit_status_is_what_main_returns(status):
     [
         (InputError("`steps`: expected 1,\n  got 0"), 1, "error: `steps`: expected 1, got 0\n"),
         (FileNotFoundError("`content`: no such file"), 1, "error: `content`: no such file\n"),
-        (OSError(28, "No space left on device"), 1, "error: [Errno 28] No space left on device\n"),
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "error: No space left on device: of standard output, an output or temporary files (TMPDIR)\n",
+        ),
+        (PermissionError(13, "Permission denied", "a/b"), 1, "error: cannot use 'a/b' (Permission denied)\n"),
+        (BrokenPipeError(32, "Broken pipe"), 1, "error: standard output was closed by its reader\n"),
         (FloatingPointError("step 3: loss is nan"), 1, "error: step 3: loss is nan\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
