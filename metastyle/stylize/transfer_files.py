@@ -1,11 +1,10 @@
 """`transfer` on picture files, with the plan said before, the progress, and files from which stopped work continues."""
 
-import contextlib
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -15,10 +14,11 @@ from metastyle.images.codec import Picture
 from metastyle.stylize import cost, jobs
 from metastyle.stylize.cost import Recipe
 from metastyle.stylize.style import check_style_path, record
-from metastyle.stylize.transfer import Options, Progress, StateFiles, prepare
-from metastyle.system import files
+from metastyle.stylize.transfer import Job, Options, Progress, StateFiles, prepare
+from metastyle.system import files, resume
 from metastyle.system.standard_streams import STANDARD
 
+_KEPT = ("seconds", "size", "strength", "stroke", "seed", "vgg", "bundle")  # options that stopped work goes on with
 _BAR = "{desc}: {percentage:3.0f}% [{elapsed} < {remaining}]"
 
 
@@ -79,9 +79,7 @@ def _transfer_one(photograph: Picture, out: str, read: _Read, given: Files, opti
     """Transfers one photograph into the file `out`; the same call continues stopped work."""
     jobs.check_out(out, (photograph, read.mask, *read.styles))
     state = None if out == STANDARD else StateFiles.beside(out)
-    job = prepare(photograph, read.styles, read.mask, options, _chosen_before(state, options))
-    if state and options.seconds is not None:
-        files.write(state.chosen, json.dumps(job.recipe).encode())
+    job = _prepare(photograph, read, options, state)
     _say(out, cost.describe(job.work, job.recipe, cost.measure()))
     with tqdm(total=1.0, bar_format=_BAR, file=sys.stderr, leave=False, disable=None) as bar:
 
@@ -89,7 +87,11 @@ def _transfer_one(photograph: Picture, out: str, read: _Read, given: Files, opti
             bar.set_description_str(progress.doing, refresh=False)
             bar.update(progress.share - bar.n)
 
-        result = job.run(show, state)
+        try:
+            result = job.run(show, state)
+        finally:
+            if state and not state.are_kept:
+                state.begun.unlink(missing_ok=True)
     if given.save_style:
         result.style.save(given.save_style)
         _say(out, f"wrote {shown(given.save_style)}")
@@ -99,10 +101,28 @@ def _transfer_one(photograph: Picture, out: str, read: _Read, given: Files, opti
         state.delete()
 
 
-def _chosen_before(state: StateFiles | None, options: Options) -> Recipe | None:
-    """What stopped work had chosen for its `seconds`: the machine may be as fast as it was, or not."""
-    if state is None or options.seconds is None:
-        return None
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        return Recipe(*json.loads(state.chosen.read_text()))
-    return None
+def _prepare(photograph: Picture, read: _Read, options: Options, state: StateFiles | None) -> Job:
+    """The job to do, noted in the file `state.begun`.
+
+    Stopped work must be the same, which the file of that time tells by the names of these arguments, and keeps what it
+    had chosen for its `seconds`: the machine may be as fast as it was, or not. Without that file it is begun afresh.
+    """
+    if state is None:
+        return prepare(photograph, read.styles, read.mask, options)
+    before: dict[str, Any] = {}
+    recipe = None
+    if state.are_kept and files.stat_mode(state.begun, "out") is not None:
+        data = files.read_input(state.begun, "out")
+        with resume.reading(state.begun):
+            before = json.loads(data.decode())
+            recipe = Recipe(*before["recipe"]) if options.seconds is not None else None
+    job = prepare(photograph, read.styles, read.mask, options, recipe)
+    identity = {name: getattr(options, name) for name in _KEPT}
+    identity |= {"quality": options.quality if options.seconds is None else None}
+    identity |= {"style": [resume.digest(x) for x in job.paintings], "content": resume.digest(job.scaled)}
+    if before:
+        resume.check_same(state.begun, before["run"], identity)
+    else:
+        state.delete()
+    files.write(state.begun, json.dumps({"run": identity, "recipe": job.recipe}).encode())
+    return job

@@ -52,23 +52,24 @@ def read(path: Path, identity: dict[str, Any], build: Callable[[Tensors], Any]) 
     if files.stat_mode(path, "out") is None:
         return None
     files.open_input(path, "out").close()
-    with _reading(path), safe_open(path, "numpy") as file:
+    with reading(path), safe_open(path, "numpy") as file:
         before = json.loads(file.metadata()["run"])
         tensors = {name: file.get_tensor(name) for name in file.offset_keys()}
     check_same(path, before, identity)
-    with _reading(path):
+    with reading(path):
         return build(tensors)
 
 
 def check_same(path: Path, before: dict[str, Any], identity: dict[str, Any]) -> None:
     """Raises InputError, which names the first difference, if the file `path` belongs to work of another identity."""
-    with _reading(path):
+    with reading(path):
         different = [name for name in identity if _differ(before[name], identity[name])]
     if not different:
         return
-    name, told = different[0], (before[different[0]], identity[different[0]])
+    name = different[0]
+    told = ["none" if values[name] is None else values[name] for values in (before, identity)]
     if _DIGEST in json.dumps(told):
-        told = (f"another `{name}`", "this one")
+        told = [f"another `{name}`", "this one"]
     raise InputError(
         f"`{name}`: the run that {shown(path)} continues has {told[0]}, got {told[1]}; "
         "set it back, use another --out, or delete that file to start afresh"
@@ -83,7 +84,8 @@ def _differ(before: Any, now: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
+    """Turns the errors that a damaged state file makes Python raise into an InputError that names the file."""
     try:
         yield
     except InputError:
