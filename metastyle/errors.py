@@ -36,7 +36,7 @@ def reason(error: BaseException | str) -> str:
     return one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
 
 
-def shown(name: str | os.PathLike) -> str:
+def shown(name: object) -> str:
     """A file's name for a message: as it is, or in quotes, with escapes, where it has line breaks or odd spaces."""
-    text = os.fsdecode(name)
+    text = os.fsdecode(name) if isinstance(name, os.PathLike) else str(name)
     return text if text.isprintable() and text == " ".join(text.split()) else repr(text)

@@ -45,7 +45,7 @@ def transfer_files(contents: Sequence[str], out: str, given: Files, options: Opt
     """
     codec.check_quality(given.output.quality)
     if given.save_style:
-        check_style_path(given.save_style)
+        check_style_path(given.save_style, "save_style")
     contents, styles = picture_names.expand(contents, "content"), picture_names.expand(given.styles, "style")
     mask = picture_names.one(given.masks, "mask")
     picture_names.check_standard_input({"content": contents, "style": styles, "mask": [mask]})
@@ -93,7 +93,7 @@ def _transfer_one(photograph: Picture, out: str, read: _Read, given: Files, opti
             if state and not state.are_kept:
                 state.begun.unlink(missing_ok=True)
     if given.save_style:
-        result.style.save(given.save_style)
+        result.style.save(given.save_style, name="save_style")
         _say(out, f"wrote {shown(given.save_style)}")
     metadata = record([result.style], options.knobs(job.recipe, job.work.size))
     jobs.write(out, result.pixels, result.alpha, given.output, metadata)

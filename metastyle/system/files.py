@@ -26,7 +26,7 @@ def stat_mode(path: str | os.PathLike, name: str) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:  # a folder without permission, a name that is too long, a null byte
-        raise InputError(f"`{name}`: cannot use {os.fspath(path)!r}: {reason(error)}") from None
+        raise _unusable(name, "use", path, error) from None
 
 
 def is_file(path: str | os.PathLike, name: str) -> bool:
@@ -59,7 +59,7 @@ def open_input(path: str | os.PathLike, name: str, what: str = "file") -> io.Buf
     try:
         return open(path, "rb")
     except OSError as error:
-        raise InputError(f"`{name}`: cannot read {path!r}: {reason(error)}") from None
+        raise _unusable(name, "read", path, error) from None
 
 
 def read_input(path: str | os.PathLike, name: str) -> bytes:
@@ -76,12 +76,19 @@ def blaming(name: str) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # a message of our own
             raise
-        where = "" if error.filename is None else f" {os.fspath(error.filename)!r}"
-        raise InputError(f"`{name}`: cannot use{where} ({reason(error)}); choose another") from error
+        raise _unusable(name, "use", error.filename or "its files", error) from error
+
+
+def _unusable(name: str, verb: str, path: str | os.PathLike, error: Exception) -> InputError:
+    denied = isinstance(error, PermissionError)
+    remedy = "choose another or change its permissions" if denied else "choose another"
+    return InputError(f"`{name}`: cannot {verb} {os.fspath(path)!r}: {reason(error)}; {remedy}")
 
 
 def make_folder(path: str | os.PathLike, name: str) -> None:
     """Makes a folder, and those around it, unless it is there; InputError if files can't be made in it."""
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise InputError(f"`{name}`: expected a folder, got the file {os.fspath(path)!r}; choose another")
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
@@ -181,7 +188,8 @@ def check_output(
         raise InputError(f"`{name}`: expected a name that ends in {' '.join(sorted(suffixes))}, got {path!r}")
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
-        raise FileNotFoundError(f"`{name}`: no such folder: {folder!r}, to write {path!r} in; create it first")
+        remedy = "it is a file, so choose another" if os.path.exists(folder) else "create it first"
+        raise FileNotFoundError(f"`{name}`: no such folder: {folder!r}, to write {path!r} in; {remedy}")
     check_folder(folder, name)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from metastyle.config import DEFAULT_BUNDLE, Config, from_dict, to_dict
-from metastyle.errors import InputError
+from metastyle.errors import InputError, shown
 from metastyle.meta.parameters import Meta
 from metastyle.nets.params import Flat
 from metastyle.system.files import atomic, is_file, is_folder, read_input
@@ -98,9 +98,11 @@ def load_bundle(folder: str | os.PathLike, name: str = "bundle") -> Bundle:
     folder = locate(folder)
     path = folder / "config.json"
     if not is_folder(folder, name):
-        raise FileNotFoundError(f"`{name}`: expected a folder with config.json and params.safetensors, got {folder}")
+        raise FileNotFoundError(
+            f"`{name}`: expected a folder with config.json and params.safetensors, got {shown(folder)}"
+        )
     if not is_file(path, name):
-        raise FileNotFoundError(f"`{name}`: {folder} has no config.json; expected the `bundle` folder of a run")
+        raise FileNotFoundError(f"`{name}`: {shown(folder)} has no config.json; expected the `bundle` folder of a run")
     data = read_input(path, name)
     with parsing(name, path):
         text = json.loads(data.decode())
@@ -113,7 +115,7 @@ def load_bundle(folder: str | os.PathLike, name: str = "bundle") -> Bundle:
     check_shapes(name, folder, settings, tensors)
     if sha256(tensors) != digest:
         raise InputError(
-            f"`{name}`: the tensors in {folder} are not those that its config.json was written with; "
+            f"`{name}`: the tensors in {shown(folder)} are not those that its config.json was written with; "
             "copy both files again, or delete the folder and train again"
         )
     parts = split(tensors)

@@ -24,14 +24,16 @@ def parsing(name: str, path: Any) -> Iterator[None]:
         yield
     except (ValueError, TypeError, KeyError) as error:
         why = f"no {error}" if isinstance(error, KeyError) else one_line(error)
-        raise InputError(f"`{name}`: {path} is damaged or not metastyle's ({why}); copy or make it again") from None
+        raise InputError(
+            f"`{name}`: {shown(path)} is damaged or not metastyle's ({why}); copy or make it again"
+        ) from None
 
 
 def check_version(name: str, path: Any, version: Any) -> None:
     """Raises InputError unless `version` is FORMAT_VERSION."""
     if str(version) != str(FORMAT_VERSION):
         raise InputError(
-            f"`{name}`: {path} has format_version {version}, expected {FORMAT_VERSION}; "
+            f"`{name}`: {shown(path)} has format_version {version}, expected {FORMAT_VERSION}; "
             "use the metastyle that wrote it, or a newer one"
         )
 
@@ -41,7 +43,7 @@ def check_shapes(name: str, path: Any, settings: Config, tensors: Flat, parts: C
     try:
         meta = jax.eval_shape(lambda: initial_meta(settings))
     except InputError as error:
-        raise InputError(f"`{name}`: {path} has settings that make no network: {error}") from None
+        raise InputError(f"`{name}`: {shown(path)} has settings that make no network: {error}") from None
     wanted = {part: flat for part, flat in meta.parts().items() if not parts or part in parts}
     if any(n.startswith("plain/") for n in tensors):
         wanted["plain"] = meta.fast
@@ -50,8 +52,8 @@ def check_shapes(name: str, path: Any, settings: Config, tensors: Flat, parts: C
     wrong = sorted(n for n in expected.keys() | got.keys() if expected.get(n) != got.get(n))
     if wrong:
         raise InputError(
-            f"`{name}`: {path} does not fit its own settings (architecture {settings.generator.arch}, fast parameters "
-            f"{settings.inner.scope}): expected {_shape(wrong[0], expected)}, got {_shape(wrong[0], got)}; "
+            f"`{name}`: {shown(path)} does not fit its own settings (architecture {settings.generator.arch}, fast "
+            f"parameters {settings.inner.scope}): expected {_shape(wrong[0], expected)}, got {_shape(wrong[0], got)}; "
             "use tensors and settings of one run"
         )
 

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import safetensors.numpy
 
-from metastyle.errors import InputError
+from metastyle.errors import InputError, shown
 from metastyle.nets.metric_nets import ALEXNET, INCEPTION_BLOCKS, Params, parse_convolution
 from metastyle.system.files import check_output, is_file, write
 from metastyle.system.optional import need
@@ -44,12 +44,14 @@ def load_inception(path: str | os.PathLike) -> Params:
 
 def _load(path: str | os.PathLike, kind: str, name: str) -> Params:
     if not is_file(path, name):
-        raise FileNotFoundError(f"`{name}`: expected a safetensors file, got {path}, which is not a file; {_CONVERT}")
-    tensors, metadata = read(path, f"`{name}`: {path} is not a readable safetensors file", _CONVERT)
+        raise FileNotFoundError(
+            f"`{name}`: expected a safetensors file, got {shown(path)}, which is not a file; {_CONVERT}"
+        )
+    tensors, metadata = read(path, f"`{name}`: {shown(path)} is not a readable safetensors file", _CONVERT)
     for key, expected in (("kind", kind), ("format_version", str(FORMAT_VERSION))):
         if metadata.get(key) != expected:
             raise InputError(
-                f"`{name}`: expected {expected} as {key} in the metadata of {path}, got {metadata.get(key)!r}; "
+                f"`{name}`: expected {expected} as {key} in the metadata of {shown(path)}, got {metadata.get(key)!r}; "
                 + _CONVERT
             )
     return jax.device_put({key: tensors[key] for key in _names(tensors, kind, name, path)})
@@ -68,7 +70,7 @@ def _names(
         got = _shape_of(tensors, key)
         if not _fits(got, shape):
             raise InputError(
-                f"`{name}`: expected {key} of shape {_text(shape)}, got {_text(got)} in {source}; {remedy}"
+                f"`{name}`: expected {key} of shape {_text(shape)}, got {_text(got)} in {shown(source)}; {remedy}"
             )
         names.append(key)
         return got[-1]
@@ -122,7 +124,7 @@ def convert(sources: Sequence[str | os.PathLike], out: str | os.PathLike) -> Non
     """
     for source in sources:
         if not is_file(source, "source"):
-            raise FileNotFoundError(f"`source`: expected a PyTorch file, got {source}, which is not a file")
+            raise FileNotFoundError(f"`source`: expected a PyTorch file, got {shown(source)}, which is not a file")
     check_output(out, suffixes=(".safetensors",), name="out")
     state = {}
     for source in sources:
@@ -142,7 +144,9 @@ def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
         return read_torch(path)
     except InputError:
-        raise InputError(f"`source`: expected a PyTorch state dict, only tensors, got {path}; {_DOWNLOAD}") from None
+        raise InputError(
+            f"`source`: expected a PyTorch state dict, only tensors, got {shown(path)}; {_DOWNLOAD}"
+        ) from None
 
 
 def from_alexnet(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -308,7 +308,7 @@ def test_the_command_is_installed():
         (transfer("--content=photo.png,painting.png", names=["painting.png"]), "`out`: expected a folder for 2"),
         (transfer(names=["photo.png", "bundle"]), "`style`: the folder 'bundle' has no file that ends in"),
         (transfer(names=["photo.png", "gone.png"]), "`style`: no such file: 'gone.png'"),
-        (transfer("--save_style=x.txt"), "`out`: expected a name that ends in .safetensors"),
+        (transfer("--save_style=x.txt"), "`save_style`: expected a name that ends in .safetensors"),
         (transfer("--save_style=x.safetensors", "--out=folder/"), "`save_style`: expected one photograph"),
         (transfer("--quality=best", "--vgg=vgg16"), "VGG-16 weights not found; type `metastyle fetch vgg16`"),
         (transfer("--stroke=wide"), "`stroke`: expected auto or a number from 0.25 to 4, got 'wide'"),
