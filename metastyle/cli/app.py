@@ -3,6 +3,7 @@
 import io
 import logging as stdlib_logging
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -13,6 +14,9 @@ from absl import app, flags, logging
 
 from metastyle.errors import REPORTED_ERRORS, RETRY, Adjusted, Stopped, one_line, reason
 from metastyle.system import standard_streams
+
+_EARLY = re.compile(r"Found (--config\S*) in argv before a value for --config")  # of ml_collections
+_ERRNO = re.compile(r"\[Errno \d+\] (.*): ('.*')")
 
 
 def run(main: Callable[[list[str]], int | None], default_config: str = "") -> None:
@@ -146,10 +150,13 @@ def _parse(argv: list[str]) -> list[str]:
         for name in flags.FLAGS:
             # ml_collections keeps the error of a missing config file back until an attribute of the config is read.
             getattr(flags.FLAGS[name].value, "items", None)
+    except flags.UnrecognizedFlagError as error:
+        _refuse(_unknown_flag(error))
     except flags.Error as error:
         _refuse(_mistake_in_flags(error))
     except OSError as error:
-        _refuse(f"`config`: {str(error).splitlines()[-1]}")
+        found = _ERRNO.search(str(error))
+        _refuse(f"`config`: cannot read {found[2]}: {found[1]}" if found else _told(error))
     except (AttributeError, KeyError) as error:
         _refuse(_unknown_setting(error, argv))
     if names[1:]:
@@ -169,7 +176,27 @@ def _mistake_in_flags(error: flags.Error) -> str:
         return message
     if "Traceback" in str(error):
         raise error
+    if early := _EARLY.search(str(error)):
+        return f"`config`: expected --config=FILE before {early[1]}, got it behind that"
     return str(error)
+
+
+def _unknown_flag(error: flags.UnrecognizedFlagError) -> str:
+    """The message for a flag that is not defined, which names the settings of that name, if there are any."""
+    settings = flags.FLAGS["config"].value if "config" in flags.FLAGS else None
+    found = [f"--config.{path}" for path in _paths(settings.to_dict() if settings else {}, error.flagname)]
+    return (
+        f"`{error.flagname}`: expected {' or '.join(found)}, for it is no flag but a setting" if found else str(error)
+    )
+
+
+def _paths(settings: dict[str, Any], name: str) -> list[str]:
+    """Where a setting of this name is, section by section: "inner.steps"."""
+    found = [name] if name in settings else []
+    for section, values in settings.items():
+        if isinstance(values, dict):
+            found += [f"{section}.{path}" for path in _paths(values, name)]
+    return found
 
 
 def _unknown_setting(error: AttributeError | KeyError, argv: list[str]) -> str:

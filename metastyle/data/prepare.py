@@ -19,6 +19,7 @@ from metastyle.data.sources import FolderSource, import_tfds
 from metastyle.errors import InputError
 from metastyle.images import codec
 from metastyle.images.resize import resize
+from metastyle.system import files
 
 _PER_SHARD = 10_000
 _BATCH = 64  # pictures in a call of the writer, which rewrites its metadata after each call
@@ -63,29 +64,36 @@ def prepare(
     if max_side < 0:
         raise InputError(f"`max_side`: expected a number of pixels, or 0 for off, got {max_side}")
     target = Path(os.path.realpath(out))
-    _check_output(target, Path(os.path.realpath(folder)), overwrite)
-    source = FolderSource(folder)
+    with files.blaming("out"):
+        _check_output(target, Path(os.path.realpath(folder)), overwrite)
+    source = FolderSource(folder, "folder")
 
-    target.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(target.parent, "out")
     temporary = target.with_name(f".{secrets.token_hex(8)}")
-    temporary.mkdir()
     try:
-        counts = _write(source, temporary, name, val, max_side)
-        if not counts["train"]:
-            raise InputError(
-                f"`folder`: expected pictures for the split `train`, got none of {len(source)} in {str(folder)!r} "
-                f"({counts['val']} in `val`, {counts['unreadable']} unreadable); add pictures or lower `val`"
-            )
-        if target.exists():
-            replaced = target.with_name(f".{secrets.token_hex(8)}")
-            os.replace(target, replaced)
-            os.replace(temporary, target)
-            shutil.rmtree(replaced)
-        else:
-            os.replace(temporary, target)
+        with files.blaming("out"):
+            temporary.mkdir()
+            counts = _write(source, temporary, name, val, max_side)
+            if not counts["train"]:
+                raise InputError(
+                    f"`folder`: expected pictures for the split `train`, got none of {len(source)} in {str(folder)!r} "
+                    f"({counts['val']} in `val`, {counts['unreadable']} unreadable); add pictures or lower `val`"
+                )
+            _move(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return counts
+
+
+def _move(made: Path, target: Path) -> None:
+    """Moves a folder to `target`, in place of the one that may be there."""
+    if not target.exists():
+        os.replace(made, target)
+        return
+    replaced = target.with_name(f".{secrets.token_hex(8)}")
+    os.replace(target, replaced)
+    os.replace(made, target)
+    shutil.rmtree(replaced)
 
 
 def _check_output(out: Path, folder: Path, overwrite: bool) -> None:

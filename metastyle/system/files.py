@@ -85,15 +85,21 @@ def _unusable(name: str, verb: str, path: str | os.PathLike, error: Exception) -
     return InputError(f"`{name}`: cannot {verb} {os.fspath(path)!r}: {reason(error)}; {remedy}")
 
 
+def check_new_folder(path: str | os.PathLike, name: str) -> None:
+    """Raises InputError unless `make_folder` can make this folder after the work; nothing is made."""
+    there = os.path.realpath(path)
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    make_folder(there, name)
+
+
 def make_folder(path: str | os.PathLike, name: str) -> None:
     """Makes a folder, and those around it, unless it is there; InputError if files can't be made in it."""
-    if os.path.exists(path) and not os.path.isdir(path):
-        raise InputError(f"`{name}`: expected a folder, got the file {os.fspath(path)!r}; choose another")
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
-        what = repr(os.fspath(path))
-        raise InputError(f"`{name}`: cannot make the folder {what} ({reason(error)}); choose another") from None
+        what, why = repr(os.fspath(path)), "it is a file" if isinstance(error, FileExistsError) else reason(error)
+        raise InputError(f"`{name}`: cannot make the folder {what} ({why}); choose another") from None
     check_folder(path, name)
 
 

@@ -87,7 +87,7 @@ def locate(folder: str | os.PathLike) -> Path:
 
 def exists(folder: str | os.PathLike) -> bool:
     """Whether `load_bundle` would find a bundle in this folder."""
-    return (locate(folder) / "config.json").is_file()
+    return os.path.isfile(locate(folder) / "config.json")
 
 
 def load_bundle(folder: str | os.PathLike, name: str = "bundle") -> Bundle:

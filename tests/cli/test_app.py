@@ -81,8 +81,8 @@ def test_a_name_that_is_no_text_can_be_told():
     ("flags", "line"),
     [
         ([TINY], "flag --workdir=None"),
-        (["--config=configs/none.py"], "`config`: [Errno 2] No such file or directory: 'configs/none.py'"),
-        (["--config=configs/none.py", "--config.inner.steps=3"], "No such file or directory: 'configs/none.py'"),
+        (["--config=configs/none.py"], "`config`: cannot read 'configs/none.py': No such file or directory"),
+        (["--config=configs/none.py", "--config.inner.steps=3"], "`config`: cannot read 'configs/none.py': No such"),
         ([TINY, "--config.inner.stepz=3"], "`config.inner.stepz`: not found: 'stepz' Did you mean \"steps\""),
         ([TINY, "--config.inner.steps=three"], "flag --config.inner.steps=three"),
         ([TINY, "--config.inner.steps=-1"], "`inner.steps`: expected at least 0, got -1"),
