@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from metastyle.benchmark import Numbers
 from metastyle.errors import InputError
-from metastyle.system.files import check_output, is_file, read_input, write
+from metastyle.system.files import blaming, check_output, is_file, read_input, write
 from metastyle.system.machine import versions
 
 STAGES = ("stylize", "loss", "adapt_step", "meta_step", "twin", "data", "checkpoint", "import")  # run by default
@@ -65,7 +65,7 @@ def run(names: Sequence[str] = (), out: str | None = None) -> Results:
 
 def _in_process(name: str) -> Numbers | None:
     """The numbers of a section that runs in a new process; None if it failed, which that process has reported."""
-    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+    with blaming("TMPDIR"), tempfile.NamedTemporaryFile(suffix=".json") as file:
         line = [sys.executable, "-m", "metastyle.benchmark.section", name, file.name]
         quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}  # XLA warns of its own slow compilations.
         status = subprocess.run(line, env=quiet, check=False).returncode

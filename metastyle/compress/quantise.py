@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from metastyle.system.files import blaming
 from metastyle.system.optional import need
 
 
@@ -16,6 +17,8 @@ def quantise(model: Any, pictures: Sequence[np.ndarray]) -> Any:
     """Quantises the convolutions of an ONNX graph to int8, with one scale for each output channel.
 
     pictures: [height, width, 3], of the dtype that the graph takes; onnxruntime calibrates the activations on them.
+
+    Raises InputError where there is no room for temporary files, several times as large as the graph.
     """
     onnx, quantization = need("onnx", "`onnx`"), need("onnxruntime.quantization", "`onnx`")
 
@@ -27,7 +30,7 @@ def quantise(model: Any, pictures: Sequence[np.ndarray]) -> Any:
             picture = next(self.left, None)
             return None if picture is None else {"photograph": picture[None]}
 
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with blaming("TMPDIR"), tempfile.TemporaryDirectory() as folder, _quiet():
         source, out = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
         onnx.save(model, source)
         quantization.quantize_static(

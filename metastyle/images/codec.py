@@ -370,7 +370,7 @@ def suffix_of(form: str) -> str:
     return suffix
 
 
-def check_quality(quality: int | None) -> None:
-    """Raises InputError unless `save` takes this quality."""
+def check_quality(quality: int | None, name: str = "quality") -> None:
+    """Raises InputError, which names the argument, unless `save` takes this quality."""
     if quality is not None and not 1 <= quality <= 100:
-        raise InputError(f"`quality`: expected 1 to 100, got {quality}")
+        raise InputError(f"`{name}`: expected 1 to 100, got {quality}")

@@ -131,6 +131,8 @@ def draw_sheet(contents: Sequence[str], styles: dict[str, Style], layout: SheetL
     The strength of `knobs` does not count, but those of `layout`.
     """
     levels = _numbers("strength", layout.strengths)
+    if not levels:
+        raise InputError("`strength`: expected at least one number, got none")
     if layout.blend_steps:
         styles = _blends_between(styles, layout.blend_steps)
     columns = [

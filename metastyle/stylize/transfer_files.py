@@ -43,7 +43,7 @@ def transfer_files(contents: Sequence[str], out: str, given: Files, options: Opt
 
     Raises InputError or FileNotFoundError for bad input, before anything is written.
     """
-    codec.check_quality(given.output.quality)
+    codec.check_quality(given.output.quality, "jpeg_quality")
     if given.save_style:
         check_style_path(given.save_style, "save_style")
     contents, styles = picture_names.expand(contents, "content"), picture_names.expand(given.styles, "style")

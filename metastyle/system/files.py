@@ -76,7 +76,7 @@ def blaming(name: str) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # a message of our own
             raise
-        raise _unusable(name, "use", error.filename or "its files", error) from error
+        raise _unusable(name, "use", error.filename2 or error.filename or "its files", error) from error
 
 
 def _unusable(name: str, verb: str, path: str | os.PathLike, error: Exception) -> InputError:
