@@ -1,6 +1,8 @@
 """8 held-out pairs of the sample data at 128 px. It takes minutes on two cores, hours with the method `johnson`.
 
 python -m experiments.evaluate --config=configs/eval_quick.py --bundle=ours=runs/tiny/bundle --out=report
+
+With pictures of one's own, nothing is left out: --config.contents=DIR --config.styles=DIR --config.leave_out='()'
 """
 
 from metastyle.config import Evaluation, config_dict

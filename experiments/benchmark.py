@@ -7,17 +7,19 @@
 from absl import flags
 
 from metastyle.cli.app import run
+from metastyle.cli.lists import define_list, define_names
+from metastyle.system import files
 
-_ONLY = flags.DEFINE_list("only", [], "sections to run, such as stylize,adapt_step, or all; the stages by default")
+_ONLY = define_list("only", [], "sections to run, such as stylize,adapt_step, or all; the stages by default")
 _JSON = flags.DEFINE_string("json", None, "file to write the numbers to")
-_COMPARE = flags.DEFINE_list("compare", [], "two such files to print side by side; nothing is measured")
+_COMPARE = define_names("compare", "two such files to print side by side; nothing is measured")
 
 
 def main(_: list[str]) -> None:
     from metastyle.benchmark import suite
 
     if _COMPARE.value:
-        print(suite.compare(_COMPARE.value))
+        print(suite.compare(files.expand(_COMPARE.value, {".json"}, "compare", once=False)))
     else:
         suite.run(_ONLY.value, _JSON.value)
 

@@ -9,10 +9,11 @@ The first is torchvision's AlexNet, the second weights/v0.1/alex.pth of the lpip
 from absl import flags
 
 from metastyle.cli.app import run
+from metastyle.cli.lists import define_names
+from metastyle.system import files
 
-_SOURCE = flags.DEFINE_list(
+_SOURCE = define_names(
     "source",
-    None,
     "files of one network: torchvision's AlexNet and LPIPS' alex.pth, or art_inception.pth",
     required=True,
 )
@@ -22,7 +23,7 @@ _OUT = flags.DEFINE_string("out", None, "safetensors file to write", required=Tr
 def main(_: list[str]) -> None:
     from metastyle.weights.metric_files import convert
 
-    convert(_SOURCE.value, _OUT.value)
+    convert(files.expand(_SOURCE.value, {".pth"}, "source"), _OUT.value)
     print(f"wrote {_OUT.value}")
 
 

@@ -8,12 +8,14 @@ The same line again continues a stopped run.
 from absl import flags
 
 from metastyle.cli.app import run
+from metastyle.cli.lists import define_names
 from metastyle.evaluate.baselines.gatys import Settings
 from metastyle.evaluate.baselines.gatys_files import stylize_file
+from metastyle.images import picture_names
 from metastyle.images.codec import MAX_PIXELS
 
 _CONTENT = flags.DEFINE_string("content", None, "the photograph", required=True)
-_STYLE = flags.DEFINE_list("style", None, "one picture of the style, or several: A,B", required=True)
+_STYLE = define_names("style", "one picture of the style, or several", required=True)
 _OUT = flags.DEFINE_string("out", None, "picture to write, in the format that its suffix names", required=True)
 _SIZE = flags.DEFINE_integer("size", 512, "px of the photograph's shorter side; it is never enlarged")
 _STYLE_SIZE = flags.DEFINE_integer(
@@ -46,9 +48,11 @@ def main(_: list[str]) -> None:
         seed=_SEED.value,
         loss=type(Settings.loss)(**weights),
     )
+    styles = picture_names.expand(_STYLE.value, "style")
+    picture_names.check_standard_input({"content": [_CONTENT.value], "style": styles})
     stylize_file(
-        _CONTENT.value,
-        _STYLE.value,
+        picture_names.read(_CONTENT.value, "content"),
+        [picture_names.read(name, "style") for name in styles],
         _OUT.value,
         settings,
         size=_SIZE.value,

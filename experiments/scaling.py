@@ -11,14 +11,13 @@ from absl import flags
 
 from metastyle import config
 from metastyle.cli.app import config_flag, run
+from metastyle.cli.lists import define_list
 
 _CONFIG = config_flag()
-_GRID = flags.DEFINE_list(
-    "grid", ["1x1", "1x2", "2x1", "2x2", "4x1"], "runs to time: processes x devices; may be empty"
-)
+_GRID = define_list("grid", ["1x1", "1x2", "2x1", "2x2", "4x1"], "runs to time: processes x devices; may be empty")
 _STEPS = flags.DEFINE_integer("steps", 20, "steps of each run", lower_bound=2)
 _TASKS = flags.DEFINE_integer("tasks", 4, "tasks of a step of the runs, over all devices", lower_bound=1)
-_DEVICES = flags.DEFINE_multi_integer("devices", [1, 8, 64, 256], "of a calculated cluster; repeatable", lower_bound=1)
+_DEVICES = define_list("devices", [1, 8, 64, 256], "of a calculated cluster", item=flags.IntegerParser(lower_bound=1))
 _PER_DEVICE = flags.DEFINE_integer("tasks_per_device", 1, "tasks a device of the calculated clusters", lower_bound=1)
 flags.mark_flag_as_required("config")
 

@@ -3,17 +3,18 @@
 python -m experiments.votes --votes=anna/votes.json,ben/votes.json
 """
 
-from absl import flags
-
 from metastyle.cli.app import run
+from metastyle.cli.lists import define_names
+from metastyle.system import files
 
-_VOTES = flags.DEFINE_list("votes", None, "files votes.json, as downloaded from a report's vote.html", required=True)
+_VOTES = define_names("votes", "files votes.json, as downloaded from a report's vote.html", required=True)
 
 
 def main(_: list[str]) -> None:
     from metastyle.evaluate.report import votes
 
-    print(votes.format_preferences(votes.count_preferences(votes.read_votes(_VOTES.value))))
+    found = votes.read_votes(files.expand(_VOTES.value, {".json"}, "votes"))
+    print(votes.format_preferences(votes.count_preferences(found)))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The errors that a user is told in one line, and the exit status of work that was stopped."""
 
+import os
+
 
 class InputError(ValueError):
     """Bad input; the message is one line: what was expected, what was got, what to do.
@@ -36,3 +38,9 @@ def reason(error: BaseException | str) -> str:
     Of an OSError this is the text alone, without its number and file name; of an exception without a text, its type.
     """
     return one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+
+
+def shown(name: object) -> str:
+    """A file's name for a message: as it is, or in quotes, with escapes, where it has line breaks or odd spaces."""
+    text = os.fsdecode(name) if isinstance(name, os.PathLike) else str(name)
+    return text if text.isprintable() and text == " ".join(text.split()) else repr(text)

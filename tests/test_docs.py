@@ -39,7 +39,8 @@ def test_commands_of_the_page_are_accepted(line):
 
 def flags_of(main):
     text = (ROOT / "experiments" / f"{main}.py").read_text()
-    found = set(re.findall(r'DEFINE_\w+\(\s*f?"([\w{}]+)"', text)) | ({"config"} if "config_flag()" in text else set())
+    names = re.findall(r'(?:DEFINE_\w+|define_names|define_list)\(\s*f?"([\w{}]+)"', text)
+    found = set(names) | ({"config"} if "config_flag()" in text else set())
     return found | ({f"{x}_weight" for x in ("content", "style", "tv")} if "{name}_weight" in found else set())
 
 

@@ -4,12 +4,11 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from metastyle.benchmark import Numbers
 from metastyle.errors import InputError
-from metastyle.system.files import check_output, temporary_folder, write
+from metastyle.system.files import check_output, is_file, read_input, temporary_folder, write
 from metastyle.system.machine import run_process, versions
 
 STAGES = ("stylize", "loss", "adapt_step", "meta_step", "twin", "data", "checkpoint", "import")  # run by default
@@ -100,10 +99,11 @@ def compare(files: Sequence[str]) -> str:
 
 def _read(path: str) -> tuple[str, dict[str, float]]:
     """The machine of one file, in words, and its numbers; values that are text are left out."""
-    if not Path(path).is_file():
+    if not is_file(path, "compare"):
         raise FileNotFoundError(f"`compare`: expected a file that --json wrote, got {path}, which is not a file")
+    data = read_input(path, "compare")
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(data.decode())
         described = ", ".join(str(value) for value in content["machine"].values())
         return described, {name: x for name, x in content["numbers"].items() if type(x) in (int, float)}
     except (ValueError, TypeError, KeyError, AttributeError):

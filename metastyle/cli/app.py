@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging as stdlib_logging
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -12,8 +13,11 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from metastyle.errors import REPORTED_ERRORS, RETRY, Adjusted, InUse, Stopped, one_line
-from metastyle.system import machine, signals
+from metastyle.errors import REPORTED_ERRORS, RETRY, Adjusted, InUse, Stopped, one_line, reason
+from metastyle.system import machine, signals, standard_streams
+
+_EARLY = re.compile(r"Found (--config\S*) in argv before a value for --config")  # of ml_collections
+_ERRNO = re.compile(r"\[Errno \d+\] (.*): ('.*')")
 
 
 def run(main: Callable[[list[str]], int | None], default_config: str = "") -> None:
@@ -22,7 +26,13 @@ def run(main: Callable[[list[str]], int | None], default_config: str = "") -> No
     default_config: the path of the file that --config names where the line doesn't.
     """
     signals.watch()
-    app.run(lambda argv: leave(guard(main, argv)), flags_parser=lambda argv: _parse(_with_config(argv, default_config)))
+    standard_streams.open_missing()
+    try:
+        app.run(
+            lambda argv: leave(guard(main, argv)), flags_parser=lambda argv: _parse(_with_config(argv, default_config))
+        )
+    finally:
+        standard_streams.flush()  # what --help printed
 
 
 def leave(status: int) -> NoReturn:
@@ -32,9 +42,9 @@ def leave(status: int) -> NoReturn:
     their files would complain until the end, and XLA may still compute. One of several processes ends in order in any
     case: otherwise the others would report that it is lost.
     """
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        with contextlib.suppress(OSError):  # its reader may be gone
-            stream.flush()
+    standard_streams.flush()
+    with contextlib.suppress(OSError):  # its reader may be gone
+        sys.stderr.flush()
     alone = "jax" not in sys.modules or not sys.modules["jax"].distributed.is_initialized()
     if status and alone:
         os._exit(status)
@@ -54,10 +64,11 @@ def config_flag() -> flags.FlagHolder:
 def guard(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
     """Runs `main(argv)` and returns the exit status of the program.
 
-    A user's mistake, a full disk and a diverged run are printed in one line (status 1), as is Ctrl-C (130). Work that
-    was asked to stop (75), or that another process is doing (75), says so. Notes of adjusted input are lines, too. Any
-    other exception is a defect and passes through.
+    A user's mistake, a full disk and a diverged run are printed in one line (status 1), as is Ctrl-C (130), and so is a
+    standard output that can't be written to. Work that was asked to stop (75), or that another process is doing (75),
+    says so. Notes of adjusted input are lines, too. Any other exception is a defect and passes through.
     """
+    standard_streams.open_missing()
     logging.set_verbosity(logging.WARNING)  # Orbax logs every file it touches, and failures that we report ourselves
     logging.use_absl_handler()
     logging.get_absl_logger().addFilter(_not_of_orbax)
@@ -66,23 +77,30 @@ def guard(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be valid text
     try:
-        with _notes():
-            return main(argv) or 0
-    except Stopped as stopped:
-        if str(stopped):  # of several processes, one has something to say
-            print(stopped, file=sys.stderr, flush=True)
-        return RETRY
+        status = _run(main, argv)
+        lost = standard_streams.flush()
     except REPORTED_ERRORS as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return RETRY if isinstance(error, InUse) else 1
+        status, lost = RETRY if isinstance(error, InUse) else 1, standard_streams.flush() or _told(error)
     except KeyboardInterrupt:  # where `signals.watch` was not called
         print("interrupted", file=sys.stderr)
         return 130
     except Exception:
         if not (lack := machine.lacking_platform()):
             raise
-        print(f"error: {lack}", file=sys.stderr)
-        return 1
+        status, lost = 1, lack
+    if lost:
+        print(f"error: {lost}", file=sys.stderr)
+    return status or int(bool(lost))
+
+
+def _run(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
+    with _notes():
+        try:
+            return main(argv) or 0
+        except Stopped as stopped:
+            if str(stopped):  # of several processes, one has something to say
+                print(stopped, file=sys.stderr, flush=True)
+            return RETRY
 
 
 @contextlib.contextmanager
@@ -105,6 +123,17 @@ def _notes() -> Iterator[None]:
         warnings.simplefilter("always", Adjusted)
         warnings.showwarning = show_warning
         yield
+
+
+def _told(error: BaseException) -> str:
+    """An error in one line. What the system says of a file by a number, or of no file at all, is put into words."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return one_line(error)
+    if isinstance(error, BrokenPipeError):
+        return standard_streams.unwritten(error)
+    if error.filename is not None:
+        return f"cannot use {error.filename!r} ({reason(error)})"
+    return f"{reason(error)}: of standard output, an output or temporary files (TMPDIR)"
 
 
 def expand_home(values: flags.FlagValues) -> None:
@@ -137,10 +166,13 @@ def _parse(argv: list[str]) -> list[str]:
         for name in flags.FLAGS:
             # ml_collections keeps the error of a missing config file back until an attribute of the config is read.
             getattr(flags.FLAGS[name].value, "items", None)
+    except flags.UnrecognizedFlagError as error:
+        _refuse(_unknown_flag(error))
     except flags.Error as error:
         _refuse(_mistake_in_flags(error))
     except OSError as error:
-        _refuse(f"`config`: {str(error).splitlines()[-1]}")
+        found = _ERRNO.search(str(error))
+        _refuse(f"`config`: cannot read {found[2]}: {found[1]}" if found else _told(error))
     except (AttributeError, KeyError) as error:
         _refuse(_unknown_setting(error, argv))
     if names[1:]:
@@ -160,7 +192,27 @@ def _mistake_in_flags(error: flags.Error) -> str:
         return message
     if "Traceback" in str(error):
         raise error
+    if early := _EARLY.search(str(error)):
+        return f"`config`: expected --config=FILE before {early[1]}, got it behind that"
     return str(error)
+
+
+def _unknown_flag(error: flags.UnrecognizedFlagError) -> str:
+    """The message for a flag that is not defined, which names the settings of that name, if there are any."""
+    settings = flags.FLAGS["config"].value if "config" in flags.FLAGS else None
+    found = [f"--config.{path}" for path in _paths(settings.to_dict() if settings else {}, error.flagname)]
+    return (
+        f"`{error.flagname}`: expected {' or '.join(found)}, for it is no flag but a setting" if found else str(error)
+    )
+
+
+def _paths(settings: dict[str, Any], name: str) -> list[str]:
+    """Where a setting of this name is, section by section: "inner.steps"."""
+    found = [name] if name in settings else []
+    for section, values in settings.items():
+        if isinstance(values, dict):
+            found += [f"{section}.{path}" for path in _paths(values, name)]
+    return found
 
 
 def _unknown_setting(error: AttributeError | KeyError, argv: list[str]) -> str:

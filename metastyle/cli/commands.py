@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from absl import flags
 
+from metastyle.cli.lists import define_list, define_names, split_names
 from metastyle.config import BACKENDS, DEFAULT_BUNDLE, PRECISIONS
-from metastyle.errors import InputError
+from metastyle.errors import InputError, shown
 from metastyle.images.codec import MAX_PIXELS
 from metastyle.system import lock
 from metastyle.system.files import check_output
+from metastyle.system.standard_streams import STANDARD
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Command:
 
 
 def _transfer_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_list("content", None, "photograph, or files, folders and globs of them", flag_values=values)
-    flags.DEFINE_list("style", None, "picture of the style, or several of one artist: A,B", flag_values=values)
+    define_names("content", "photograph, or files, folders and globs of them", flag_values=values)
+    define_names("style", "picture of the style, or several of one artist", flag_values=values)
     flags.DEFINE_string("out", None, "picture to write, or a folder for several photographs", flag_values=values)
     flags.DEFINE_string("quality", "good", "fast, good or best", flag_values=values)
     flags.DEFINE_float("seconds", None, "does what fits into this time, instead of --quality", flag_values=values)
@@ -36,7 +38,7 @@ def _transfer_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("color", "style", "style, content (keep the photograph's) or histogram", flag_values=values)
     flags.DEFINE_float("palette", 0.0, "0 to 1: share by which the painting's palette is matched", flag_values=values)
     flags.DEFINE_string("stroke", "auto", "size of strokes, 0.25 to 4; auto is the painting's", flag_values=values)
-    flags.DEFINE_string("mask", None, "where the style goes: a picture, white is style", flag_values=values)
+    define_names("mask", "where the style goes: a picture, white is style", flag_values=values)
     flags.DEFINE_float("feather", None, "px by which edges of the mask are blurred", flag_values=values)
     flags.DEFINE_string("save_style", None, "style file to write as well, .safetensors", flag_values=values)
     flags.DEFINE_integer("seed", 0, "seed of the crops that the style is learned on", flag_values=values)
@@ -50,9 +52,9 @@ def _transfer_flags(values: flags.FlagValues) -> None:
 
 
 def _transfer(values: flags.FlagValues, names: list[str]) -> None:
-    contents = values.content or names[:1]
+    contents = values.content or [x for name in names[:1] for x in split_names(name)]
     rest = names if values.content else names[1:]
-    styles = values.style or rest
+    styles = values.style or [x for name in rest for x in split_names(name)]
     if values.style and rest:
         raise InputError(f"`{rest[0]}`: expected no picture beside --content and --style; drop it")
     for name, given in (("content", contents), ("style", styles)):
@@ -82,7 +84,7 @@ def _transfer(values: flags.FlagValues, names: list[str]) -> None:
         max_pixels=values.max_pixels,
     )
     output = jobs.Output(codec.suffix_of(values.format), values.jpeg_quality, values.overwrite, values.keep_exif)
-    transfer_files(contents, values.out, Files(styles, values.mask, values.save_style, output), options)
+    transfer_files(contents, values.out, Files(styles, values.mask or (), values.save_style, output), options)
 
 
 def _stroke(text: str) -> float:
@@ -99,10 +101,10 @@ def _adapt_flags(values: flags.FlagValues) -> None:
         "a meta-trained start; `default` is the packaged one",
         flag_values=values,
     )
-    flags.DEFINE_list("style", None, "picture of the style, or several of one artist: A,B", flag_values=values)
+    define_names("style", "picture of the style, or several of one artist", flag_values=values)
     flags.DEFINE_string("out", None, "style file to write, .safetensors", flag_values=values)
     flags.DEFINE_integer("steps", 10, "gradient steps", flag_values=values)
-    flags.DEFINE_list("support", None, "photographs to learn on; by default synthetic ones", flag_values=values)
+    define_names("support", "photographs to learn on; by default synthetic ones", flag_values=values)
     flags.DEFINE_integer(
         "output_size", None, "px of the shorter side of the photographs that the style is for", flag_values=values
     )
@@ -137,28 +139,36 @@ def _adapt(values: flags.FlagValues, _: list[str]) -> None:
 
 
 def _adapt_alone(values: flags.FlagValues) -> None:
+    from metastyle.images import picture_names
     from metastyle.nets import architecture
     from metastyle.stylize import preview, stylizer
     from metastyle.system import resume
     from metastyle.system.compile_cache import enable_compile_cache
 
     enable_compile_cache()
+    names = {
+        "style": picture_names.expand(values.style, "style"),
+        "support": picture_names.expand(values.support or (), "support"),
+        "preview": [values.preview] if values.preview else [],
+    }
+    picture_names.check_standard_input(names)
+    pictures = {flag: [picture_names.read(name, flag) for name in given] for flag, given in names.items()}
     start, view = stylizer.load(values.bundle), None
     if values.preview:
         view = preview.Preview(
-            values.preview,
+            pictures["preview"][0],
             values.preview_out or preview.default_file(values.out),
             values.steps,
-            inputs=(*values.style, *(values.support or ())),
+            inputs=(*pictures["style"], *pictures["support"]),
             min_side=architecture.parse(start.bundle.config.generator.arch).min_side,
             max_pixels=values.max_pixels,
         )
     state_file = resume.beside(values.out)
     began = time.monotonic()
     style = start.adapt(
-        values.style,
+        pictures["style"],
         steps=values.steps,
-        support=values.support,
+        support=None if values.support is None else pictures["support"],
         seed=values.seed,
         style_size=values.style_size,
         output_size=values.output_size,
@@ -173,15 +183,15 @@ def _adapt_alone(values: flags.FlagValues) -> None:
     )
     style.save(values.out, self_contained=values.self_contained)
     state_file.unlink(missing_ok=True)
-    print(f"wrote {values.out} ({time.monotonic() - began:.1f} s)")
+    print(f"wrote {shown(values.out)} ({time.monotonic() - began:.1f} s)")
     if view:
         view.write(style)
-        print(f"wrote {view.out}")
+        print(f"wrote {shown(view.out)}")
 
 
 def _style_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_list("style_file", None, "style files: A,B or '*.safetensors'", flag_values=values)
-    flags.DEFINE_list("content", None, "photographs: files, folders, globs, or - for stdin", flag_values=values)
+    define_names("style_file", "style files, folders or patterns of them", flag_values=values)
+    define_names("content", "photographs: files, folders, globs, or - for stdin", flag_values=values)
     flags.DEFINE_string("bundle", None, "bundle of the styles; by default those they record", flag_values=values)
     flags.DEFINE_string("color", "style", "style, content (keep the photograph's) or histogram", flag_values=values)
     _max_pixels_flag(values)
@@ -197,8 +207,8 @@ def _stylize_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_string("out", None, "picture or folder to write, or - for stdout", flag_values=values)
     flags.DEFINE_float("strength", 1.0, "0 is the photograph, 1 the style, up to 1.5", flag_values=values)
-    flags.DEFINE_list("weights", None, "blend the style files with these weights: 0.3,0.7", flag_values=values)
-    flags.DEFINE_list("mask", None, "where each style file goes: pictures, white is style", flag_values=values)
+    define_list("weights", None, "blend the style files with these weights: 0.3,0.7", flag_values=values)
+    define_names("mask", "where each style file goes: pictures, white is style", flag_values=values)
     flags.DEFINE_float(
         "feather",
         None,
@@ -213,7 +223,7 @@ def _stylize_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_integer("refine", 0, "iterations that refine the pixels, with --style", flag_values=values)
-    flags.DEFINE_list("style", None, "pictures of the style, for --refine and --palette", flag_values=values)
+    define_names("style", "pictures of the style, for --refine and --palette", flag_values=values)
     flags.DEFINE_string("vgg", None, "loss network of --refine: vgg16 where it is at hand", flag_values=values)
     flags.DEFINE_float("stroke", 1.0, "size of strokes for --refine, 0.25 to 4", flag_values=values)
     flags.DEFINE_float("palette", 0.0, "0 to 1: share by which the painting's palette is matched", flag_values=values)
@@ -247,28 +257,28 @@ def _stylize(values: flags.FlagValues, _: list[str]) -> None:
         max_pixels=values.max_pixels,
     )
     codec.check_quality(values.quality)
-    contents = picture_names.expand(values.content, "content")
+    names = {flag: picture_names.expand(values[flag].value or (), flag) for flag in ("content", "style")}
+    names["mask"] = picture_names.expand(values.mask or (), "mask", once=False)
+    picture_names.check_standard_input(names)
+    paintings, masks = ([picture_names.read(name, flag) for name in names[flag]] for flag in ("style", "mask"))
     output = jobs.Output(codec.suffix_of(values.format), values.quality, values.overwrite, values.keep_exif)
     styles = jobs.load_styles(values.style_file, values.bundle)
-    if values.style:
-        styles = {name: style.with_paintings(values.style, values.max_pixels) for name, style in styles.items()}
-    looks = jobs.make_looks(styles, values.weights, values.mask, knobs)
-    if jobs.is_folder(values.out):
+    if paintings:
+        styles = {name: style.with_paintings(paintings, values.max_pixels) for name, style in styles.items()}
+    looks = jobs.make_looks(styles, values.weights, masks, knobs)
+    contents = names["content"]
+    what = f"{len(contents)} photographs in {len(looks)} styles"
+    if jobs.is_folder(values.out, len(contents) * len(looks), what):
         print(jobs.stylize_many(contents, looks, values.out, knobs, output))
         return
-    if len(contents) > 1 or len(looks) > 1:
-        raise InputError(
-            f"`out`: expected a folder for {len(contents)} photographs in {len(looks)} styles, got {values.out!r}; "
-            "pass a folder, or --weights or --mask to make one of the styles"
-        )
-    jobs.stylize_one(jobs.read_content(contents[0]), looks[0], values.out, knobs, output)
-    if values.out != jobs.STANDARD:
-        print(f"wrote {values.out}")
+    jobs.stylize_one(picture_names.read(contents[0], "content"), looks[0], values.out, knobs, output)
+    if values.out != STANDARD:
+        print(f"wrote {shown(values.out)}")
 
 
 def _blend_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_list("style_file", None, "style files of one bundle: A,B", flag_values=values)
-    flags.DEFINE_list("weights", None, "of the style files: 0.3,0.7", flag_values=values)
+    define_names("style_file", "style files of one bundle", flag_values=values)
+    define_list("weights", None, "of the style files: 0.3,0.7", flag_values=values)
     flags.DEFINE_string("out", None, "style file to write, .safetensors", flag_values=values)
     flags.DEFINE_string("bundle", None, "bundle of the styles; by default those they record", flag_values=values)
     flags.DEFINE_bool("self_contained", False, "write all that stylize needs into the style file", flag_values=values)
@@ -282,13 +292,13 @@ def _blend(values: flags.FlagValues, _: list[str]) -> None:
     (look,) = jobs.make_looks(jobs.load_styles(values.style_file, values.bundle), values.weights, None, Knobs())
     style = look.parts[0][0]
     style.save(values.out, self_contained=values.self_contained)
-    print(f"wrote {values.out}")
+    print(f"wrote {shown(values.out)}")
 
 
 def _sheet_flags(values: flags.FlagValues) -> None:
     _style_flags(values)
     flags.DEFINE_string("out", None, "picture to write, in the format of its suffix", flag_values=values)
-    flags.DEFINE_list("strength", ["1"], "strengths to show side by side: 0,0.5,1,1.5", flag_values=values)
+    define_list("strength", ["1"], "strengths to show side by side: 0,0.5,1,1.5", flag_values=values)
     flags.DEFINE_integer("blend", 0, "steps from the first to the second of two style files", flag_values=values)
     flags.DEFINE_integer("cell", 256, "px, side of a cell", lower_bound=16, upper_bound=4096, flag_values=values)
     flags.DEFINE_integer(
@@ -300,7 +310,6 @@ def _sheet_flags(values: flags.FlagValues) -> None:
 
 
 def _sheet(values: flags.FlagValues, _: list[str]) -> None:
-    from metastyle.images import codec
     from metastyle.stylize import jobs
     from metastyle.stylize.style import Knobs
     from metastyle.system.compile_cache import enable_compile_cache
@@ -315,8 +324,9 @@ def _sheet(values: flags.FlagValues, _: list[str]) -> None:
         max_pixels=values.max_pixels,
     )
     picture = jobs.draw_sheet(contents, styles, layout, knobs)
-    codec.save(values.out, picture, name="out")
-    print(f"wrote {values.out}")
+    jobs.write(values.out, picture, {}, jobs.Output())
+    if values.out != STANDARD:
+        print(f"wrote {shown(values.out)}")
 
 
 def _export_flags(values: flags.FlagValues) -> None:
@@ -332,7 +342,7 @@ def _export(values: flags.FlagValues, _: list[str]) -> None:
 
     check_output(values.out, suffixes={".onnx"}, name="out")
     stylizer.load_style(values.style_file, values.bundle).export(values.out, int8=values.precision == "int8")
-    print(f"wrote {values.out}")
+    print(f"wrote {shown(values.out)}")
 
 
 def _info_flags(values: flags.FlagValues) -> None:
@@ -343,12 +353,12 @@ def _info_flags(values: flags.FlagValues) -> None:
 
 def _info(values: flags.FlagValues, _: list[str]) -> None:
     from metastyle.cli import info
-    from metastyle.images import codec
+    from metastyle.images import codec, picture_names
 
     describe_by_flag: dict[str, Callable[[str], dict[str, str]]] = {
         "style_file": info.describe_style,
         "bundle": info.describe_bundle,
-        "picture": codec.read_metadata,
+        "picture": lambda name: codec.read_metadata(picture_names.read(name, "picture")),
     }
     given = [name for name in describe_by_flag if values[name].value]
     if len(given) != 1:
@@ -357,7 +367,7 @@ def _info(values: flags.FlagValues, _: list[str]) -> None:
     for name, value in facts.items():
         print(f"{name:<16}{value}")
     if not facts:
-        print(f"{values.picture} does not say how it was made")
+        print(f"{shown(values.picture)} does not say how it was made")
 
 
 def _fetch_flags(values: flags.FlagValues) -> None:

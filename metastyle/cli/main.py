@@ -25,13 +25,14 @@ def main(argv: list[str] | None = None) -> None:
     from metastyle.cli.app import guard, leave
 
     given = sys.argv[1:] if argv is None else argv
-    if given and given[0] in ("-h", "--help", "help"):
-        print(_overview())
-        sys.exit(0)
     (leave if argv is None else sys.exit)(guard(_run, given))
 
 
 def _run(argv: list[str]) -> None:
+    if argv and argv[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return
+
     from absl import flags
 
     from metastyle.cli.app import expand_home
@@ -71,6 +72,7 @@ def _overview() -> str:
 
 def _help(name: str, taken: list[flags.Flag]) -> str:
     from metastyle.cli.commands import COMMANDS
+    from metastyle.cli.lists import HINT, ListFlag
 
     command = COMMANDS[name]
     lines = [f"usage: metastyle {name} {command.example}", "", f"{command.about[0].upper()}{command.about[1:]}.", ""]
@@ -79,6 +81,8 @@ def _help(name: str, taken: list[flags.Flag]) -> str:
         default = "" if value in (None, "") or flag.boolean else f" (default: {value})"
         note = " (required)" if flag.name in command.needs else default
         lines.append(f"  --{flag.name:<16}{flag.help}{note}")
+    if any(isinstance(flag, ListFlag) for flag in taken):
+        lines += ["", HINT]
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from metastyle.system.files import temporary_folder
+from metastyle.system.files import blaming, temporary_folder
 from metastyle.system.optional import need
 
 
@@ -15,6 +15,8 @@ def quantise(model: Any, pictures: Sequence[np.ndarray]) -> Any:
     """Quantises the convolutions of an ONNX graph to int8, with one scale for each output channel.
 
     pictures: [height, width, 3], of the dtype that the graph takes; onnxruntime calibrates the activations on them.
+
+    Raises InputError where there is no room for temporary files, several times as large as the graph.
     """
     onnx, quantization = need("onnx", "`onnx`"), need("onnxruntime.quantization", "`onnx`")
 
@@ -26,7 +28,7 @@ def quantise(model: Any, pictures: Sequence[np.ndarray]) -> Any:
             picture = next(self.left, None)
             return None if picture is None else {"photograph": picture[None]}
 
-    with temporary_folder() as folder, _quiet():
+    with blaming("TMPDIR"), temporary_folder() as folder, _quiet():
         source, out = folder / "float32.onnx", folder / "int8.onnx"
         onnx.save(model, source)
         quantization.quantize_static(

@@ -61,12 +61,14 @@ def prepare(
         raise InputError(f"`val`: expected a share in [0, 1), got {val}")
     if max_side < 0:
         raise InputError(f"`max_side`: expected a number of pixels, or 0 for off, got {max_side}")
+    files.stat_mode(out, "out")
     target = Path(os.path.realpath(out))
-    _check_output(target, Path(os.path.realpath(folder)), overwrite)
-    source = FolderSource(folder)
+    with files.blaming("out"):
+        _check_output(target, Path(os.path.realpath(folder)), overwrite)
+    source = FolderSource(folder, "folder")
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with lock.beside(out), files.temporary_folder(target.parent) as temporary:
+    files.make_folder(target.parent, "out")
+    with lock.beside(out), files.blaming("out"), files.temporary_folder(target.parent) as temporary:
         counts = _write(source, temporary, name, val, max_side)
         if not counts["train"]:
             raise InputError(

@@ -21,6 +21,7 @@ from metastyle.errors import InputError
 from metastyle.images import codec, formats
 from metastyle.images.resize import square
 from metastyle.system import paths
+from metastyle.system.files import is_folder
 from metastyle.system.walk import walk
 
 MAX_UNREADABLE = 0.05  # the largest share of pictures that may be unreadable
@@ -115,7 +116,7 @@ class FolderSource:
     def __init__(self, folder: str | os.PathLike, name: str = "folder"):
         """Raises FileNotFoundError if the folder does not exist, InputError if it has no pictures."""
         self._root, self._argument = Path(folder), name
-        if not self._root.is_dir():
+        if not is_folder(folder, name):
             raise FileNotFoundError(f"`{name}`: no such folder: {str(folder)!r}")
         others: list[str] = []
         self._names = walk(self._root, _chooser(others), name)  # strings: a million Paths would take hundreds of MB

@@ -93,7 +93,7 @@ def run(
     chosen = choose_methods(settings, starts, params, out)
     left, skipped = pairs.readable()
     weights = _load_weights(settings)
-    make_folder(out)
+    files.make_folder(out, "out")
     for skip in skipped:
         print(f"skipped {skip.file}: {skip.reason}", flush=True)
     digest = f"{loss_network.digest(params)} {sha256(jax.device_get(weights.lpips)) if weights.lpips else ''}"
@@ -125,14 +125,6 @@ def _load_weights(settings: Evaluation) -> _Weights:
         metric_files.load_lpips(settings.lpips) if settings.lpips else None,
         metric_files.load_inception(settings.inception) if settings.inception else None,
     )
-
-
-def make_folder(out: Path) -> None:
-    """Makes the folder of an evaluation; InputError if that fails."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"`out`: cannot make {out} ({error.strerror}); use another") from None
 
 
 def _fill(cells: Sequence[Cell], pairs: Pairs, judge: Judge, part: tuple[int, int]) -> list[Row] | None:
@@ -169,7 +161,8 @@ def _artfid(rows: Sequence[Row], styles: Mapping[int, np.ndarray], inception: me
 
 def describe(found: Results, out: str | os.PathLike) -> str:
     """What a terminal shows at the end: the table, and where the rest is."""
-    return f"{format_table(found)}\nsee {Path(out, 'index.html')}, {Path(out, 'vote.html')} and results.json"
+    pages = [str(Path(out, name)) for name in ("index.html", "vote.html") if Path(out, name).is_file()]
+    return f"{format_table(found)}\nsee {', '.join(pages)} and results.json"
 
 
 def _write(found: Results, out: Path) -> None:

@@ -13,7 +13,7 @@ from metastyle.evaluate import evaluation
 from metastyle.evaluate.results import Results
 from metastyle.evaluate.starts import load_starts
 from metastyle.meta import outer_loop
-from metastyle.system import lock
+from metastyle.system import files, lock
 from metastyle.train import checkpoint
 from metastyle.weights import bundles
 
@@ -37,7 +37,7 @@ def follow_run(
         raise InputError("`bundle`: expected bundles or --checkpoints, got both; evaluate them one after the other")
     folder, out = Path(checkpoints), Path(out)
     last, done, results = _settings_of(folder).run.steps, None, None
-    evaluation.make_folder(out)
+    files.make_folder(out, "out")
     with lock.of_folder(out, "out", "-following-{}-of-{}".format(*part)):
         while True:
             _keep(folder, out / "starts")
@@ -60,10 +60,11 @@ def _step_name(step: int) -> str:
 def _settings_of(checkpoints: Path) -> config.Config:
     """The settings of the run that writes the checkpoints."""
     path = checkpoints.parent / "config.json"
-    if not checkpoints.is_dir() or not path.is_file():
+    if not files.is_folder(checkpoints, "checkpoints") or not files.is_file(path, "checkpoints"):
         raise FileNotFoundError(f"`checkpoints`: expected the folder `checkpoints` of a run, got {checkpoints}")
+    data = files.read_input(path, "checkpoints")
     try:
-        return config.from_dict(json.loads(path.read_text()))
+        return config.from_dict(json.loads(data.decode()))
     except ValueError as error:
         raise InputError(f"`checkpoints`: {path} is not the settings of a run ({error})") from None
 

@@ -77,7 +77,10 @@ class Pairs:
         names = [[source.name(i) for i in range(len(source))] for source in sources]
         unknown = set(leave_out).difference(*names)
         if unknown:
-            raise InputError(f"`leave_out`: no such picture: {min(unknown)}")
+            raise InputError(
+                f"`leave_out`: no such picture: {min(unknown)}, of {len(leave_out)} that are to be left out of these "
+                "contents and styles; name pictures that are in them, or none: --config.leave_out='()'"
+            )
         return [[i for i, name in enumerate(side) if name not in leave_out] for side in names]
 
     def __len__(self) -> int:

@@ -175,10 +175,11 @@ def read_rows(report: Path) -> tuple[dict[str, Any], list[Row]]:
     Raises FileNotFoundError where there is no results.json, and InputError where it is not of an evaluation.
     """
     path = report / "results.json"
-    if not path.is_file():
+    if not files.is_file(path, "report"):
         raise FileNotFoundError(f"`report`: expected the folder of a finished evaluation, got {report}")
+    data = files.read_input(path, "report")
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(data.decode())
         return found["settings"], [row_of(values) for values in found["rows"]]
     except (ValueError, TypeError, KeyError) as error:
         what = f"it has no {error}" if isinstance(error, KeyError) else error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -18,7 +17,7 @@ from metastyle.errors import Adjusted, InputError, reason
 from metastyle.images.decoding import decode
 from metastyle.images.formats import identify
 from metastyle.images.origin import NO_ORIGIN, Origin, origin_of
-from metastyle.system.files import check_output, stat_mode, write
+from metastyle.system.files import check_output, open_input, write
 
 _FORMAT_OF = {".jpg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".tif": "TIFF"} | {
     f".{name.lower()}": name for name in ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
@@ -92,27 +91,13 @@ def _opened(file: str | os.PathLike | bytes, name: str) -> Iterator[tuple[Image.
     with (
         io.BufferedReader(io.BytesIO(file))
         if isinstance(file, bytes)
-        else _open_file(os.fsdecode(file), name) as stream
+        else open_input(os.fsdecode(file), name, "picture") as stream
     ):
         if not stream.peek(1):
             raise InputError(f"`{name}`: {what} is empty; use another copy")
         with _decoding(name, what):
             opened = identify(stream, name, what)
         yield opened
-
-
-def _open_file(path: str, name: str) -> io.BufferedReader:
-    mode = stat_mode(path, name)
-    if mode is None:
-        raise FileNotFoundError(f"`{name}`: no such file: {path!r}")
-    if stat.S_ISDIR(mode):
-        raise InputError(f"`{name}`: expected a picture, got the folder {path!r}; name one file in it")
-    if not stat.S_ISREG(mode):
-        raise InputError(f"`{name}`: expected a regular file, got {path!r}; save the picture to a file first")
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise InputError(f"`{name}`: cannot read {path!r}: {reason(error)}") from None
 
 
 def _from_pil(
@@ -335,8 +320,10 @@ def read_origin(picture: Picture, *, exif: bool = False, name: str = "content") 
     return NO_ORIGIN
 
 
-def read_metadata(path: str | os.PathLike, *, name: str = "picture") -> dict[str, str]:
+def read_metadata(path: str | os.PathLike | bytes, *, name: str = "picture") -> dict[str, str]:
     """Reads the texts that `save` stored in a picture file, under keys of METADATA; {} if it holds none.
+
+    path: of the file, or its bytes.
 
     Raises:
       FileNotFoundError, InputError: the file does not exist, or can't be read as a picture.
@@ -362,7 +349,7 @@ def suffix_of(form: str) -> str:
     return suffix
 
 
-def check_quality(quality: int | None) -> None:
-    """Raises InputError unless `save` takes this quality."""
+def check_quality(quality: int | None, name: str = "quality") -> None:
+    """Raises InputError, which names the argument, unless `save` takes this quality."""
     if quality is not None and not 1 <= quality <= 100:
-        raise InputError(f"`quality`: expected 1 to 100, got {quality}")
+        raise InputError(f"`{name}`: expected 1 to 100, got {quality}")

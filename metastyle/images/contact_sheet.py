@@ -1,11 +1,11 @@
 """Contact sheets: one picture that shows many, in rows and columns with labels."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from metastyle.images import labels
 from metastyle.images.resize import resize
 
 
@@ -22,7 +22,8 @@ def grid(
       rows: pictures f32[h, w, 3] in [0, 1], all of one shape. None gives a blank cell, and so does the end of a short
         row.
       pad: px between pictures, and around them.
-      row_labels, column_labels: one text for each row or column.
+      row_labels, column_labels: one text for each row or column. Long ones are broken into lines, none wider than a
+        cell, and very long ones shortened (images/labels.py).
 
     Returns:
       f32[H, W, 3] in [0, 1]; without labels, H = r * h + (r + 1) * pad and W likewise.
@@ -35,39 +36,42 @@ def grid(
         raise ValueError(f"`rows`: expected pictures of one shape, got {sorted(shapes) or 'none'}")
     ((height, width, _),) = shapes
     columns = max(map(len, rows))
-    for label, texts, count in (("row_labels", row_labels, len(rows)), ("column_labels", column_labels, columns)):
-        if texts is not None and len(texts) != count:
-            raise ValueError(f"`{label}`: expected {count} labels, got {len(texts)}")
+    _check_count("row_labels", row_labels, len(rows))
+    _check_count("column_labels", column_labels, columns)
 
-    font, line = _label_font(height, width, column_labels or ())
-    left = pad + math.ceil(max(map(font.getlength, row_labels))) if row_labels else 0
-    top = pad + line if column_labels else 0
+    size = height // 10
+    beside = labels.fit(row_labels, width, size, max(1, min(3, height // 16))) if row_labels else None
+    above = labels.fit(column_labels, width, size) if column_labels else None
+    left, top = pad + beside.width if beside else 0, pad + above.height if above else 0
     canvas = Image.new("L", (left + columns * (width + pad) + pad, top + len(rows) * (height + pad) + pad), color=255)
     draw = ImageDraw.Draw(canvas)
-    for r, text in enumerate(row_labels or ()):
-        draw.text((pad, top + pad + r * (height + pad) + height // 2), text, fill=0, font=font, anchor="lm")
-    for c, text in enumerate(column_labels or ()):
-        draw.text((left + pad + c * (width + pad) + width // 2, pad + line // 2), text, fill=0, font=font, anchor="mm")
+    if beside:
+        for r, lines in enumerate(beside.lines):
+            _draw_lines(draw, lines, (pad, top + pad + r * (height + pad) + height / 2), beside, "lm")
+    if above:
+        for c, lines in enumerate(above.lines):
+            _draw_lines(draw, lines, (left + pad + c * (width + pad) + width / 2, pad + above.height / 2), above, "mm")
 
     sheet = np.repeat(np.asarray(canvas, np.float32)[..., None] / 255, 3, axis=-1)
-    for r, row in enumerate(rows):
-        for c, cell in enumerate(row):
-            if cell is not None:
-                y, x = top + pad + r * (height + pad), left + pad + c * (width + pad)
-                sheet[y : y + height, x : x + width] = cell
+    placed = [(r, c, cell) for r, row in enumerate(rows) for c, cell in enumerate(row) if cell is not None]
+    for r, c, cell in placed:
+        y, x = top + pad + r * (height + pad), left + pad + c * (width + pad)
+        sheet[y : y + height, x : x + width] = cell
     return sheet
 
 
-def _label_font(
-    height: int, width: int, labels: Sequence[str]
-) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, int]:
-    """The font of labels beside cells of this size and its line height, px; smaller if a label is wider than a cell."""
-    size = min(max(height // 10, 10), 24)
-    font = ImageFont.load_default(size)
-    while size > 8 and any(font.getlength(text) > width for text in labels):
-        size -= 1
-        font = ImageFont.load_default(size)
-    return font, round(1.25 * size)
+def _check_count(name: str, texts: Sequence[str] | None, count: int) -> None:
+    if texts is not None and len(texts) != count:
+        raise ValueError(f"`{name}`: expected {count} labels, got {len(texts)}")
+
+
+def _draw_lines(
+    draw: ImageDraw.ImageDraw, lines: Sequence[str], place: tuple[float, float], fitted: labels.Labels, anchor: str
+) -> None:
+    """Draws the lines of a label around a place (x, y), each with Pillow's `anchor`."""
+    x, y = place
+    for i, text in enumerate(lines):
+        draw.text((x, y + (i - (len(lines) - 1) / 2) * fitted.line), text, fill=0, font=fitted.font, anchor=anchor)
 
 
 def contact_sheet(

@@ -13,7 +13,7 @@ from metastyle.images.resize import square
 from metastyle.stylize import cost, stylizer
 from metastyle.stylize.transfer import QUALITIES, Options, prepare
 from metastyle.system import compile_cache, paths
-from metastyle.system.files import atomic
+from metastyle.system.files import atomic, make_folder
 from metastyle.system.optional import need
 
 STEPS = 10
@@ -34,7 +34,7 @@ def run_demo(folder: str | os.PathLike, bundle: str = config.DEFAULT_BUNDLE) -> 
     need("matplotlib.figure", "the demo")
     compile_cache.enable_compile_cache()
     start, out = stylizer.load(bundle), Path(folder)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out, "out")
     photographs = {path.stem: path for path in paths.demo_pictures("photos")}
     painting = next(path for path in paths.demo_pictures("styles") if path.stem == _PAINTING)
     transferred = _transfer(photographs[_TRANSFERRED], painting, bundle, out / "transfer.png")

@@ -4,23 +4,24 @@ import dataclasses
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from metastyle.errors import Adjusted, InputError, InUse, one_line, reason
+from metastyle.errors import Adjusted, InputError, InUse, one_line, shown
 from metastyle.images import codec, contact_sheet, picture_names
 from metastyle.images.codec import Picture
 from metastyle.images.resize import resize
 from metastyle.stylize import stylizer
 from metastyle.stylize.style import Knobs, Style, blend, record, stylized
-from metastyle.system import files
+from metastyle.system import files, standard_streams
 from metastyle.system.optional import need
+from metastyle.system.standard_streams import STANDARD
 
-STANDARD = "-"  # standard input, or standard output
+_LONGEST = 100  # characters of the names of several styles that stand in the name of a file
 _MARK = "_stylized_"  # stands in the names of the files that `write_many` writes
 
 
@@ -60,7 +61,7 @@ def load_styles(names: Sequence[str], bundle: str | None) -> dict[str, Style]:
 
 
 def make_looks(
-    styles: dict[str, Style], weights: Sequence[str] | None, masks: Sequence[str] | None, knobs: Knobs
+    styles: dict[str, Style], weights: Sequence[str] | None, masks: Sequence[Picture] | None, knobs: Knobs
 ) -> list[Look]:
     """Combines styles into looks: one blend with weights, one look with regions with masks, else a look per style.
 
@@ -79,7 +80,7 @@ def make_looks(
     if knobs.backend != "jax":
         for package in ("onnx", "onnxruntime"):
             need(package, "`backend`")
-    name = "+".join(styles)
+    name = joined(list(styles))
     if weights:
         parts = zip(styles.values(), _numbers("weights", weights), strict=True)
         return [Look(name, [(blend(list(parts)), None)])]
@@ -90,9 +91,23 @@ def make_looks(
     return [Look(name, [(style, None)]) for name, style in styles.items()]
 
 
-def is_folder(out: str) -> bool:
-    """Whether `--out` names a folder: one that exists, or a name that ends in "/" or has no suffix."""
-    return out != STANDARD and (Path(out).is_dir() or out.endswith("/") or not Path(out).suffix)
+def joined(names: Sequence[str]) -> str:
+    """The names of styles that make one picture, as they stand in the name of its file."""
+    whole = "+".join(names)
+    return whole if len(whole) <= _LONGEST or len(names) == 1 else f"{names[0][:_LONGEST]}+{len(names) - 1}"
+
+
+def is_folder(out: str, count: int, what: str) -> bool:
+    """Whether `--out` names a folder: one that exists, or a name that ends in "/" or has no suffix.
+
+    Raises InputError where it doesn't and several pictures are to be written. count: of them. what: they are, in words.
+    """
+    if out != STANDARD and (os.path.isdir(out) or out.endswith("/") or not Path(out).suffix):
+        return True
+    if count > 1:
+        how = "pass a folder" if out == STANDARD else "pass a folder, with a slash at its end if its name has a dot"
+        raise InputError(f"`out`: expected a folder for {what}, got {out!r}; {how}")
+    return False
 
 
 def find_photographs(names: Sequence[str], sheet: str) -> list[str]:
@@ -101,9 +116,9 @@ def find_photographs(names: Sequence[str], sheet: str) -> list[str]:
     Warns (errors.Adjusted) if it left out the sheet. Raises InputError if the sheet is named itself, or is the only
     picture.
     """
-    files.check_output(sheet, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=names)
+    check_out(sheet, names)
     found = picture_names.expand(names, "content")
-    left = [x for x in found if not files.same_file(x, sheet)]
+    left = [x for x in found if sheet == STANDARD or not files.same_file(x, sheet)]
     if not left:
         raise InputError(f"`content`: expected photographs, got only the sheet {sheet!r} itself")
     if len(left) < len(found):
@@ -117,6 +132,8 @@ def draw_sheet(contents: Sequence[str], styles: dict[str, Style], layout: SheetL
     The strength of `knobs` does not count, but those of `layout`.
     """
     levels = _numbers("strength", layout.strengths)
+    if not levels:
+        raise InputError("`strength`: expected at least one number, got none")
     if layout.blend_steps:
         styles = _blends_between(styles, layout.blend_steps)
     columns = [
@@ -126,7 +143,7 @@ def draw_sheet(contents: Sequence[str], styles: dict[str, Style], layout: SheetL
     ]
     rows = []
     for content in tqdm(contents, unit="photograph", disable=len(contents) == 1 or not sys.stderr.isatty()):
-        picture = read_content(content)
+        picture = picture_names.read(content, "content")
         made = [stylized(picture, [(style, None)], column)[0] for _, style, column in columns]
         shown = [codec.load(picture, max_pixels=knobs.max_pixels)[0], *made]
         cells = [resize(x, contact_sheet.fit_size(x.shape[:2], layout.cell)) for x in shown]
@@ -145,18 +162,30 @@ def _blends_between(styles: dict[str, Style], steps: int) -> dict[str, Style]:
 
 def stylize_one(photograph: Picture, look: Look, out: str, knobs: Knobs, output: Output) -> None:
     """Stylises one photograph into the file `out`; "-" is standard output."""
-    if out != STANDARD:
-        inputs = (photograph, *(mask for _, mask in look.parts))
-        files.check_output(out, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=inputs)
+    check_out(out, (photograph, *(mask for _, mask in look.parts)))
     origin = codec.read_origin(photograph, exif=output.keep_exif)
     pixels, alpha = stylized(photograph, look.parts, knobs)
-    metadata = record([style for style, _ in look.parts], knobs)
-    kept = {"alpha": alpha, "quality": output.quality, "metadata": metadata, "origin": origin}
+    kept = {"alpha": alpha, "origin": origin, "metadata": record([style for style, _ in look.parts], knobs)}
+    write(out, pixels, kept, output)
+
+
+def check_out(out: str, inputs: Sequence[object] = ()) -> None:
+    """Checks before the work that `write` can write to `out` after it, and replaces none of `inputs`."""
     if out == STANDARD:
-        sys.stdout.buffer.write(codec.encode(pixels, output.suffix, **kept))
-        sys.stdout.buffer.flush()
+        standard_streams.check_output("out")
     else:
-        codec.save(out, pixels, **kept, name="out")
+        files.check_output(out, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=inputs)
+
+
+def write(out: str, pixels: np.ndarray, kept: Mapping[str, Any], output: Output) -> None:
+    """Writes a picture to the file `out` in the format of its suffix, or to standard output in that of `output`.
+
+    kept: what goes into the file beside the pixels, as codec.save takes it.
+    """
+    if out == STANDARD:
+        standard_streams.write(codec.encode(pixels, output.suffix, quality=output.quality, **kept), "out")
+    else:
+        codec.save(out, pixels, quality=output.quality, **kept, name="out")
 
 
 def stylize_many(contents: Sequence[str], looks: Sequence[Look], folder: str, knobs: Knobs, output: Output) -> str:
@@ -192,30 +221,29 @@ def write_many(
     """
     contents = _without_own_outputs(contents, folder)
     targets = output_files(contents, looks, Path(folder), output.suffix)
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"`out`: cannot make the folder {folder!r} ({reason(error)}); choose another") from None
+    files.make_folder(folder, "out")
     written = existing = bad = 0
     with tqdm(total=len(contents) * len(looks), unit="picture", mininterval=1.0, file=sys.stderr) as progress:
         for content in contents:
             try:
-                photograph = read_content(content)
+                photograph = picture_names.read(content, "content")
                 for look in looks:
                     target = targets[content, look]
-                    if target.exists() and not output.overwrite:
+                    if files.stat_mode(target, "out") is not None and not output.overwrite:
                         existing += 1
                     else:
                         write(photograph, look, str(target))
                         written += 1
-                        tqdm.write(f"wrote {target}", file=sys.stdout)
+                        tqdm.write(f"wrote {shown(target)}", file=sys.stdout)
                     progress.update()
-            except (BrokenPipeError, InUse):  # the reader of standard output is gone; the same line runs twice
+            except InUse:  # the same line runs twice
                 raise
             except (InputError, OSError) as error:  # such as a name that is too long
-                tqdm.write(f"skipped {content}: {one_line(error)}", file=sys.stderr)
+                if standard_streams.flush() or files.is_disk_full(error):
+                    raise
+                tqdm.write(f"skipped {shown(content)}: {one_line(error)}", file=sys.stderr)
                 bad += 1
-    done = f"wrote {written} pictures into {folder}"
+    done = f"wrote {written} pictures into {shown(folder)}"
     done += f", skipped {existing} that are there already (--overwrite replaces them)" if existing else ""
     if bad:
         raise InputError(f"`content`: {bad} of {len(contents)} photographs could not be stylised; {done}")
@@ -241,21 +269,17 @@ def output_files(
     targets: dict[tuple[str, str], Path] = {}
     taken: dict[Path, str] = {}
     for content in contents:
-        stem = "stdin" if content == STANDARD else Path(content).stem
+        stem = picture_names.stem(content)
         for look in looks:
             target = folder / f"{stem}{_MARK}{look}{suffix}"
             if target in taken:
                 raise InputError(
-                    f"`content`: {taken[target]} and {content} in {look} would both be written to {target}; "
+                    f"`content`: {shown(taken[target])} and {shown(content)} in {look} would both be written to "
+                    f"{shown(target)}; "
                     "rename one, or stylise them into different folders"
                 )
             targets[content, look], taken[target] = target, content
     return targets
-
-
-def read_content(content: str) -> str | bytes:
-    """The picture that a name on the command line stands for: the bytes on standard input for "-", else the path."""
-    return sys.stdin.buffer.read() if content == STANDARD else content
 
 
 def _numbers(name: str, texts: Sequence[str]) -> list[float]:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from metastyle import __version__, config
-from metastyle.errors import Adjusted, InputError
+from metastyle.errors import Adjusted, InputError, shown
 from metastyle.images import codec, masks
 from metastyle.images.codec import MAX_PIXELS, Picture
 from metastyle.images.color import COLORS, recolor, transfer
@@ -259,20 +259,22 @@ class Style(ByContent):
         files.check_output(out, suffixes={".onnx"}, name="out")
         files.write(out, self.onnx(int8=int8).SerializeToString())
 
-    def save(self, path: str | os.PathLike, *, self_contained: bool = False) -> None:
+    def save(self, path: str | os.PathLike, *, self_contained: bool = False, name: str = "out") -> None:
         """Writes the style file: the fast parameters, or with `self_contained` everything that `stylize` needs.
 
         Where the bundle that the style records is gone, the file is self-contained in any case, and a warning says so
-        (errors.Adjusted).
+        (errors.Adjusted). name: the argument that errors name.
         """
-        check_style_path(path)
+        check_style_path(path, name)
         bundle = self.file.bundle
         if bundle and not self_contained and not bundles.exists(bundle):
-            message = f"`self_contained`: {path} holds the bundle's parameters too, since the bundle {bundle} is gone"
+            message = (
+                f"`self_contained`: {shown(path)} holds the bundle's parameters too, since the bundle {bundle} is gone"
+            )
             warnings.warn(message, Adjusted, stacklevel=2)
             self_contained = True
         extra = {"slow": self.slow, "config": self.config, "plain": self.plain} if self_contained else {}
-        style_files.save_style(path, dataclasses.replace(self.file, **extra))
+        style_files.save_style(path, dataclasses.replace(self.file, **extra), name)
 
 
 def equal_weights(paintings: Sequence[np.ndarray]) -> tuple[Painting, ...]:
@@ -304,9 +306,9 @@ def with_phases(settings: config.Config, phases: int | None) -> config.Config:
     return dataclasses.replace(settings, generator=dataclasses.replace(settings.generator, phases=phases))
 
 
-def check_style_path(path: str | os.PathLike) -> None:
-    """Raises InputError or FileNotFoundError unless a style file can be written there."""
-    files.check_output(path, suffixes={".safetensors"}, name="out")
+def check_style_path(path: str | os.PathLike, name: str = "out") -> None:
+    """Raises InputError or FileNotFoundError, which name the argument, unless a style file can be written there."""
+    files.check_output(path, suffixes={".safetensors"}, name=name)
 
 
 def blend(parts: Sequence[tuple[Style, float]]) -> Style:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -103,7 +102,18 @@ class Stylizer:
             if state_file is None or not steps:
                 fast, history = learn(on_state=watch)
             else:
-                identity = _identify(settings, begun, networks, plan, paintings, photographs)
+                identity = {
+                    "bundle": resume.digest(*map(np.asarray, jax.tree.leaves(self.bundle.meta.parts()))),
+                    "vgg": resume.digest(*map(np.asarray, jax.tree.leaves(networks))),
+                    "adam_lr": plan.adam_lr,
+                    "phases": settings.generator.phases,
+                    "style_size": None if output_size else len(paintings[0]),
+                    "output_size": output_size,
+                    "stroke": stroke,
+                    "seed": seed,
+                    "style": [resume.digest(x) for x in paintings],
+                    "support": _identify_support(support, photographs),
+                }
                 fast, history = resumable.adapt(learn, Path(state_file), identity, begun.start.fast, plan, watch)
         return result.style(fast, history)
 
@@ -207,24 +217,12 @@ def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | N
     return Style(with_phases(start.config, file.phases), start.meta.slow, file, start.plain)
 
 
-def _identify(
-    settings: Config,
-    begun: adaptation.Begun,
-    networks: Networks | None,
-    plan: adaptation.Plan,
-    paintings: Sequence[np.ndarray],
-    photographs: Sequence[np.ndarray],
-) -> dict[str, Any]:
-    """Tells an adaptation from others, by the names of the arguments that would have to be set back."""
-    tensors = (*begun.start.slow.values(), *begun.start.fast.values())
-    return {
-        "bundle": resume.digest(*map(np.asarray, tensors)),
-        "style": [resume.digest(x) for x in paintings],
-        "support": [resume.digest(x) for x in photographs],
-        "vgg": resume.digest(*map(np.asarray, jax.tree.leaves(networks))),
-        "adam_lr": plan.adam_lr,
-        "phases": settings.generator.phases,
-    }
+def _identify_support(
+    support: Picture | Sequence[Picture] | None, photographs: Sequence[np.ndarray]
+) -> dict[str, str | int]:
+    """Tells the photographs of an adaptation from others. More steps than before may take more of the same."""
+    given = 0 if support is None else len(support) if isinstance(support, list | tuple) else 1
+    return {"given": given} | {str(i): resume.digest(x) for i, x in enumerate(photographs)}
 
 
 def _check_numbers(steps: int, seed: int, until: float) -> None:

@@ -29,7 +29,7 @@ from metastyle.stylize import cost, material, stylizer
 from metastyle.stylize import refine as refinement
 from metastyle.stylize.cost import Recipe, Work
 from metastyle.stylize.style import Knobs, Style, check_scaled, stylized
-from metastyle.system import jax_host, resume
+from metastyle.system import files, jax_host, resume
 from metastyle.weights import vgg_files
 
 QUALITIES = ("fast", "good", "best")
@@ -133,17 +133,22 @@ class Options:
 
 
 class StateFiles(NamedTuple):
-    """The files of a transfer that may be stopped: the state of its two parts, and what `seconds` has chosen."""
+    """The files of a transfer that may be stopped: what was begun, and the state of its two parts."""
 
+    begun: Path
     adapting: Path
     refining: Path
-    chosen: Path
 
     @classmethod
     def beside(cls, out: str | os.PathLike) -> "StateFiles":
         """Those for this output."""
         first = resume.beside(out)
-        return cls(first, first.with_name(f"{first.name}.refine"), first.with_name(f"{first.name}.chosen"))
+        return cls(first.with_name(f"{first.name}.begun"), first, first.with_name(f"{first.name}.refine"))
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether there is a state of either part, from which the work can go on."""
+        return any(files.stat_mode(path, "out") is not None for path in (self.adapting, self.refining))
 
     def delete(self) -> None:
         """Deletes them, when the work is done."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fnmatch
 import functools
 import glob
+import io
 import os
 import re
 import secrets
@@ -17,10 +19,12 @@ from pathlib import Path
 
 from metastyle.errors import InputError, reason
 from metastyle.system import signals
-from metastyle.system.walk import once, walk
+from metastyle.system.standard_streams import STANDARD
+from metastyle.system.walk import once as each_once
+from metastyle.system.walk import walk
 
 
-def stat_mode(path: str, name: str) -> int | None:
+def stat_mode(path: str | os.PathLike, name: str) -> int | None:
     """The `st_mode` of the file or folder at `path`; None if nothing is there.
 
     Raises InputError, which names the argument `name`, if the path can't be used.
@@ -30,7 +34,85 @@ def stat_mode(path: str, name: str) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:  # a folder without permission, a name that is too long, a null byte
-        raise InputError(f"`{name}`: cannot use {path!r}: {reason(error)}") from None
+        raise _unusable(name, "use", path, error) from None
+
+
+def is_file(path: str | os.PathLike, name: str) -> bool:
+    """Whether there is a file, not a folder or a pipe, at `path`; InputError as `stat_mode`."""
+    return stat.S_ISREG(stat_mode(path, name) or 0)
+
+
+def is_folder(path: str | os.PathLike, name: str) -> bool:
+    """Whether there is a folder at `path`; InputError as `stat_mode`."""
+    return stat.S_ISDIR(stat_mode(path, name) or 0)
+
+
+def open_input(path: str | os.PathLike, name: str, what: str = "file") -> io.BufferedReader:
+    """Opens a file to read bytes from it.
+
+    what: the kind of file that is expected.
+
+    Raises:
+      FileNotFoundError: nothing is there, which the message says of the argument `name`.
+      InputError: it is a folder, a pipe or a device, or it can't be opened.
+    """
+    path = os.fspath(path)
+    mode = stat_mode(path, name)
+    if mode is None:
+        raise FileNotFoundError(f"`{name}`: no such file: {path!r}{_broken_link(path)}")
+    if stat.S_ISDIR(mode):
+        raise InputError(f"`{name}`: expected a {what}, got the folder {path!r}; name one file in it")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"`{name}`: expected a regular file, got {path!r}; save the {what} to a file first")
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise _unusable(name, "read", path, error) from None
+
+
+def read_input(path: str | os.PathLike, name: str) -> bytes:
+    """The contents of a file; errors as `open_input`."""
+    with open_input(path, name) as file, blaming(name):
+        return file.read()
+
+
+@contextlib.contextmanager
+def blaming(name: str) -> Iterator[None]:
+    """Turns what the system says of a file, in the block of a `with`, into an InputError that names the argument."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # a message of our own
+            raise
+        raise _unusable(name, "use", error.filename2 or error.filename or "its files", error) from error
+
+
+def _unusable(name: str, verb: str, path: str | os.PathLike, error: Exception) -> InputError:
+    denied = isinstance(error, PermissionError)
+    remedy = "choose another or change its permissions" if denied else "choose another"
+    return InputError(f"`{name}`: cannot {verb} {os.fspath(path)!r}: {reason(error)}; {remedy}")
+
+
+def check_new_folder(path: str | os.PathLike, name: str) -> None:
+    """Raises InputError unless `make_folder` can make this folder after the work; nothing is made."""
+    there = os.path.realpath(path)
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    make_folder(there, name)
+
+
+def make_folder(path: str | os.PathLike, name: str) -> None:
+    """Makes a folder, and those around it, unless it is there; InputError if files can't be made in it."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        what, why = repr(os.fspath(path)), "it is a file" if isinstance(error, FileExistsError) else reason(error)
+        raise InputError(f"`{name}`: cannot make the folder {what} ({why}); choose another") from None
+    check_folder(path, name)
+
+
+def _broken_link(path: str) -> str:
+    return f", which is a link to {os.readlink(path)!r}" if os.path.islink(path) else ""
 
 
 def expand(
@@ -38,8 +120,10 @@ def expand(
     suffixes: Collection[str],
     name: str,
     left_out: list[str] | None = None,
+    *,
+    once: bool = True,
 ) -> list[str]:
-    """Lists the files that names stand for, in the order of the names, each file once.
+    """Lists the files that names stand for, in the order of the names, each file once unless `once` is False.
 
     The name of an existing file stands for that file, whatever characters it has. A folder stands for the files in it,
     and a pattern, such as `photos/*.jpg` or `photos/**`, for the files that it matches, at any depth with `**`; both
@@ -54,12 +138,21 @@ def expand(
       FileNotFoundError: a name that is no pattern stands for no file or folder.
       InputError: a folder or a pattern stands for no file.
     """
-    found: dict[str, str] = {}  # by absolute path
+    found: list[str] = []
     for item in [spec] if isinstance(spec, (str, os.PathLike)) else spec:
         item = os.fspath(item)
-        for file in [item] if item == "-" else _matches(item, suffixes, name, left_out):
-            found.setdefault("-" if file == "-" else os.path.abspath(file), file)
-    return list(found.values())
+        found += [item] if item == STANDARD else _matches(item, suffixes, name, left_out)
+    if not once:
+        return found
+    by_path: dict[str, str] = {}
+    for file in found:
+        by_path.setdefault(file if file == STANDARD else os.path.abspath(file), file)
+    return list(by_path.values())
+
+
+def is_there(name: str) -> bool:
+    """Whether a name, as for `expand`, is that of a file, a folder or a broken link, or a pattern that matches any."""
+    return os.path.lexists(name) or (glob.has_magic(name) and next(_glob(name, "pattern"), None) is not None)
 
 
 def _matches(item: str, suffixes: Collection[str], name: str, left_out: list[str] | None) -> list[str]:
@@ -67,26 +160,27 @@ def _matches(item: str, suffixes: Collection[str], name: str, left_out: list[str
     if mode is not None and not stat.S_ISDIR(mode):
         return [item]
     if mode is not None:
-        matches, lacks = [os.path.join(item, file) for file in os.listdir(item)], f"the folder {item!r} has no file"
+        matches, lacks = _listed(item, name), f"the folder {item!r} has no file"
     elif glob.has_magic(item):
-        head = item
-        while head and not os.path.lexists(head):
-            head = os.path.dirname(head)
-        matches, lacks = list(_glob(head, item[len(head) :], name)), f"{item!r} matches no file"
+        matches, lacks = list(_glob(item, name)), f"{item!r} matches no file"
     else:
-        raise FileNotFoundError(f"`{name}`: no such file: {item!r}")
-    shown = sorted(x for x in matches if not os.path.basename(x).startswith("."))
-    files = [x for x in shown if os.path.splitext(x)[1].lower() in suffixes and os.path.isfile(x)]
+        raise FileNotFoundError(f"`{name}`: no such file: {item!r}{_broken_link(item)}")
+    visible = sorted(x for x in matches if not os.path.basename(x).startswith("."))
+    files = [x for x in visible if os.path.splitext(x)[1].lower() in suffixes and os.path.isfile(x)]
     if left_out is not None:
-        left_out += [x for x in shown if os.path.splitext(x)[1].lower() not in suffixes and os.path.isfile(x)]
-        left_out += [f"{x}/" for x in shown if mode is not None and os.path.isdir(x)]
+        left_out += [x for x in visible if os.path.splitext(x)[1].lower() not in suffixes and os.path.isfile(x)]
+        left_out += [f"{x}/" for x in visible if mode is not None and os.path.isdir(x)]
     if not files:
         raise InputError(f"`{name}`: {lacks} that ends in {' '.join(sorted(suffixes))}")
-    return once(files, name)
+    return each_once(files, name)
 
 
-def _glob(head: str, pattern: str, name: str) -> Iterator[str]:
-    """The paths that `head`, taken literally, and a pattern match; after ** only files."""
+def _glob(pattern: str, name: str) -> Iterator[str]:
+    """The paths that a pattern matches, whose part that exists is taken literally; after ** only files."""
+    head = pattern
+    while head and not os.path.lexists(head):
+        head = os.path.dirname(head)
+    pattern = pattern[len(head) :]
     before, *after = re.split(r"(?<![^/])\*\*(?![^/])", pattern, maxsplit=1)
     start = glob.escape(head) + before
     if not after:
@@ -105,6 +199,11 @@ def _fits(path: Sequence[str], pattern: Sequence[str]) -> bool:
     if pattern[0] == "**":
         return any(_fits(path[k:], pattern[1:]) for k in range(len(path) + 1))
     return bool(path) and fnmatch.fnmatchcase(path[0], pattern[0]) and _fits(path[1:], pattern[1:])
+
+
+def _listed(folder: str, name: str) -> list[str]:
+    with blaming(name):
+        return [os.path.join(folder, file) for file in os.listdir(folder)]
 
 
 def check_output(
@@ -135,9 +234,23 @@ def check_output(
         raise InputError(f"`{name}`: expected a name that ends in {' '.join(sorted(suffixes))}, got {path!r}")
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
-        raise FileNotFoundError(f"`{name}`: no such folder: {folder!r}, to write {path!r} in; create it first")
+        remedy = "it is a file, so choose another" if os.path.exists(folder) else "create it first"
+        raise FileNotFoundError(f"`{name}`: no such folder: {folder!r}, to write {path!r} in; {remedy}")
+    check_folder(folder, name)
+
+
+def check_folder(folder: str | os.PathLike, name: str) -> None:
+    """Raises InputError unless files can be made in this folder, which exists."""
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"`{name}`: cannot write in the folder {folder!r}; choose another or change its permissions")
+        raise InputError(
+            f"`{name}`: cannot write in the folder {os.fspath(folder)!r}; choose another or change its permissions"
+        )
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or what caused it, is that no more can be written to a disk."""
+    causes = (error, error.__cause__)
+    return any(isinstance(x, OSError) and x.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) for x in causes)
 
 
 def same_file(a: str | os.PathLike, b: str | os.PathLike) -> bool:

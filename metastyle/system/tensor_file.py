@@ -11,7 +11,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
-from metastyle.errors import InputError, one_line
+from metastyle.errors import InputError, one_line, reason
 
 _ALIGNMENT = 8  # bytes: the header of a safetensors file ends at a multiple of it
 
@@ -22,10 +22,12 @@ def read(path: str | os.PathLike, what: str, remedy: str) -> tuple[dict[str, np.
     Raises InputError with the message "`what` (the reason); `remedy`" if the file can't be read.
     """
     try:
-        with safe_open(path, "numpy") as file:
+        with open(path, "rb"), safe_open(path, "numpy") as file:  # the second one takes any error for a missing file
             tensors = {key: np.asarray(file.get_tensor(key), np.float32) for key in file.keys()}  # noqa: SIM118
             return tensors, file.metadata() or {}
-    except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the last two for a type that numpy lacks
+    except OSError as error:
+        raise InputError(f"{what} ({reason(error)}); change its permissions, or use another copy") from None
+    except (SafetensorError, TypeError, AttributeError) as error:  # the last two for a type that numpy lacks
         raise InputError(f"{what} ({one_line(error)}); {remedy}") from None
 
 

@@ -16,6 +16,7 @@ from metastyle.errors import InputError
 from metastyle.meta.parameters import Meta, guess_start
 from metastyle.nets import style_encoder, vgg
 from metastyle.nets.params import Flat, split_by_scope
+from metastyle.system import files
 from metastyle.weights import bundles, loss_network, vgg_files
 
 _KEPT_BACK = 8  # one style in so many is kept back from the fit
@@ -38,6 +39,7 @@ def carry_over(
     that is lost, measured on every eighth crop, which the fit does not see. Raises InputError or FileNotFoundError for
     arguments that don't fit together, before anything is written.
     """
+    files.check_new_folder(out, "out")
     start = bundles.load_bundle(bundle)
     if start.meta.encoder is None:
         raise InputError(

@@ -86,11 +86,8 @@ class Checkpoints:
 
         Raises InputError if the folder cannot be made.
         """
-        self._folder = Path(folder).resolve()
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"`workdir`: cannot make {self._folder} ({error.strerror}); use another") from error
+        self._folder = Path(os.path.realpath(folder))
+        files.make_folder(self._folder, "workdir")
         self._manager = ocp.CheckpointManager(self._folder, options=ocp.CheckpointManagerOptions(max_to_keep=keep))
 
     def __enter__(self) -> "Checkpoints":

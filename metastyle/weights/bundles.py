@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from metastyle.config import DEFAULT_BUNDLE, Config, from_dict, to_dict
-from metastyle.errors import InputError
+from metastyle.errors import InputError, shown
 from metastyle.meta.parameters import Meta
 from metastyle.nets.params import Flat
 from metastyle.system.content import ByContent
-from metastyle.system.files import atomic
+from metastyle.system.files import atomic, is_file, is_folder, read_input
 from metastyle.system.paths import ASSETS
 from metastyle.system.tensor_file import compact, join, sha256, to_bytes
 from metastyle.weights.format import FORMAT_VERSION, check_shapes, check_version, parsing, read_tensors, split
@@ -100,7 +100,7 @@ def locate(folder: str | os.PathLike) -> Path:
 
 def exists(folder: str | os.PathLike) -> bool:
     """Whether `load_bundle` would find a bundle in this folder."""
-    return (locate(folder) / "config.json").is_file()
+    return os.path.isfile(locate(folder) / "config.json")
 
 
 def load_bundle(folder: str | os.PathLike, name: str = "bundle") -> Bundle:
@@ -110,12 +110,15 @@ def load_bundle(folder: str | os.PathLike, name: str = "bundle") -> Bundle:
     """
     folder = locate(folder)
     path = folder / "config.json"
-    if not folder.is_dir():
-        raise FileNotFoundError(f"`{name}`: expected a folder with config.json and params.safetensors, got {folder}")
-    if not path.is_file():
-        raise FileNotFoundError(f"`{name}`: {folder} has no config.json; expected the `bundle` folder of a run")
+    if not is_folder(folder, name):
+        raise FileNotFoundError(
+            f"`{name}`: expected a folder with config.json and params.safetensors, got {shown(folder)}"
+        )
+    if not is_file(path, name):
+        raise FileNotFoundError(f"`{name}`: {shown(folder)} has no config.json; expected the `bundle` folder of a run")
+    data = read_input(path, name)
     with parsing(name, path):
-        text = json.loads(path.read_text())
+        text = json.loads(data.decode())
         version = text["format_version"]
     check_version(name, folder, version)
     with parsing(name, path):
@@ -125,7 +128,7 @@ def load_bundle(folder: str | os.PathLike, name: str = "bundle") -> Bundle:
     check_shapes(name, folder, settings, tensors)
     if sha256(tensors) != digest:
         raise InputError(
-            f"`{name}`: the tensors in {folder} are not those that its config.json was written with; "
+            f"`{name}`: the tensors in {shown(folder)} are not those that its config.json was written with; "
             "copy both files again, or delete the folder and train again"
         )
     parts = split(tensors)

@@ -3,14 +3,13 @@
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from metastyle.errors import InputError, reason
+from metastyle.errors import InputError, reason, shown
 from metastyle.nets import vgg
-from metastyle.system.files import check_output
+from metastyle.system.files import check_output, is_file, open_input
 from metastyle.system.optional import need
 from metastyle.weights import vgg_files
 
@@ -34,10 +33,12 @@ def convert(source: str | os.PathLike, out: str | os.PathLike) -> None:
       FileNotFoundError: `source`, or the folder of `out`, does not exist.
       InputError: `source` is none of these or no VGG-16, or the package that reads it is not installed.
     """
-    if not Path(source).is_file():
-        raise FileNotFoundError(f"`source`: expected a file of VGG-16 weights, got {source}, which is not a file")
+    if not is_file(source, "source"):
+        raise FileNotFoundError(
+            f"`source`: expected a file of VGG-16 weights, got {shown(source)}, which is not a file"
+        )
     check_output(out, suffixes=(".safetensors",), name="out")
-    with open(source, "rb") as file:
+    with open_input(source, "source") as file:
         start = file.read(9)
     if start.startswith(_HDF5):
         tensors, convention = read_keras(source), vgg.CAFFE
@@ -47,7 +48,7 @@ def convert(source: str | os.PathLike, out: str | os.PathLike) -> None:
         tensors, convention = vgg_files.read(source, "source")
     else:
         raise InputError(
-            f"`source`: expected VGG-16 weights (Keras .h5, torchvision .pth or safetensors), got {source}, "
+            f"`source`: expected VGG-16 weights (Keras .h5, torchvision .pth or safetensors), got {shown(source)}, "
             "which is none of these; download it again"
         )
     vgg_files.check_tensors(tensors, source, "source")
@@ -75,9 +76,13 @@ def read_keras(path: str | os.PathLike) -> dict[str, np.ndarray]:
             # have the same names and shapes.
             file.get("model_weights", file).visititems(visit)
     except Exception as error:  # a damaged file raises half a dozen kinds of errors, none of them documented
-        raise InputError(f"`source`: {path} is not a readable HDF5 file ({reason(error)}); download it again") from None
+        raise InputError(
+            f"`source`: {shown(path)} is not a readable HDF5 file ({reason(error)}); download it again"
+        ) from None
     if "conv3_4/kernel" in tensors:
-        raise InputError(f"`source`: expected VGG-16, got {path}, which is VGG-19; download the weights of VGG-16")
+        raise InputError(
+            f"`source`: expected VGG-16, got {shown(path)}, which is VGG-19; download the weights of VGG-16"
+        )
     return tensors
 
 
@@ -89,7 +94,8 @@ def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
         return {key: tensor.detach().float().numpy() for key, tensor in state.items()}
     except Exception:  # of many kinds; PyTorch's text is left out, as it advises to load without `weights_only`
         raise InputError(
-            f"`source`: expected a PyTorch state dict, only tensors, got {path}; download torchvision's vgg16 again"
+            f"`source`: expected a PyTorch state dict, only tensors, got {shown(path)}; "
+            "download torchvision's vgg16 again"
         ) from None
 
 

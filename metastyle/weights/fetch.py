@@ -23,6 +23,8 @@ from metastyle.system.paths import cache_dir
 from metastyle.weights import vgg_files
 from metastyle.weights.convert import READING, convert
 
+_LONGEST = 86_400  # seconds that may be waited for the server
+
 
 class Source(NamedTuple):
     """A public file of weights."""
@@ -94,6 +96,8 @@ def fetch(
         raise InputError(f"`url`: expected the address of a file, got {url} ({error})") from None
     if not re.fullmatch("[0-9a-f]{8,64}", checksum):
         raise InputError(f"`checksum`: expected 8 to 64 hexadecimal digits of an md5 or sha256, got {checksum!r}")
+    if not 0 < timeout <= _LONGEST:
+        raise InputError(f"`timeout`: expected more than 0 and at most {_LONGEST} seconds, got {timeout:g}")
     target = Path(out) if out else _cached()
     if not force and _holds(target, public.convention):
         _say(f"{target} is there already", progress)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from metastyle.config import Config
-from metastyle.errors import InputError, one_line
+from metastyle.errors import InputError, one_line, shown
 from metastyle.meta.outer_loop import meta_shapes
 from metastyle.nets.params import Flat
+from metastyle.system.files import is_file
 from metastyle.system.tensor_file import join, read
 
 FORMAT_VERSION = 1
@@ -21,14 +22,16 @@ def parsing(name: str, path: Any) -> Iterator[None]:
         yield
     except (ValueError, TypeError, KeyError) as error:
         why = f"no {error}" if isinstance(error, KeyError) else one_line(error)
-        raise InputError(f"`{name}`: {path} is damaged or not metastyle's ({why}); copy or make it again") from None
+        raise InputError(
+            f"`{name}`: {shown(path)} is damaged or not metastyle's ({why}); copy or make it again"
+        ) from None
 
 
 def check_version(name: str, path: Any, version: Any) -> None:
     """Raises InputError unless `version` is FORMAT_VERSION."""
     if str(version) != str(FORMAT_VERSION):
         raise InputError(
-            f"`{name}`: {path} has format_version {version}, expected {FORMAT_VERSION}; "
+            f"`{name}`: {shown(path)} has format_version {version}, expected {FORMAT_VERSION}; "
             "use the metastyle that wrote it, or a newer one"
         )
 
@@ -38,7 +41,7 @@ def check_shapes(name: str, path: Any, settings: Config, tensors: Flat, parts: C
     try:
         meta = meta_shapes(settings)
     except InputError as error:
-        raise InputError(f"`{name}`: {path} has settings that make no network: {error}") from None
+        raise InputError(f"`{name}`: {shown(path)} has settings that make no network: {error}") from None
     wanted = {part: flat for part, flat in meta.parts().items() if not parts or part in parts}
     if any(n.startswith("plain/") for n in tensors):
         wanted["plain"] = meta.fast
@@ -47,8 +50,8 @@ def check_shapes(name: str, path: Any, settings: Config, tensors: Flat, parts: C
     wrong = sorted(n for n in expected.keys() | got.keys() if expected.get(n) != got.get(n))
     if wrong:
         raise InputError(
-            f"`{name}`: {path} does not fit its own settings (architecture {settings.generator.arch}, fast parameters "
-            f"{settings.inner.scope}): expected {_shape(wrong[0], expected)}, got {_shape(wrong[0], got)}; "
+            f"`{name}`: {shown(path)} does not fit its own settings (architecture {settings.generator.arch}, fast "
+            f"parameters {settings.inner.scope}): expected {_shape(wrong[0], expected)}, got {_shape(wrong[0], got)}; "
             "use tensors and settings of one run"
         )
 
@@ -71,7 +74,7 @@ def read_tensors(name: str, path: Path) -> tuple[Flat, dict[str, str]]:
 
     name: the argument that errors name. Raises FileNotFoundError or InputError if it can't be read.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"`{name}`: expected a safetensors file, got {path}, which is not a file")
-    tensors, metadata = read(path, f"`{name}`: {path} is no readable safetensors file", "make it again")
+    if not is_file(path, name):
+        raise FileNotFoundError(f"`{name}`: expected a safetensors file, got {shown(path)}, which is not a file")
+    tensors, metadata = read(path, f"`{name}`: {shown(path)} is no readable safetensors file", "make it again")
     return {**tensors}, metadata

@@ -13,9 +13,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from metastyle.errors import InputError
+from metastyle.errors import InputError, shown
 from metastyle.nets.metric_nets import ALEXNET, INCEPTION_BLOCKS, Params, parse_convolution
-from metastyle.system.files import check_output, write
+from metastyle.system.files import check_output, is_file, write
 from metastyle.system.optional import need
 from metastyle.system.tensor_file import read, to_bytes
 from metastyle.weights.convert import READING, read_torch
@@ -42,13 +42,15 @@ def load_inception(path: str | os.PathLike) -> Params:
 
 
 def _load(path: str | os.PathLike, kind: str, name: str) -> Params:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"`{name}`: expected a safetensors file, got {path}, which is not a file; {_CONVERT}")
-    tensors, metadata = read(path, f"`{name}`: {path} is not a readable safetensors file", _CONVERT)
+    if not is_file(path, name):
+        raise FileNotFoundError(
+            f"`{name}`: expected a safetensors file, got {shown(path)}, which is not a file; {_CONVERT}"
+        )
+    tensors, metadata = read(path, f"`{name}`: {shown(path)} is not a readable safetensors file", _CONVERT)
     for key, expected in (("kind", kind), ("format_version", str(FORMAT_VERSION))):
         if metadata.get(key) != expected:
             raise InputError(
-                f"`{name}`: expected {expected} as {key} in the metadata of {path}, got {metadata.get(key)!r}; "
+                f"`{name}`: expected {expected} as {key} in the metadata of {shown(path)}, got {metadata.get(key)!r}; "
                 + _CONVERT
             )
     return jax.device_put({key: tensors[key] for key in _names(tensors, kind, name, path)})
@@ -67,7 +69,7 @@ def _names(
         got = _shape_of(tensors, key)
         if not _fits(got, shape):
             raise InputError(
-                f"`{name}`: expected {key} of shape {_text(shape)}, got {_text(got)} in {source}; {remedy}"
+                f"`{name}`: expected {key} of shape {_text(shape)}, got {_text(got)} in {shown(source)}; {remedy}"
             )
         names.append(key)
         return got[-1]
@@ -120,8 +122,8 @@ def convert(sources: Sequence[str | os.PathLike], out: str | os.PathLike) -> Non
     where torch, which reads them, is not installed.
     """
     for source in sources:
-        if not Path(source).is_file():
-            raise FileNotFoundError(f"`source`: expected a PyTorch file, got {source}, which is not a file")
+        if not is_file(source, "source"):
+            raise FileNotFoundError(f"`source`: expected a PyTorch file, got {shown(source)}, which is not a file")
     check_output(out, suffixes=(".safetensors",), name="out")
     state = {}
     for source in sources:
@@ -140,7 +142,9 @@ def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
         return read_torch(path)
     except InputError:
-        raise InputError(f"`source`: expected a PyTorch state dict, only tensors, got {path}; {_DOWNLOAD}") from None
+        raise InputError(
+            f"`source`: expected a PyTorch state dict, only tensors, got {shown(path)}; {_DOWNLOAD}"
+        ) from None
 
 
 def from_alexnet(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from metastyle.config import Config, from_dict, to_dict
-from metastyle.errors import InputError
+from metastyle.errors import InputError, shown
 from metastyle.nets.params import Flat
 from metastyle.system.content import ByContent
 from metastyle.system.files import write
@@ -62,8 +62,8 @@ class StyleFile(ByContent):
         return f"{self.sha256[:12]}, {self.steps} steps from the bundle {self.bundle!r}"
 
 
-def save_style(path: str | os.PathLike, style: StyleFile) -> None:
-    """Writes a style file whole or not at all; InputError if it can't be written."""
+def save_style(path: str | os.PathLike, style: StyleFile, name: str = "out") -> None:
+    """Writes a style file whole or not at all; InputError, which names the argument, if it can't be written."""
     tensors = join({"fast": style.fast, "slow": style.slow or {}, "plain": style.plain or {}})
     facts: dict[str, Any] = {
         "slow_sha256": style.slow_sha256,
@@ -81,14 +81,16 @@ def save_style(path: str | os.PathLike, style: StyleFile) -> None:
         facts["config"] = to_dict(style.config)
     metadata = {"format_version": str(FORMAT_VERSION), "kind": _KIND}
     metadata |= {name: json.dumps(value) for name, value in facts.items()}
-    write(path, to_bytes({name: compact(x) for name, x in tensors.items()}, metadata))
+    write(path, to_bytes({name: compact(x) for name, x in tensors.items()}, metadata), name=name)
 
 
 def load_style(path: str | os.PathLike) -> StyleFile:
     """Reads and checks a style file. Raises FileNotFoundError or InputError if it is no sound style file."""
     tensors, metadata = read_tensors("style_file", Path(path))
     if metadata.get("kind") != _KIND:
-        raise InputError(f"`style_file`: {path} is a safetensors file but no style; make one with `metastyle adapt`")
+        raise InputError(
+            f"`style_file`: {shown(path)} is a safetensors file but no style; make one with `metastyle adapt`"
+        )
     check_version("style_file", path, metadata.get("format_version"))
     with parsing("style_file", path):
         style = StyleFile(
@@ -108,7 +110,7 @@ def load_style(path: str | os.PathLike) -> StyleFile:
     if settings:
         check_shapes("style_file", path, settings, tensors, ("fast", "slow"))
     if sha256(tensors) != digest:
-        raise InputError(f"`style_file`: the tensors in {path} are not those it was written with; copy it again")
+        raise InputError(f"`style_file`: the tensors in {shown(path)} are not those it was written with; copy it again")
     parts = split(tensors)
     style = dataclasses.replace(style, fast=parts["fast"])
     if not settings:

@@ -12,9 +12,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from metastyle.errors import InputError
+from metastyle.errors import InputError, shown
 from metastyle.nets.vgg import CAFFE, LAYERS, Convention, Params, random_params
-from metastyle.system.files import write
+from metastyle.system.files import is_file, write
 from metastyle.system.paths import ASSETS, cache_dir, sample_data
 from metastyle.system.tensor_file import read as read_tensors
 from metastyle.system.tensor_file import to_bytes
@@ -66,7 +66,7 @@ def at_hand() -> str:
 
 
 def _existing(path: str | os.PathLike, name: str) -> Path:
-    if not Path(path).is_file():
+    if not is_file(path, name):
         raise FileNotFoundError(f"`{name}`: expected {', '.join(NAMES)} or a safetensors file, got {str(path)!r}")
     return Path(path)
 
@@ -82,7 +82,7 @@ def read(path: str | os.PathLike, name: str = "vgg") -> tuple[dict[str, np.ndarr
     A file without our metadata is assumed to hold the Caffe numbers. name: the argument that errors name. Raises
     InputError if the file or its metadata can't be read.
     """
-    what = f"`{name}`: {path} is not a readable safetensors file"
+    what = f"`{name}`: {shown(path)} is not a readable safetensors file"
     tensors, metadata = read_tensors(path, what, "fetch or convert the weights again")
     return tensors, _convention(metadata, path, name)
 
@@ -100,7 +100,7 @@ def _convention(metadata: dict[str, str], path: str | os.PathLike, name: str) ->
     for key, expected, holds in rules:
         if not holds:
             raise InputError(
-                f"`{name}`: expected {expected} as {key} in the metadata of {path}, got {metadata.get(key)!r}; "
+                f"`{name}`: expected {expected} as {key} in the metadata of {shown(path)}, got {metadata.get(key)!r}; "
                 "fetch or convert the weights again"
             )
     return Convention(metadata["channels"], mean, std)
@@ -153,7 +153,7 @@ def check_tensors(tensors: dict[str, np.ndarray], source: object, name: str = "v
         if width is None:
             raise InputError(
                 f"`{name}`: expected {layer}/kernel of shape (3, 3, {fan_in}, C), {layer}/mix, if any, of shape (C, D) "
-                f"and {layer}/bias of shape (C,), or then (D,), got {kernel}, {mix} and {bias} in {source}; use "
+                f"and {layer}/bias of shape (C,), or then (D,), got {kernel}, {mix} and {bias} in {shown(source)}; use "
                 "weights of VGG-16"
             )
         fan_in = width

@@ -306,9 +306,9 @@ def test_the_command_is_installed():
         (transfer("--out=x.txt"), "`out`: expected a name that ends in"),
         (transfer("--out=photo.png"), "`out`: 'photo.png' is a picture to work from"),
         (transfer("--content=photo.png,painting.png", names=["painting.png"]), "`out`: expected a folder for 2"),
-        (transfer(names=["photo.png", "bundle"]), "`style`: expected a picture, got the folder 'bundle'"),
+        (transfer(names=["photo.png", "bundle"]), "`style`: the folder 'bundle' has no file that ends in"),
         (transfer(names=["photo.png", "gone.png"]), "`style`: no such file: 'gone.png'"),
-        (transfer("--save_style=x.txt"), "`out`: expected a name that ends in .safetensors"),
+        (transfer("--save_style=x.txt"), "`save_style`: expected a name that ends in .safetensors"),
         (transfer("--save_style=x.safetensors", "--out=folder/"), "`save_style`: expected one photograph"),
         (transfer("--quality=best", "--vgg=vgg16"), "VGG-16 weights not found; type `metastyle fetch vgg16`"),
         (transfer("--stroke=wide"), "`stroke`: expected auto or a number from 0.25 to 4, got 'wide'"),
@@ -325,7 +325,6 @@ def test_the_command_is_installed():
         (adapt(preview="gone.jpg"), "`preview`: no such file: 'gone.jpg'"),
         (adapt(preview_out="x.webp"), "`preview_out`: expected --preview as well, the photograph to watch"),
         (adapt(preview="photo.png", preview_out="x.png"), "`preview_out`: expected a name that ends in .gif .webp"),
-        (adapt(preview="photo.png", preview_out="painting.webp", style="painting.webp"), "`preview_out`: 'painting.w"),
         (stylize(out="photo.png"), "`out`: 'photo.png' is a picture to work from, which would be lost; choose another"),
         (stylize(mask="painting.png", out="./painting.png"), "`out`: './painting.png' is a picture to work from"),
         (adapt(style_size=10**6), "`style_size`: expected at most 400000000 pixels, got 1000000 x 1000000"),
@@ -350,6 +349,12 @@ def test_the_command_is_installed():
 )
 def test_bad_line(refused_line, cache, argv, message):
     assert refused_line(*argv).startswith(message)
+
+
+def test_an_animation_replaces_no_painting(refused_line):
+    Image.open("painting.png").save("painting.webp")
+    line = refused_line(*adapt(preview="photo.png", preview_out="painting.webp", style="*.webp"))
+    assert line.startswith("`preview_out`: 'painting.webp' is a picture to work from")
 
 
 def huge_png(width, height):

@@ -12,6 +12,7 @@ from PIL import Image, ImageCms
 
 from metastyle.errors import Adjusted, InputError
 from metastyle.images import codec
+from metastyle.system import files
 from tests.support.layouts import icc_grey_profile, icc_rgb_profile, srgb
 from tests.support.pictures import noise, one_line
 
@@ -294,7 +295,7 @@ def test_unreadable_file(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(codec, "open", refuse, raising=False)
+    monkeypatch.setattr(files, "open", refuse, raising=False)
     with pytest.raises(InputError) as info:
         codec.load(tmp_path / "a.png")
     one_line(info, "`content`", "a.png", "Permission denied")

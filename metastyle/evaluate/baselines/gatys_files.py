@@ -74,7 +74,7 @@ def stylize_file(
     params = vgg_files.load(weights)
 
     compile_cache.enable_compile_cache()
-    output = _Output(Path(out), every, _identity(settings, photograph, paintings, params), kept)
+    output = _Output(Path(out), every, _identity(settings, size, photograph, paintings, params), kept)
     with lock.beside(out):
         saved = output.read_state(pixels.state_shapes(photograph.shape[:2], settings), settings.iterations)
         objective = gatys.objective(params, photograph, paintings, settings.loss)
@@ -143,13 +143,13 @@ def _optimise(objective: pixels.Objective, settings: Settings, begun: State, out
 
 
 def _identity(
-    settings: Settings, photograph: np.ndarray, paintings: list[np.ndarray], params: vgg.Params
+    settings: Settings, size: int, photograph: np.ndarray, paintings: list[np.ndarray], params: vgg.Params
 ) -> dict[str, Any]:
     """What must not change when a run is continued, under the names of the flags."""
     loss = dataclasses.asdict(settings.loss)
     weights = {f"{name}_weight": loss.pop(name) for name in ("content", "style", "tv")}
     return {
-        "size": list(photograph.shape[:2]),
+        "size": size,
         "style_size": paintings[0].shape[0],
         "content": resume.digest(photograph),
         "style": [resume.digest(painting) for painting in paintings],

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from metastyle.evaluate.results import BOUNDS, Results
+from metastyle.images import labels
 from metastyle.system import files
 from metastyle.system.optional import need
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, and two of Tol's
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#882255", "#999933")
 _MARKERS = "osD^vPX*"
+_LONGEST = 60  # characters of a name in the legend
 _BOUND_COLOURS = ("#444444", "#999999")
 
 
@@ -56,8 +58,9 @@ def draw_curve(results: Results) -> bytes:
     # A name is no markup, but a legend leaves out _names and reads $ as mathematics: numbers stand in for the names.
     artists = [line for line, _ in lines]
     legend = figure.legend(artists, [str(i) for i in range(len(lines))], loc="outside right upper", frameon=False)
-    for text, (_, label) in zip(legend.get_texts(), lines, strict=True):
-        text.set(text=label, parse_math=False)
+    names = [labels.clip(name, lambda name: len(name) <= _LONGEST) for name in labels.legible([x for _, x in lines])]
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set(text=name, parse_math=False)
     stream = io.BytesIO()
     figure.savefig(stream, dpi=140, format="png")
     return stream.getvalue()

@@ -14,6 +14,7 @@ from metastyle.errors import InputError
 from metastyle.evaluate.report.html import encode_pictures, fill_template, to_base64
 from metastyle.evaluate.report.table import align
 from metastyle.evaluate.results import BOUNDS, Results
+from metastyle.system.files import is_file, read_input
 
 QUESTIONS = {"content": "keeps the photograph better", "style": "has the style better"}
 _REFERENCES = dict(zip(QUESTIONS, BOUNDS, strict=True))  # the input that outputs are compared with
@@ -125,10 +126,11 @@ def read_votes(paths: Sequence[str | os.PathLike]) -> list[Any]:
     """
     votes: dict[str, Any] = {}
     for path in paths:
-        if not Path(path).is_file():
+        if not is_file(path, "votes"):
             raise FileNotFoundError(f"`votes`: no such file: {os.fspath(path)!r}; give votes.json of a vote page")
+        data = read_input(path, "votes")
         try:
-            found = json.loads(Path(path).read_bytes())
+            found = json.loads(data.decode())
         except ValueError as error:  # not JSON, or not text
             raise InputError(
                 f"`votes`: cannot read {os.fspath(path)!r} ({error}); use votes.json of a vote page"
