@@ -14,9 +14,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from metastyle.errors import Adjusted, InputError, reason
+from metastyle.images import objects
 from metastyle.images.decoding import decode
 from metastyle.images.formats import identify
 from metastyle.images.origin import NO_ORIGIN, Origin, origin_of
+from metastyle.system.arguments import check_count
 from metastyle.system.files import check_output, open_input, write
 
 _FORMAT_OF = {".jpg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".tif": "TIFF"} | {
@@ -24,11 +26,12 @@ _FORMAT_OF = {".jpg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".tif": "TIFF"} |
 }
 IMAGE_SUFFIXES = frozenset(_FORMAT_OF)  # of the files that `save` writes; formats.suffixes() of those that are read
 MAX_PIXELS = 400_000_000
-Picture = str | os.PathLike | bytes | Image.Image | np.ndarray
+Picture = objects.Picture
 # Texts that a picture file can hold: the keyword of each in PNG, and its tag in TIFF and EXIF.
 METADATA = {"Software": 305, "Description": 270}
 
 _MIN_SIDE = 2
+_HAIR = 1 / 255  # by which floats may be out of [0, 1]
 _OPAQUE = ("JPEG", "BMP")
 _QUALITY = 95  # of JPEG and WebP
 _PREDICTOR, _HORIZONTAL = 317, 2  # a TIFF tag: each pixel is stored as the difference from the pixel to the left
@@ -44,8 +47,8 @@ def load(
     16-bit grey keeps its precision (it is divided by 65535 = 257 * 255); values outside 16 bits are clipped.
 
     Args:
-      picture: path, the bytes of a file, PIL image, or array [H, W], [H, W, 3] or [H, W, 4]: uint8, uint16, or floats
-        in [0, 1].
+      picture: path, the bytes of a file, file, PIL image, array or tensor; images/objects.py `plain` lists the objects
+        that are taken. Arrays hold uint8, uint16, or floats in [0, 1], which may be a hair (1/255) out of it.
       name: the argument that errors name.
       max_pixels: a larger picture is refused; if it is a file, because of its header, before it is decoded.
 
@@ -57,41 +60,35 @@ def load(
       FileNotFoundError: the file does not exist.
       InputError: `picture` can't be read as a picture, or is smaller than 2 x 2 pixels.
     """
-    what = describe(picture)
-    if isinstance(picture, np.ndarray):
-        if picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,), (4,)):
-            raise InputError(f"`{name}`: expected [H, W], [H, W, 3] or [H, W, 4], got {what}; pass one picture")
-        _check_size(picture.shape[0], picture.shape[1], max_pixels, name, what)
-        return _to_float(picture, name, what)
-    if isinstance(picture, Image.Image):
-        return _from_pil(picture, None, max_pixels, name, what)
-    if isinstance(picture, (str, os.PathLike, bytes)):
-        with _opened(picture, name) as (image, stream):
-            return _from_pil(image, stream, max_pixels, name, what)
-    raise InputError(
-        f"`{name}`: expected a path, the bytes of a file, a PIL image or a numpy array, got {what}; convert it to one"
-    )
+    check_count("max_pixels", max_pixels, 1)
+    found, what = objects.plain(picture, name), describe(picture)
+    if isinstance(found, np.ndarray):
+        _check_size(found.shape[0], found.shape[1], max_pixels, name, what)
+        return _to_float(found, name, what)
+    if isinstance(found, Image.Image):
+        return _from_pil(found, None, max_pixels, name, what)
+    with _opened(found, name, what) as (image, stream):
+        return _from_pil(image, stream, max_pixels, name, what)
 
 
 def describe(picture: Picture) -> str:
     """Names `picture` for messages."""
-    if isinstance(picture, (str, os.PathLike)):
-        return repr(os.fsdecode(picture))
-    if isinstance(picture, np.ndarray):
-        return f"the array of shape {picture.shape}"
+    if isinstance(picture, str | os.PathLike):
+        text = os.fsdecode(picture)
+        return f"{text[:30]!r}..." if text.startswith("data:") else repr(text)
     if isinstance(picture, Image.Image):
         return "the PIL image"
-    return "the file given as bytes" if isinstance(picture, bytes) else type(picture).__name__
+    if isinstance(picture, bytes | bytearray | memoryview):
+        return "the file given as bytes"
+    shape = getattr(picture, "shape", None)
+    return f"the {objects.kind(picture)}" if shape is None else f"the array of shape {tuple(shape)}"
 
 
 @contextlib.contextmanager
-def _opened(file: str | os.PathLike | bytes, name: str) -> Iterator[tuple[Image.Image, BinaryIO]]:
+def _opened(file: str | bytes, name: str, what: str) -> Iterator[tuple[Image.Image, BinaryIO]]:
     """Opens a picture file, given by its path or its bytes, without decoding it; yields the stream, too."""
-    what = describe(file)
     with (
-        io.BufferedReader(io.BytesIO(file))
-        if isinstance(file, bytes)
-        else open_input(os.fsdecode(file), name, "picture") as stream
+        io.BufferedReader(io.BytesIO(file)) if isinstance(file, bytes) else open_input(file, name, "picture") as stream
     ):
         if not stream.peek(1):
             raise InputError(f"`{name}`: {what} is empty; use another copy")
@@ -128,20 +125,12 @@ def _decoding(name: str, what: str) -> Iterator[None]:
 
 
 def _to_float(array: np.ndarray, name: str, what: str) -> tuple[np.ndarray, np.ndarray | None]:
-    if array.dtype in (np.uint8, np.uint16):
+    if array.dtype.kind == "u":
         values = array.astype(np.float32)
         values /= np.iinfo(array.dtype).max
-    elif np.issubdtype(array.dtype, np.floating):
-        low, high = array.min(), array.max()
-        if not (low >= 0 and high <= 1):  # also where either is NaN
-            raise InputError(
-                f"`{name}`: expected floats in [0, 1], got {low:g} to {high:g} in {what}; divide by 255, or clip"
-            )
-        values = array.astype(np.float32)
     else:
-        raise InputError(
-            f"`{name}`: expected uint8, uint16 or floats in [0, 1], got {array.dtype} in {what}; convert it to one"
-        )
+        _check_range(array, name, what)
+        values = np.clip(array, 0, 1, dtype=np.float32)
 
     if values.ndim == 2:
         return np.repeat(values[..., None], 3, axis=-1), None
@@ -152,6 +141,20 @@ def _to_float(array: np.ndarray, name: str, what: str) -> tuple[np.ndarray, np.n
         return rgb, None
     weight = alpha[..., None]
     return rgb * weight + (1 - weight), alpha
+
+
+def _check_range(array: np.ndarray, name: str, what: str) -> None:
+    """Raises InputError for floats out of [0, 1] by more than rounding and half-precision can move them."""
+    low, high = float(array.min()), float(array.max())
+    if -_HAIR <= low and high <= 1 + _HAIR:  # false where either is NaN
+        return
+    if not np.isfinite(low + high):
+        got, how = "NaN or infinity", "mend them"
+    elif low < 0:
+        got, how = f"{low:.4g} to {high:.4g}", "if they are in [-1, 1] pass (x + 1) / 2, else clip them"
+    else:
+        got, how = f"{low:.4g} to {high:.4g}", "divide them by 255, or clip them"
+    raise InputError(f"`{name}`: expected floats in [0, 1], got {got} in {what}; {how}")
 
 
 def _check_size(height: int, width: int, max_pixels: int, name: str, what: str) -> None:
@@ -312,12 +315,13 @@ def read_origin(picture: Picture, *, exif: bool = False, name: str = "content") 
 
     Raises FileNotFoundError or InputError, which name the argument `name`, if a file can't be read as a picture.
     """
-    if isinstance(picture, Image.Image):
-        return origin_of(picture, exif=exif)
-    if isinstance(picture, (str, os.PathLike, bytes)):
-        with _opened(picture, name) as (image, _):
-            return origin_of(image, exif=exif)
-    return NO_ORIGIN
+    found = objects.plain(picture, name)
+    if isinstance(found, Image.Image):
+        return origin_of(found, exif=exif)
+    if isinstance(found, np.ndarray):
+        return NO_ORIGIN
+    with _opened(found, name, describe(picture)) as (image, _):
+        return origin_of(image, exif=exif)
 
 
 def read_metadata(path: str | os.PathLike | bytes, *, name: str = "picture") -> dict[str, str]:
@@ -328,7 +332,9 @@ def read_metadata(path: str | os.PathLike | bytes, *, name: str = "picture") -> 
     Raises:
       FileNotFoundError, InputError: the file does not exist, or can't be read as a picture.
     """
-    with _opened(path, name) as (image, _), _decoding(name, describe(path)):
+    what = describe(path)
+    file = path if isinstance(path, bytes) else os.fsdecode(path)
+    with _opened(file, name, what) as (image, _), _decoding(name, what):
         if image.format == "PNG":
             return {key: str(image.info[key]) for key in METADATA if key in image.info}
         tags = image.getexif()
@@ -351,5 +357,5 @@ def suffix_of(form: str) -> str:
 
 def check_quality(quality: int | None, name: str = "quality") -> None:
     """Raises InputError, which names the argument, unless `save` takes this quality."""
-    if quality is not None and not 1 <= quality <= 100:
-        raise InputError(f"`{name}`: expected 1 to 100, got {quality}")
+    if quality is not None:
+        check_count(name, quality, 1, 100)

@@ -9,11 +9,16 @@ from metastyle.errors import Adjusted, InputError
 from metastyle.images import codec
 from metastyle.images.resize import resize
 
+# The whole number 1 of 8 and of 16 bits: programs that find regions write masks that hold nothing larger.
+_ONE = (np.float32(1) / 255, np.float32(1) / 65535)
+
 
 def load(
     picture: codec.Picture, height: int, width: int, *, name: str = "mask", max_pixels: int = codec.MAX_PIXELS
 ) -> np.ndarray:
     """Reads a mask: the lightness of each pixel of a picture, 0 where it is transparent.
+
+    Where whole numbers are 0 and 1 only, 1 is white, with an `Adjusted` warning.
 
     Args:
       picture: as for `codec.load`, as are `name` and `max_pixels`.
@@ -27,6 +32,10 @@ def load(
       FileNotFoundError, InputError: as `codec.load`.
     """
     rgb, alpha = codec.load(picture, name=name, max_pixels=max_pixels)
+    if rgb.max() in _ONE:
+        message = f"`{name}`: {codec.describe(picture)} holds only the numbers 0 and 1, taken as black and white"
+        warnings.warn(message, Adjusted, stacklevel=2)
+        rgb = rgb / rgb.max()
     red, green, blue = np.moveaxis(rgb, -1, 0)
     mask = green + 0.299 * (red - green) + 0.114 * (blue - green)
     if alpha is not None:

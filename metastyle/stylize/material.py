@@ -5,18 +5,18 @@ known, both are brought to that size and cut into tiles instead, so that texture
 """
 
 from collections.abc import Sequence
-from numbers import Real
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
 from metastyle.config import Config
 from metastyle.data.procedural import source
 from metastyle.errors import InputError
-from metastyle.images import codec
+from metastyle.images import codec, objects
 from metastyle.images.codec import Picture
 from metastyle.images.resize import center_crop, resize_short, square
 from metastyle.nets import architecture
+from metastyle.system.arguments import check_count, check_number
 
 # The largest number of support pictures; further steps use them again. Given photographs are all used, if they are
 # more. Measuring a picture takes a quarter of the time of a step, and more of them made no style better
@@ -117,7 +117,7 @@ def photographs(
     """
     if support is None:
         return source.photographs(min(count, SYNTHETIC_POOL), size, seed)
-    given = _list(support)
+    given = objects.several(support)
     if not given:
         raise InputError("`support`: expected at least one picture, got none")
     return support_crops(given, min(count, max(SUPPORT_POOL, len(given))), size, seed, max_pixels, output_size)
@@ -149,23 +149,12 @@ def support_crops(
 
 def load_styles(styles: Picture | Sequence[Picture], max_pixels: int) -> list[np.ndarray]:
     """The pictures of a style, f32[H, W, 3] each. Raises InputError for none."""
-    loaded = [codec.load(picture, name="style", max_pixels=max_pixels)[0] for picture in _list(styles)]
+    loaded = [codec.load(picture, name="style", max_pixels=max_pixels)[0] for picture in objects.several(styles)]
     if not loaded:
         raise InputError("`style`: expected at least one picture, got none")
     return loaded
 
 
-def _list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
-    return list(pictures) if isinstance(pictures, list | tuple) else [cast(Picture, pictures)]
-
-
-def check_count(name: str, value: int, low: int) -> None:
-    """Raises InputError, naming the argument, unless the value is a whole number of at least `low`."""
-    if not isinstance(value, int | np.integer) or value < low:
-        raise InputError(f"`{name}`: expected a whole number of at least {low}, got {value}")
-
-
 def check_stroke(stroke: float) -> None:
     """Raises InputError unless the scale of the painting relative to the photograph is from 1/4 to 4."""
-    if not (isinstance(stroke, Real) and 0.25 <= stroke <= 4):
-        raise InputError(f"`stroke`: expected a number from 0.25 to 4, got {stroke!r}")
+    check_number("stroke", stroke, 0.25, 4)

@@ -18,14 +18,13 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from metastyle import __version__, config
 from metastyle.errors import Adjusted, InputError, shown
-from metastyle.images import codec, masks
+from metastyle.images import codec, masks, objects
 from metastyle.images.codec import MAX_PIXELS, Picture
 from metastyle.images.color import COLORS, recolor, transfer
 from metastyle.images.resize import resize_short
@@ -34,9 +33,9 @@ from metastyle.nets.params import Flat
 from metastyle.nets.phases import mean_over_phases
 from metastyle.stylize import material, onnx_export, onnx_sessions, tiling
 from metastyle.stylize import refine as refinement
-from metastyle.stylize.material import check_count
 from metastyle.stylize.refine import Painting
 from metastyle.system import files, jax_host
+from metastyle.system.arguments import check_choice, check_count, check_number, check_path, pairs
 from metastyle.system.content import ByContent
 from metastyle.system.tensor_file import sha256
 from metastyle.weights import bundles, style_files, vgg_files
@@ -89,18 +88,18 @@ class Knobs:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.strength, Real) and 0 <= self.strength <= MAX_STRENGTH):
-            raise InputError(f"`strength`: expected a number from 0 to {MAX_STRENGTH}, got {self.strength!r}")
+        check_number("strength", self.strength, 0, MAX_STRENGTH)
         check_phases(self.phases)
         check_count("refine", self.refine, 0)
         material.check_stroke(self.stroke)
-        if not (isinstance(self.palette, Real) and 0 <= self.palette <= 1):
-            raise InputError(f"`palette`: expected a number from 0 to 1, got {self.palette!r}")
-        for name, choices in (("color", COLORS), ("backend", config.BACKENDS)):
-            if getattr(self, name) not in choices:
-                raise InputError(f"`{name}`: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        if self.feather is not None and not (isinstance(self.feather, Real) and 0 <= self.feather < math.inf):
-            raise InputError(f"`feather`: expected px of at least 0, got {self.feather!r}")
+        check_number("palette", self.palette, 0, 1)
+        check_choice("color", self.color, COLORS)
+        check_choice("backend", self.backend, config.BACKENDS)
+        check_count("max_pixels", self.max_pixels, 1)
+        if self.vgg is not None:
+            check_path("vgg", self.vgg)
+        if self.feather is not None:
+            check_number("feather", self.feather, 0)
         size = self.content_size
         if size is not None and not (isinstance(size, int | np.integer) and size >= architecture.MIN_SIDE):
             raise InputError(f"`content_size`: expected whole px, at least {architecture.MIN_SIDE}, got {size!r}")
@@ -142,7 +141,7 @@ class Style(ByContent):
         The packaged bundle takes sides of at least 16 px; deeper architectures need more.
 
         Args:
-          photograph: a path, PIL image, array, or the bytes of a file (images/codec.py `load`).
+          photograph: a path, PIL image, array, tensor, file or the bytes of one (images/objects.py `plain`).
           mask: a picture, white where the style goes, black where the photograph stays, grey in between.
           knobs: strength, colours, size and more, by the names of `Knobs`, which explains them.
 
@@ -167,14 +166,15 @@ class Style(ByContent):
         """
         files.check_output(out, suffixes=codec.IMAGE_SUFFIXES, name="out", inputs=(photograph, mask))
         codec.check_quality(quality)
-        chosen = Knobs(**knobs)
+        chosen, photograph = Knobs(**knobs), objects.plain(photograph, "content")
         origin = codec.read_origin(photograph, exif=keep_exif)
         pixels, alpha = stylized(photograph, [(self, mask)], chosen)
         kept = {"alpha": alpha, "quality": quality, "metadata": record([self], chosen), "origin": origin}
         codec.save(out, pixels, **kept, name="out")
 
     def params(self, strength: float = 1.0) -> Flat:
-        """All parameters of the network at this strength."""
+        """All parameters of the network at this strength. Raises InputError where it is out of range."""
+        check_number("strength", strength, 0, MAX_STRENGTH)
         if strength == 1:
             return self.slow | self.file.fast
         moved = {path: x + strength * (self.file.fast[path] - x) for path, x in self._plain().items()}
@@ -294,8 +294,8 @@ def recolored(picture: np.ndarray, paintings: Sequence[Painting], share: float) 
 
 def check_phases(phases: int | None) -> None:
     """Raises InputError unless pictures can be stylised with so many phases; None leaves them as they are."""
-    if phases is not None and phases not in config.PHASES:
-        raise InputError(f"`phases`: expected one of {', '.join(map(str, config.PHASES))}, got {phases!r}")
+    if phases is not None:
+        check_choice("phases", phases, config.PHASES)
 
 
 def with_phases(settings: config.Config, phases: int | None) -> config.Config:
@@ -319,8 +319,9 @@ def blend(parts: Sequence[tuple[Style, float]]) -> Style:
 
     Raises InputError for no style, styles of different bundles, or weights that are negative or all zero.
     """
-    if not parts:
-        raise InputError("`weights`: expected at least one style and its weight, got none")
+    parts = pairs("parts", parts, Style, "(style, weight)")
+    for _, weight in parts:
+        check_number("weights", weight, 0)
     styles, weights = [style for style, _ in parts], [float(weight) for _, weight in parts]
     first, total = styles[0], sum(weights)
     for style in styles:
@@ -330,7 +331,7 @@ def blend(parts: Sequence[tuple[Style, float]]) -> Style:
                 f"{first.file.bundle or 'an unnamed one'} ({first.file.slow_sha256[:12]}) and "
                 f"{style.file.bundle or 'an unnamed one'} ({style.file.slow_sha256[:12]}); adapt both from the same"
             )
-    if not all(math.isfinite(w) and w >= 0 for w in weights) or total == 0:
+    if total == 0:
         raise InputError(f"`weights`: expected numbers of at least 0, not all of them 0, got {_numbers(weights)}")
     if abs(total - 1) > _TOLERANCE:
         weights = [weight / total for weight in weights]
@@ -378,8 +379,7 @@ def stylized(
 
     watch: follows the refinement, where there is one style.
     """
-    if not parts:
-        raise InputError("`style_file`: expected at least one style, got none")
+    parts = pairs("parts", parts, Style, "(style, mask)")
     content, alpha = codec.load(photograph, max_pixels=knobs.max_pixels)
     size = content.shape[:2]
     regions = [None if mask is None else masks.load(mask, *size, max_pixels=knobs.max_pixels) for _, mask in parts]
@@ -430,6 +430,9 @@ def stylize_batch(photographs: Sequence[Picture], styles: Sequence[Style]) -> li
     The photographs have one size. On accelerators this is faster than one by one; on CPUs it is about as fast. Raises
     InputError for numbers or sizes that don't match, and for styles of different bundles.
     """
+    photographs, styles = objects.several(photographs), objects.several(styles)
+    if not all(isinstance(style, Style) for style in styles):
+        raise InputError("`styles`: expected styles, got something else; use load_style(path)")
     if len(photographs) != len(styles) or not styles:
         raise InputError(
             f"`styles`: expected one for each photograph, got {len(styles)} for {len(photographs)} photographs"

@@ -12,14 +12,15 @@ import numpy as np
 
 from metastyle.config import DEFAULT_BUNDLE, Config
 from metastyle.errors import InputError
+from metastyle.images import objects
 from metastyle.images.codec import MAX_PIXELS, Picture
 from metastyle.meta import adaptation
 from metastyle.meta.problem import Networks, style_problem
 from metastyle.nets.params import Flat
 from metastyle.stylize import material, resumable
-from metastyle.stylize.material import check_count
 from metastyle.stylize.style import Style, as_stored, equal_weights, with_phases
 from metastyle.system import jax_host, resume
+from metastyle.system.arguments import check_count, check_number, check_path
 from metastyle.weights import bundles, loss_network, style_files, vgg_files
 from metastyle.weights.bundles import Bundle
 from metastyle.weights.style_files import StyleFile
@@ -60,8 +61,8 @@ class Stylizer:
         """Adapts the fast parameters to one style.
 
         Args:
-          styles: one picture of the style or several, each a path, PIL image, array, or the bytes of a file
-            (images/codec.py `load`).
+          styles: one picture of the style or several, each a path, PIL image, array, tensor, file or the
+            bytes of one (images/objects.py `plain`).
           steps: gradient steps, 0 or more. The first `inner.steps` of them are those that were meta-trained.
           support: photographs to learn on; by default synthetic ones. The photograph that is to be stylised is a good
             choice.
@@ -88,8 +89,11 @@ class Stylizer:
         """
         on_step = jax_host.for_host(on_step, "on_step")
         on_style = jax_host.for_host(on_style, "on_style")
+        styles, support = objects.several(styles), None if support is None else objects.several(support)
         settings = with_phases(self.bundle.config, phases)
         _check_numbers(steps, seed, until)
+        if weights is not None:
+            check_path("vgg", weights)
         sizes = material.Sizes(style_size, output_size, stroke, max_pixels)
         paintings, photographs, whole = material.read(styles, support, settings, steps, seed, sizes)
         result = _Result(self.bundle, settings, whole, len(paintings[0]), output_size or 0, steps)
@@ -182,6 +186,7 @@ def load(folder: str | os.PathLike = DEFAULT_BUNDLE) -> Stylizer:
 
     Raises FileNotFoundError or InputError where the folder is no bundle.
     """
+    check_path("bundle", folder)
     return Stylizer(bundles.load_bundle(folder))
 
 
@@ -195,6 +200,9 @@ def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | N
       FileNotFoundError or InputError: a file is no style file, or a folder no bundle.
       InputError: the style was adapted from another bundle.
     """
+    check_path("style_file", path)
+    if bundle is not None and not isinstance(bundle, Stylizer):
+        check_path("bundle", bundle)
     file = style_files.load_style(path)
     if file.config and bundle is None:
         alone = dataclasses.replace(file, slow=None, config=None, plain=None)
@@ -217,19 +225,16 @@ def load_style(path: str | os.PathLike, bundle: str | os.PathLike | Stylizer | N
     return Style(with_phases(start.config, file.phases), start.meta.slow, file, start.plain)
 
 
-def _identify_support(
-    support: Picture | Sequence[Picture] | None, photographs: Sequence[np.ndarray]
-) -> dict[str, str | int]:
+def _identify_support(support: Sequence[Picture] | None, photographs: Sequence[np.ndarray]) -> dict[str, str | int]:
     """Tells the photographs of an adaptation from others. More steps than before may take more of the same."""
-    given = 0 if support is None else len(support) if isinstance(support, list | tuple) else 1
+    given = 0 if support is None else len(support)
     return {"given": given} | {str(i): resume.digest(x) for i, x in enumerate(photographs)}
 
 
 def _check_numbers(steps: int, seed: int, until: float) -> None:
     check_count("steps", steps, 0)
     check_count("seed", seed, 0)
-    if not 0 <= until < 1:
-        raise InputError(f"`until`: expected a share from 0 to 1, such as 0.01, got {until:g}")
+    check_number("until", until, 0, 1)
 
 
 def _shapes(tensors: Flat) -> dict[str, tuple[int, ...]]:

@@ -13,6 +13,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from metastyle.config import DEFAULT_BUNDLE
 from metastyle.errors import Adjusted, InputError
-from metastyle.images import codec, masks
+from metastyle.images import codec, masks, objects
 from metastyle.images.codec import MAX_PIXELS, Picture
 from metastyle.images.resize import resize_short
 from metastyle.nets import architecture
@@ -30,6 +31,7 @@ from metastyle.stylize import refine as refinement
 from metastyle.stylize.cost import Recipe, Work
 from metastyle.stylize.style import Knobs, Style, check_scaled, stylized
 from metastyle.system import files, jax_host, resume
+from metastyle.system.arguments import check_choice, check_count, check_path
 from metastyle.weights import vgg_files
 
 QUALITIES = ("fast", "good", "best")
@@ -80,13 +82,13 @@ class Options:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
-        if self.quality not in QUALITIES:
-            raise InputError(f"`quality`: expected one of {', '.join(QUALITIES)}, got {self.quality!r}")
-        if self.seconds is not None and not 0 < self.seconds < float("inf"):
-            raise InputError(f"`seconds`: expected more than 0, got {self.seconds:g}; say how long it may take")
-        material.check_count("seed", self.seed, 0)
+        check_choice("quality", self.quality, QUALITIES)
+        if self.seconds is not None and not (isinstance(self.seconds, Real) and 0 < self.seconds < float("inf")):
+            raise InputError(f"`seconds`: expected more than 0, got {self.seconds!r}; say how long it may take")
+        check_count("seed", self.seed, 0)
+        check_path("bundle", self.bundle)
         if self.size is not None:
-            material.check_count("size", self.size, architecture.MIN_SIDE)
+            check_count("size", self.size, architecture.MIN_SIDE)
         self.knobs(Recipe(), (1, 1))
 
     def recipe(self) -> Recipe:
@@ -210,8 +212,10 @@ def prepare(
 
     Raises InputError or FileNotFoundError for bad input.
     """
+    photo = objects.plain(photo, "content")
     photograph, _ = codec.load(photo, max_pixels=options.max_pixels)
     if mask is not None:
+        mask = objects.plain(mask, "mask")
         masks.load(mask, *photograph.shape[:2], max_pixels=options.max_pixels)
     paintings = material.load_styles(styles, options.max_pixels)
     for painting in paintings:
@@ -262,7 +266,7 @@ def transfer(
     """The photograph in the style of the pictures: uint8 [H, W, 3].
 
     Args:
-      photo: a path, PIL image, array, or the bytes of a file (images/codec.py `load`).
+      photo: a path, PIL image, array, tensor, file or the bytes of one (images/objects.py `plain`).
       styles: one picture of the style or several, likewise.
       quality: "fast" stylises with the style that the bundle guesses; "good" adapts to it on the photograph and refines
         the pixels of the result with the packaged loss network (stylize/refine.py); "best" refines with VGG-16, or for

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from metastyle.errors import InputError, reason
 from metastyle.system import signals
+from metastyle.system.arguments import check_path
 from metastyle.system.standard_streams import STANDARD
 from metastyle.system.walk import once as each_once
 from metastyle.system.walk import walk
@@ -224,6 +225,7 @@ def check_output(
       FileNotFoundError: the folder of `path` does not exist.
       InputError: `path` is a folder or one of `inputs`, has another suffix, or its folder is read-only.
     """
+    check_path(name, path)
     path = os.fspath(path)
     if any(isinstance(x, (str, os.PathLike)) and same_file(x, path) for x in inputs):
         raise InputError(f"`{name}`: {path!r} is a picture to work from, which would be lost; choose another name")

@@ -283,7 +283,7 @@ BOTH = {"style_file": "a.safetensors,b.safetensors"}
         ({"content": "photos"}, "`out`: expected a folder for 3 photographs in 1 styles, got 'new.png'"),
         (BOTH | {"weights": "1"}, "`weights`: expected one for each of 2 style files, got 1"),
         (BOTH | {"weights": "1,much"}, "`weights`: expected numbers such as 0.3,0.7, got 1,much"),
-        (BOTH | {"weights": "1,-1"}, "`weights`: expected numbers of at least 0"),
+        (BOTH | {"weights": "1,-1"}, "`weights`: expected a number of at least 0, got -1.0"),
         (BOTH | {"weights": "1,1", "mask": "photo.png,photo.png"}, "`mask`: expected --weights (a blend) or --mask"),
         (BOTH | {"mask": "photo.png"}, "`mask`: expected one for each of 2 style files, got 1"),
         ({"style_file": "a.safetensors", "mask": "gone.png"}, "`mask`: no such file: 'gone.png'"),

@@ -310,9 +310,9 @@ def test_divergence_is_told_at_once_and_gives_no_style(start, tmp_path, monkeypa
         ({"support": []}, "`support`: expected at least one picture, got none"),
         (
             {"styles": [PAINTING, 3]},
-            "`style`: expected a path, the bytes of a file, a PIL image or a numpy array, got int",
+            "`style`: expected a picture, got int; pass a path, the bytes of a file, ",
         ),
-        ({"styles": np.stack([PAINTING] * 2)}, r"`style`: expected \[H, W\], .* shape \(2, 24, 20, 3\)"),
+        ({"styles": [np.stack([PAINTING] * 2)]}, r"`style`: expected one picture, got 2 in .* shape \(2, 24, 20, 3\)"),
         ({"styles": PAINTING[:1, :1]}, "`style`: expected at least 2 x 2 pixels, got 1 x 1"),
         ({"max_pixels": 100}, "`style`: expected at most 100 pixels, got 20 x 24"),
         ({"max_pixels": 500}, "`support`: expected at most 500 pixels, got 30 x 22"),
