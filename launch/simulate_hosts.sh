@@ -17,6 +17,10 @@ port=${PORT:-$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.
 export JAX_COORDINATOR_ADDRESS=127.0.0.1:$port JAX_NUM_PROCESSES=$processes
 export METASTYLE_GRACE=${METASTYLE_GRACE:-60} # seconds for a step and a save after SIGTERM
 export JAX_NUM_CPU_DEVICES=$devices JAX_PLATFORMS=cpu
+# XLA has as many threads as NPROC or devices, and divides convolutions among them, which shows in the last bits. With
+# 8, up to 8 devices of a process compute the same bits as one.
+cores=$(getconf _NPROCESSORS_ONLN)
+export NPROC=${NPROC:-$((cores > 8 ? cores : 8))}
 
 children=()
 trap 'kill -TERM "${children[@]}" 2>/dev/null' TERM INT

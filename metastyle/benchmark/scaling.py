@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from tqdm import tqdm
 
 from metastyle import config
@@ -43,13 +44,13 @@ class Cluster:
     devices: int = 8  # in each host
     inside: float = 450e9  # bytes/s that a device sends to another one of its host (NVLink, one way)
     between: float = 50e9  # bytes/s that a device sends to another host (one 400 Gb/s adapter for each)
-    latency: float = 10e-6  # seconds of a message
+    latency: float = 10e-6  # seconds of a round of messages
     decoded: float = 80.0  # photographs/s that a core decodes and crops (experiments.benchmark, section data)
     read: float = 100e3  # bytes of a photograph in the data set
 
 
 class Work(NamedTuple):
-    """What one step of one device takes. sent: bytes of the operand of the all-reduce; photographs: to be decoded."""
+    """What one step of one device takes. sent: bytes of what is averaged; photographs: to be decoded."""
 
     flops: float
     sent: int
@@ -60,7 +61,7 @@ class Estimate(NamedTuple):
     """What one step of a cluster takes, and what every host must read during it."""
 
     compute: float  # seconds
-    talk: float  # seconds of the all-reduce
+    talk: float  # seconds of the mean over devices
     efficiency: float  # compute / (compute + talk), since nothing overlaps
     photographs: float  # per second and host
     cores: float  # of a host, that decode photographs
@@ -96,8 +97,8 @@ def count_work(settings: config.Config, tasks: int) -> Work:
 def estimate_step(work: Work, devices: int, cluster: Cluster) -> Estimate:
     """Estimates one step on `devices` devices.
 
-    A ring all-reduce sends 2 (n - 1) / n of its operand over every link, at the pace of the slowest one. There are few
-    messages: where the operand is small, NCCL uses a tree of 2 log2(n) of them.
+    The all-to-all and the all-gather send (n - 1) / n of the operand each over every link, at the pace of the slowest
+    one, in log2(n) rounds each.
     """
     compute = work.flops / (cluster.peak * cluster.share)
     link = cluster.inside if devices <= cluster.devices else cluster.between
@@ -112,13 +113,13 @@ def describe(settings: config.Config, devices: Sequence[int], tasks: int, cluste
     cluster, one = cluster or Cluster(), count_work(settings, tasks)
     lines = [
         f"A step of a device (tasks: {tasks}, {settings.data.size} px): {one.flops / 1e12:.2f} TFLOP, "
-        f"{one.photographs} pictures, an all-reduce of {one.sent / 2**20:.2f} MiB.",
+        f"{one.photographs} pictures, a mean over devices of {one.sent / 2**20:.2f} MiB.",
         f"Assumed: {cluster.share:.0%} of {cluster.peak / 1e12:.0f} TFLOP/s; {cluster.devices} devices a host, each "
         f"sends {cluster.inside / 1e9:.0f} GB/s inside and {cluster.between / 1e9:.0f} GB/s to other hosts, "
-        f"{1e6 * cluster.latency:.0f} us a message;",
+        f"{1e6 * cluster.latency:.0f} us a round of messages;",
         f"nothing overlaps; a core decodes {cluster.decoded:.0f} pictures/s, of {cluster.read / 1e3:.0f} kB each.",
         "",
-        "| devices | pictures/s | compute, ms | all-reduce, ms | efficiency | a host: pictures/s | cores | MB/s |",
+        "| devices | pictures/s | compute, ms | mean, ms | efficiency | a host: pictures/s | cores | MB/s |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for n in devices:
@@ -148,29 +149,41 @@ def parse_grid(grid: Sequence[str], tasks: int) -> list[tuple[int, int]]:
 def time_grid(root: Path, grid: Sequence[tuple[int, int]], steps: int, tasks: int) -> str:
     """Times the same small run on each (processes, devices) of this machine; returns a table in Markdown.
 
+    It also has the largest relative difference from the first run, over all steps, of the loss and of the norm of the
+    meta-gradient. The first run of a table is compared with itself.
+
     The `tasks` are shared out among the devices. root: the checkout, for launch/simulate_hosts.sh. Raises InputError
     where a run fails.
     """
     rows = [_run(root, *counts, steps, tasks) for counts in tqdm(grid, unit="run", leave=False)]
     lines = [
         "",
-        "| processes x devices | tasks a device | steps/s | to the first | bytes sent a step | in messages |",
-        "|---|---|---|---|---|---|",
+        "| processes x devices | tasks a device | steps/s | to the first | bytes sent a step | in messages "
+        "| loss differs by | gradient's norm by |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for (n, d), run in zip(grid, rows, strict=True):
         share = run.rate / rows[0].rate
         lines.append(
-            f"| {n} x {d} | {tasks // (n * d)} | {run.rate:.3g} | {share:.0%} | {run.sent:,} | {run.messages} |"
+            f"| {n} x {d} | {tasks // (n * d)} | {run.rate:.3g} | {share:.0%} | {run.sent:,} | {run.messages} "
+            f"| {_difference(run.losses, rows[0].losses)} | {_difference(run.norms, rows[0].norms)} |"
         )
     return "\n".join(lines)
 
 
 class _Run(NamedTuple):
-    """What a run wrote to speed.json: steps/s, and the bytes and messages that a device sends in a step."""
+    """What a run wrote: steps/s, the bytes and messages that a device sends in a step, and numbers of every step."""
 
     rate: float
     sent: int
     messages: int
+    losses: np.ndarray
+    norms: np.ndarray
+
+
+def _difference(found: np.ndarray, expected: np.ndarray) -> str:
+    """The largest relative difference, as a text."""
+    return f"{np.abs(found / expected - 1).max():.1g}"
 
 
 def _run(root: Path, processes: int, devices: int, steps: int, tasks: int) -> _Run:
@@ -185,4 +198,6 @@ def _run(root: Path, processes: int, devices: int, steps: int, tasks: int) -> _R
             sys.stderr.write(done.stderr)
             raise InputError(f"`grid`: the run of {processes} x {devices} failed; see above")
         speed = json.loads(Path(folder, "run", "speed.json").read_text())
-    return _Run(speed["steps_per_second"], speed.get("sent_bytes", 0), speed.get("collectives", 0))
+        metrics = np.genfromtxt(Path(folder, "run", "metrics.csv"), delimiter=",", names=True)
+    sent, messages = speed.get("sent_bytes", 0), speed.get("collectives", 0)
+    return _Run(speed["steps_per_second"], sent, messages, metrics["loss"], metrics["gradient_norm"])

@@ -6,13 +6,14 @@ Of devices this module knows only the name of the axis that tasks are spread ove
 import dataclasses
 import functools
 import operator
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 
 from metastyle import config
 from metastyle.errors import InputError
@@ -208,11 +209,16 @@ def meta_gradient(
 ) -> tuple[Metrics, Meta]:
     """Metrics and meta-gradient, averaged over `tasks` (leaves [T, ...]).
 
-    They are accumulated over groups of `outer.tasks_side_by_side` tasks, so that memory does not grow with T.
+    They are accumulated over groups of `outer.tasks_side_by_side` tasks, so that memory does not grow with T. On CPUs
+    the groups are added as `mean_over_devices` adds devices, so the bits do not depend on how tasks are spread, as long
+    as each device has the same number of tasks and there are 1, 2, 4, ... devices.
     """
     together = settings.outer.tasks_side_by_side
 
     def one(group):
+        return jax.tree.map(_separately_rounded, of_group(group))
+
+    def of_group(group):
         if settings.outer.update == "reptile":
             return reptile_gradient(problem, settings, meta, group, networks, step)
         loss = lambda m, task: task_loss(problem, settings, m, task, networks, step, first_order)
@@ -229,14 +235,46 @@ def meta_gradient(
         count //= together
         tasks = jax.tree.map(lambda x: x.reshape(count, together, *x.shape[1:]), tasks)
     if jax.default_backend() == "cpu":  # no while loop, for the reason given in inner_loop.py
-        total = one(jax.tree.map(lambda x: x[0], tasks))
-        for i in range(1, count):
-            total = jax.tree.map(jnp.add, total, one(jax.tree.map(operator.itemgetter(i), tasks)))
+        total = _sum_in_halves([one(jax.tree.map(operator.itemgetter(i), tasks)) for i in range(count)])
     else:
         shapes = jax.eval_shape(one, jax.tree.map(lambda x: x[0], tasks))
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype) + _varying_zero(tasks, s.dtype), shapes)
         total, _ = jax.lax.scan(lambda sum_, task: (jax.tree.map(jnp.add, sum_, one(task)), None), zeros, tasks)
     return jax.tree.map(lambda x: x / count, total)
+
+
+def _separately_rounded(x: jax.Array) -> jax.Array:
+    """`x` without the last bit of its mantissa, so that the sum that it is added to does not depend on the program.
+
+    XLA:CPU contracts a product and the sum that follows it to a fused multiply-add, which rounds once. Whether it does
+    so for a task's gradient depends on how many tasks the program has. The dropped bit is what keeps XLA from
+    removing this operation, as it does with one that changes nothing and with optimisation barriers.
+    """
+    kind = jnp.finfo(x.dtype)
+    return jax.lax.reduce_precision(x, kind.nexp, kind.nmant - 1)
+
+
+def _sum_in_halves(trees: Sequence[Any]) -> Any:
+    """The sum of the first half plus that of the second half, and so on: devices with equal parts can share it."""
+    if len(trees) == 1:
+        return trees[0]
+    half = len(trees) // 2
+    return jax.tree.map(jnp.add, _sum_in_halves(trees[:half]), _sum_in_halves(trees[half:]))
+
+
+def mean_over_devices(tree: Any, axis: str) -> Any:
+    """The mean of a tree of float arrays over the devices of `axis`; every device gets it.
+
+    An all-reduce adds in an order that depends on the number of processes, and the smallest difference grows tenfold
+    with each inner step (docs/scaling.md). Here each device adds one part of all numbers, in a fixed order: an
+    all-to-all brings it that part from every device, and an all-gather takes the means to all. That sends as many bytes
+    as a ring that reduces.
+    """
+    devices = jax.lax.axis_size(axis)
+    flat, restore = ravel_pytree(tree)
+    parts = jnp.pad(flat, (0, -flat.size % devices)).reshape(devices, -1)
+    mean = _sum_in_halves(list(jax.lax.all_to_all(parts, axis, 0, 0))) / devices
+    return restore(jax.lax.all_gather(mean, axis, tiled=True, to="invarying")[: flat.size])
 
 
 def _varying_zero(tasks: Any, dtype: Any) -> jax.Array:
@@ -252,15 +290,20 @@ def outer_step(
     tasks: Any,
     networks: Any,
     axis: str | None = None,
+    noted: Metrics | None = None,
 ) -> tuple[MetaState, Metrics]:
-    """One step of meta-training on this device's `tasks`; with several devices, it averages over `axis`."""
+    """One step of meta-training on this device's `tasks`; with several devices, it averages over `axis`.
+
+    noted: numbers of this device that are averaged with its metrics.
+    """
     meta = state.meta
     if axis:
         # Without this, gradients with respect to replicated values are summed over devices, inside the inner loop too.
         meta = jax.tree.map(lambda x: jax.lax.pcast(x, axis, to="varying"), meta)
     metrics, gradient = meta_gradient(problem, settings, meta, tasks, networks, state.step, first_order)
+    metrics |= noted or {}
     if axis:
-        metrics, gradient = jax.lax.pmean((metrics, gradient), axis)
+        metrics, gradient = mean_over_devices((metrics, gradient), axis)
     metrics["gradient_norm"] = optax.tree.norm(gradient)
     before: Any = state.meta
     change: Any = gradient

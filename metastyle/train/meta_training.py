@@ -275,11 +275,10 @@ def _step(
     constants: Constants,
     axis: str,
 ) -> tuple[outer_loop.MetaState, loop.Metrics]:
-    """One outer step. The mean of the stop flags is among the metrics, so it travels in the same all-reduce."""
+    """One outer step. The mean of the stop flags is among the metrics, so it travels in the same messages."""
     tasks = dict(batch)
-    flags = tasks.pop(STOP_FLAGS)
-    state, metrics = outer_loop.outer_step(problem, settings, first_order, state, tasks, constants, axis)
-    return state, metrics | {STOP_FLAGS: jax.lax.pmean(flags.mean(), axis)}
+    noted = {STOP_FLAGS: tasks.pop(STOP_FLAGS).mean()}
+    return outer_loop.outer_step(problem, settings, first_order, state, tasks, constants, axis, noted)
 
 
 def _compile(

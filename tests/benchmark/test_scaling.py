@@ -21,7 +21,7 @@ def test_a_device_alone_computes_and_nothing_else():
 
 
 @pytest.mark.parametrize(("devices", "talk"), [(4, 1.5 * 0.01 + 4e-3), (8, 1.75 * 0.1 + 6e-3)])
-def test_the_all_reduce_takes_the_slowest_link(devices, talk):
+def test_the_mean_over_devices_takes_the_slowest_link(devices, talk):
     found = scaling.estimate_step(WORK, devices, CLUSTER)
     assert found.talk == pytest.approx(talk)
     assert found.efficiency == pytest.approx(0.5 / (0.5 + talk))
@@ -44,7 +44,7 @@ def test_work_is_counted_in_the_program():
 
 def test_a_table_says_what_it_assumes():
     text = scaling.describe(dataclasses.replace(toy.settings(), vgg="slim"), [1, 256], 1, CLUSTER)
-    assert "50% of 1 TFLOP/s" in text and "1000 us a message" in text
+    assert "50% of 1 TFLOP/s" in text and "1000 us a round" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert [row.split("|")[1].strip() for row in rows] == ["devices", "1", "256"]
 
@@ -63,9 +63,13 @@ def test_the_numbers_of_a_run_are_read_from_the_file_that_it_writes(tmp_path):
         'for flag in "$@"; do case $flag in --workdir=*) workdir=${flag#*=};; esac; done; mkdir "$workdir"\n'
         'sent=""; [ "$1$2" = 11 ] || sent=\', "sent_bytes": 1234567, "collectives": 1\'\n'
         'echo "{\\"steps_per_second\\": $((8 / $1))$sent}" > "$workdir/speed.json"\n'
+        'printf "step,loss,gradient_norm\\n1,2,4\\n2,$((3 + $1 / 2)),5\\n" > "$workdir/metrics.csv"\n'
     )
     table = scaling.time_grid(tmp_path, [(1, 1), (2, 2)], steps=2, tasks=4).splitlines()
-    assert table[-2:] == ["| 1 x 1 | 4 | 8 | 100% | 0 | 0 |", "| 2 x 2 | 1 | 4 | 50% | 1,234,567 | 1 |"]
+    assert table[-2:] == [
+        "| 1 x 1 | 4 | 8 | 100% | 0 | 0 | 0 | 0 |",
+        "| 2 x 2 | 1 | 4 | 50% | 1,234,567 | 1 | 0.3 | 0 |",
+    ]
 
 
 def test_a_run_that_fails_is_an_error(tmp_path, capfd):

@@ -3,7 +3,8 @@
     python -m tests.support.toy_train WORKDIR [SECTION.FIELD=VALUE ...]
 
 Besides settings it takes timeout=SECONDS, that of `meta_training.train`, and patience=SECONDS, that of
-`multihost.join`. pause=SECONDS prolongs every step, tuning=SECONDS the choice of the Adam rate.
+`multihost.join`. pause=SECONDS prolongs every step, tuning=SECONDS the choice of the Adam rate. real=1 trains what
+`real_settings` says instead of the toy problem.
 """
 
 import dataclasses
@@ -12,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from configs import tiny_cpu
+from metastyle import config
 from metastyle.cli.app import guard, leave
 from metastyle.config import PEER_TIMEOUT
 from metastyle.data import tasks
@@ -32,6 +35,14 @@ def settings(changes: dict[str, dict]):
     )
 
 
+def real_settings(changes: dict[str, dict]):
+    """Style transfer by the default generator and the slim loss network: configs/tiny_cpu.py, smaller."""
+    made = tiny_cpu.get_config()
+    for given in ({"run": RUN, "data": {"size": 32}, "inner": {"steps": 1}, "outer": {"tasks": 4}}, changes):
+        made.update(given)
+    return config.from_dict(made.to_dict())
+
+
 def last_row(workdir: Path) -> int:
     """The latest step in metrics.csv, 0 while there is none."""
     try:
@@ -42,7 +53,7 @@ def last_row(workdir: Path) -> int:
 
 def main(arguments: list[str]) -> None:
     workdir, *given = arguments
-    changes, options = {}, {"timeout": PEER_TIMEOUT, "pause": 0, "tuning": 0, "patience": PEER_TIMEOUT}
+    changes, options = {}, {"timeout": PEER_TIMEOUT, "pause": 0, "tuning": 0, "patience": PEER_TIMEOUT, "real": 0}
     for name, _, value in (argument.partition("=") for argument in given):
         section, _, field = name.partition(".")
         target = changes.setdefault(section, {}) if field else options
@@ -56,7 +67,10 @@ def main(arguments: list[str]) -> None:
     tasks.TaskSampler.task = slow
     tune_rates.choose = lambda learned, *_, **__: time.sleep(options["tuning"]) or (learned, 1e-3)
     multihost.join(options["patience"])
-    train(settings(changes), workdir, toy.problem(), toy.VGG, options["timeout"])
+    if options["real"]:
+        train(real_settings(changes), workdir, timeout=options["timeout"])
+    else:
+        train(settings(changes), workdir, toy.problem(), toy.VGG, options["timeout"])
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class Started:
             environment |= {"PROGRAM": f"-m {program}", "PYTHON": sys.executable, "GRACE": "5"}
             line = ["bash", "launch/simulate_hosts.sh", str(hosts), str(devices), *arguments]
         else:
-            environment |= {"JAX_NUM_CPU_DEVICES": str(devices)}
+            environment |= {"JAX_NUM_CPU_DEVICES": str(devices), "NPROC": "8"}  # as simulate_hosts.sh does
             line = [sys.executable, "-m", program, *arguments]
         self.workdir, self._output = Path(workdir), logs / f"{len(list(logs.iterdir()))}.txt"
         with self._output.open("w") as file:
@@ -125,6 +125,19 @@ def test_many_devices_and_hosts_are_one(finished, hosts, devices):
     norm = np.sqrt(sum(np.square(x).sum() for x in moments[0]))
     assert norm > 1e-3
     assert np.sqrt(sum(np.square(a - b).sum() for a, b in zip(*moments, strict=True))) < 1e-5 * norm
+
+
+@pytest.mark.slow
+def test_a_real_run_has_the_same_bits_on_many_devices_and_hosts(start, tmp_path):
+    """Its inner loop makes any difference ten times as large with each step, so nothing less than equality lasts."""
+    found = {}
+    for hosts, devices in ((1, 1), (1, 4), (2, 2)):
+        workdir = tmp_path / f"{hosts}x{devices}"
+        started = start(workdir, "real=1", "run.steps=4", hosts=hosts, devices=devices)
+        assert started.ends() == 0, started.output()
+        found[hosts, devices] = rows(workdir)
+    np.testing.assert_array_equal(found[1, 4], found[1, 1])
+    np.testing.assert_array_equal(found[2, 2], found[1, 1])
 
 
 @pytest.mark.slow

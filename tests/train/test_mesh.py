@@ -75,13 +75,40 @@ def test_each_process_feeds_its_own_devices(monkeypatch):
         assert parallel.local_indices(16) == [4 * process + j for j in range(4)]
 
 
-def test_devices_talk_once_a_step_of_the_meta_gradient_and_the_metrics():
+def test_devices_send_the_meta_gradient_and_the_metrics_once_each_way():
     parallel, state = Parallel("shard_map", 4, jax.devices()[:4]), outer_loop.initial_state(SETTINGS)
     step = parallel.wrap(functools.partial(meta_training._step, toy.problem(), SETTINGS, False))
     batch = parallel.split(toy.tasks(4, 2) | {multihost.STOP_FLAGS: np.zeros(4, np.float32)})
     arguments = parallel.replicate(state), batch, parallel.replicate(toy.VGG)
     sent = sum(x.size for x in jax.tree.leaves(state.meta)) + 5
-    assert traffic(step.lower(*arguments).compile().as_text()) == [("all-reduce", 4 * sent)]
+    padded = 4 * (sent + -sent % 4)
+    found = traffic(step.lower(*arguments).compile().as_text())
+    assert sorted(found) == [("all-gather", padded), ("all-to-all", padded)]
+
+
+@pytest.mark.parametrize("mode", ["shard_map", "pmap"])
+def test_the_mean_over_devices_is_taken_in_halves(mode):
+    """Each device adds a part of the numbers, which need not divide evenly; all get the same bits."""
+    numbers = np.random.default_rng(0).normal(size=(4, 7)).astype(np.float32)
+    parallel = Parallel(mode, 4, jax.devices()[:4])
+    step = parallel.wrap(lambda state, batch, _, axis: (state, outer_loop.mean_over_devices({"a": batch[0]}, axis)))
+    _, found = step(np.float32(0), parallel.split(numbers), None)
+    a, b, c, d = numbers
+    np.testing.assert_array_equal(found["a"], ((a + b) + (c + d)) / 4)
+    assert not np.array_equal(found["a"], (((a + b) + c) + d) / 4), "the order shows in these numbers"
+
+
+@pytest.mark.slow
+def test_the_bits_do_not_depend_on_the_number_of_devices():
+    found = []
+    for count in (1, 2, 8):
+        parallel = Parallel("shard_map", 8, jax.devices()[:count])
+        step = parallel.wrap(functools.partial(outer_loop.outer_step, toy.problem(), SETTINGS, False))
+        state = parallel.replicate(outer_loop.initial_state(SETTINGS))
+        after = step(state, parallel.split(TASKS), parallel.replicate(toy.VGG))
+        found.append(jax.tree.map(np.asarray, after))
+    for other in found[1:]:
+        jax.tree.map(np.testing.assert_array_equal, other, found[0])
 
 
 def test_collectives_are_found_in_every_spelling():
