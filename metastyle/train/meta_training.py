@@ -301,6 +301,6 @@ def _compile(
     if len(parallel.devices) > 1:
         sent = mesh.traffic(compiled.as_text() or "")
         facts = {"sent_bytes": sum(size for _, size in sent), "collectives": len(sent)}
-        line += f", {facts['sent_bytes']:,} bytes in {len(sent)} {' and '.join({kind for kind, _ in sent})}"
+        line += f", {facts['sent_bytes']:,} bytes in {len(sent)} {' and '.join(sorted({kind for kind, _ in sent}))}"
     *_, constants = arguments
     return loop.Program(lambda state, batch: compiled(state, batch, constants), line, facts)
