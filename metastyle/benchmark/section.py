@@ -17,6 +17,7 @@ from metastyle.benchmark import (
     identities,
     large_dataset,
     large_images,
+    many_sizes,
     speed,
     torch_comparison,
     transfers,
@@ -56,6 +57,7 @@ FUNCTIONS: dict[str, Callable[[], Numbers]] = {
     "quality": whole_commands.judge_tiny,
     "large_data": large_dataset.measure_large_dataset,
     "tiling": large_images.measure_large_images,
+    "sizes": many_sizes.measure_many_sizes,
     "transfer": transfers.time_transfers,
 }
 

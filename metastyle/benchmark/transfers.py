@@ -1,6 +1,5 @@
 """What `metastyle.transfer` takes, beside what it says before it begins; and what pictures of many sizes take."""
 
-import resource
 import time
 from collections.abc import Callable
 from typing import Any
@@ -49,7 +48,7 @@ def _many_sizes(photo: np.ndarray, painting: np.ndarray) -> dict[str, float]:
     for i in range(_MANY):
         job = transfer.prepare(resize(photo, (260 + 7 * i, 430 - 5 * i)), painting, None, Options("good"))
         seconds.append(_seconds(job.run))
-        held.append(_held())
+        held.append(memory.resident())
     warm = _MANY // 4
     growth = (held[-1] - held[warm]) / (_MANY - 1 - warm) / 2**20
     return {
@@ -67,9 +66,3 @@ def _seconds(run: Callable[[], Any]) -> float:
 
 def _pictures() -> list[np.ndarray]:
     return [codec.load(paths.demo_pictures(kind)[0])[0] for kind in ("photos", "styles")]
-
-
-def _held() -> int:
-    """Bytes of memory that this process holds now."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()

@@ -44,6 +44,13 @@ def peak() -> int:
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def resident() -> int:
+    """Returns the bytes of main memory that this process holds now; 0 where the system does not tell, as on macOS."""
+    with contextlib.suppress(OSError):
+        return int((_PROC / "self/statm").read_text().split()[1]) * resource.getpagesize()
+    return 0
+
+
 def _available() -> int | None:
     with contextlib.suppress(OSError):
         kilobytes = _entry((_PROC / "meminfo").read_text(), "MemAvailable:")
