@@ -247,8 +247,8 @@ def _separately_rounded(x: jax.Array) -> jax.Array:
     """`x` without the last bit of its mantissa, so that the sum that it is added to does not depend on the program.
 
     XLA:CPU contracts a product and the sum that follows it to a fused multiply-add, which rounds once. Whether it does
-    so for a task's gradient depends on how many tasks the program has. The dropped bit is what keeps XLA from
-    removing this operation, as it does with one that changes nothing and with optimisation barriers.
+    so for a task's gradient or for an update depends on how many tasks the program has. The dropped bit is what keeps
+    XLA from removing this operation, as it does with one that changes nothing and with optimisation barriers.
     """
     kind = jnp.finfo(x.dtype)
     return jax.lax.reduce_precision(x, kind.nexp, kind.nmant - 1)
@@ -308,5 +308,5 @@ def outer_step(
     before: Any = state.meta
     change: Any = gradient
     updates, optimizer_state = optimizer(settings).update(change, state.optimizer, before)
-    after: Any = optax.apply_updates(before, updates)
+    after: Any = optax.apply_updates(before, jax.tree.map(_separately_rounded, updates))
     return MetaState(after, optimizer_state, state.step + 1), metrics

@@ -156,9 +156,7 @@ def test_derived_sizes_are_told_and_the_one_switch_of_order(finished):
     sent = 4 * sum(count_parameters(part) for part in outer_loop.initial_meta(toy_settings()).parts().values())
     (told_sent, _) = re.findall(r"([\d,]+) bytes in 2 all-gather and all-to-all", told)
     most = sent + 4 * (len(meta_training.LOGGED) + 7)  # filled up to a multiple of 8 devices
-    assert 2 * sent < int(told_sent.replace(",", "")) <= 2 * most, (
-        "the meta-gradient and a few metrics, to be added and to be spread"
-    )
+    assert 2 * sent < int(told_sent.replace(",", "")) <= 2 * most, "the meta-gradient and a few metrics, there and back"
     assert re.search(r"5 steps after step 2: [\d.]+ steps/s", told)
 
 
