@@ -15,9 +15,11 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):  # Later versions don't know the flag and abort.
     os.environ["XLA_FLAGS"] = f"{_for_users['XLA_FLAGS']} --xla_cpu_use_fusion_emitters=false"
 
-# Shells let what they start in the background ignore Ctrl-C, and so would all programs that tests interrupt.
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# What a shell starts in the background ignores Ctrl-C, under nohup also the end of a terminal, and so would all
+# programs that tests interrupt.
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 import jax  # noqa: E402
 

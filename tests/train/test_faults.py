@@ -131,12 +131,11 @@ def test_many_devices_and_hosts_are_one(finished, hosts, devices):
 def test_a_real_run_has_the_same_bits_on_many_devices_and_hosts(start, tmp_path):
     """Its inner loop makes any difference ten times as large with each step, so nothing less than equality lasts."""
     found = {}
-    for hosts, devices in ((1, 1), (1, 4), (2, 2)):
+    for hosts, devices in ((1, 1), (2, 2)):
         workdir = tmp_path / f"{hosts}x{devices}"
         started = start(workdir, "real=1", "run.steps=4", hosts=hosts, devices=devices)
         assert started.ends() == 0, started.output()
         found[hosts, devices] = rows(workdir)
-    np.testing.assert_array_equal(found[1, 4], found[1, 1])
     np.testing.assert_array_equal(found[2, 2], found[1, 1])
 
 
