@@ -7,22 +7,19 @@ not share a few (nets/padded.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 import metastyle
-from metastyle.benchmark import Numbers
+from metastyle.benchmark import Numbers, timing
 from metastyle.nets import generator, padded
 from metastyle.stylize.style import Style
 from metastyle.system import memory
 
 _SIZES = 1000
 _SIDES = (17, 400)  # px, from and below
-_TURNS = 5
 _COMPARED = ((250, 250), (256, 256), (300, 411), (389, 260))  # (height, width): what padding costs
 
 
@@ -46,17 +43,12 @@ def measure_many_sizes() -> Numbers:
 
 
 def _ratio(style: Style, size: tuple[int, int]) -> float:
-    """The quickest of some turns in the program that sizes share, over the quickest in one for this size alone."""
+    """The seconds in the program that sizes share, over those in one for this size alone."""
     net, params = style.config.generator, style.params()
     photograph = np.random.default_rng(1).random((1, *size, 3), np.float32)
-    shared = lambda: padded.stylize(net, params, photograph)
-    alone = lambda: np.asarray(generator.stylize(net, params, photograph))
-    shared(), alone()
-    seconds = [(_seconds(shared), _seconds(alone)) for _ in range(_TURNS)]
-    return min(x for x, _ in seconds) / min(x for _, x in seconds)
-
-
-def _seconds(run: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
+    calls = {
+        "shared": lambda: padded.stylize(net, params, photograph),
+        "alone": lambda: np.asarray(generator.stylize(net, params, photograph)),
+    }
+    seconds = timing.time_in_turns(calls)
+    return seconds["shared"] / seconds["alone"]

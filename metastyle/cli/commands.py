@@ -268,7 +268,8 @@ def _stylize(values: flags.FlagValues, _: list[str]) -> None:
     looks = jobs.make_looks(styles, values.weights, masks, knobs)
     contents = names["content"]
     what = f"{len(contents)} photographs in {len(looks)} styles"
-    if jobs.is_folder(values.out, len(contents) * len(looks), what):
+    one = ", or --weights or --mask to make one of the styles" if len(looks) > 1 else ""
+    if jobs.is_folder(values.out, len(contents) * len(looks), what, one):
         print(jobs.stylize_many(contents, looks, values.out, knobs, output))
         return
     jobs.stylize_one(picture_names.read(contents[0], "content"), looks[0], values.out, knobs, output)

@@ -111,10 +111,9 @@ def _data_address(text: str, name: str) -> bytes:
 
 def _read_bytes(given: Any, name: str) -> bytes:
     try:
-        data = given.read_bytes()
+        return given.read_bytes()
     except (OSError, KeyError) as error:
         raise InputError(f"`{name}`: cannot read {given} ({reason(error)}); choose another") from None
-    return data
 
 
 def _read(given: Any, name: str) -> bytes:

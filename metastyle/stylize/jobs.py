@@ -97,16 +97,18 @@ def joined(names: Sequence[str]) -> str:
     return whole if len(whole) <= _LONGEST or len(names) == 1 else f"{names[0][:_LONGEST]}+{len(names) - 1}"
 
 
-def is_folder(out: str, count: int, what: str) -> bool:
+def is_folder(out: str, count: int, what: str, instead: str = "") -> bool:
     """Whether `--out` names a folder: one that exists, or a name that ends in "/" or has no suffix.
 
-    Raises InputError where it doesn't and several pictures are to be written. count: of them. what: they are, in words.
+    Raises InputError where it doesn't and several pictures are to be written.
+
+    count: of them. what: they are, in words. instead: what else may be passed, for the message.
     """
     if out != STANDARD and (os.path.isdir(out) or out.endswith("/") or not Path(out).suffix):
         return True
     if count > 1:
         how = "pass a folder" if out == STANDARD else "pass a folder, with a slash at its end if its name has a dot"
-        raise InputError(f"`out`: expected a folder for {what}, got {out!r}; {how}")
+        raise InputError(f"`out`: expected a folder for {what}, got {out!r}; {how}{instead}")
     return False
 
 

@@ -5,6 +5,7 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import jax
@@ -20,7 +21,7 @@ from metastyle.nets.params import Flat
 from metastyle.stylize import material, resumable
 from metastyle.stylize.style import Style, as_stored, equal_weights, with_phases
 from metastyle.system import jax_host, resume
-from metastyle.system.arguments import check_count, check_number, check_path
+from metastyle.system.arguments import check_count, check_path
 from metastyle.weights import bundles, loss_network, style_files, vgg_files
 from metastyle.weights.bundles import Bundle
 from metastyle.weights.style_files import StyleFile
@@ -234,7 +235,8 @@ def _identify_support(support: Sequence[Picture] | None, photographs: Sequence[n
 def _check_numbers(steps: int, seed: int, until: float) -> None:
     check_count("steps", steps, 0)
     check_count("seed", seed, 0)
-    check_number("until", until, 0, 1)
+    if not (isinstance(until, Real) and 0 <= until < 1):
+        raise InputError(f"`until`: expected a share from 0 to 1, such as 0.01, got {until!r}")
 
 
 def _shapes(tensors: Flat) -> dict[str, tuple[int, ...]]:

@@ -321,7 +321,7 @@ def test_the_command_is_installed():
         ),
         (stylize(palette=0.5), "`palette`: expected the paintings of the style"),
         (adapt(stroke=2), "`stroke`: expected `output_size` as well"),
-        (adapt(until=1.5), "`until`: expected a number from 0 to 1, got 1.5"),
+        (adapt(until=1.5), "`until`: expected a share from 0 to 1, such as 0.01, got 1.5"),
         (adapt(preview="gone.jpg"), "`preview`: no such file: 'gone.jpg'"),
         (adapt(preview_out="x.webp"), "`preview_out`: expected --preview as well, the photograph to watch"),
         (adapt(preview="photo.png", preview_out="x.png"), "`preview_out`: expected a name that ends in .gif .webp"),
