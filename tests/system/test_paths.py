@@ -42,7 +42,7 @@ def test_without_a_home_there_is_no_cache_and_that_is_told(homeless, monkeypatch
         assert paths.cache_folder("xla") is None
     with pytest.raises(InputError, match="`fetch`: there is no home folder for a cache; set METASTYLE_CACHE"):
         fetch.fetch()
-    assert vgg_files.at_hand() in ("vgg16", "slim")
+    assert vgg_files.at_hand() in ("vgg16", "half")
     monkeypatch.setenv("METASTYLE_SAMPLE_DATA", "~/shared")
     assert paths.sample_data() is None
 
