@@ -299,10 +299,8 @@ def _before_packing(index: np.ndarray, factor: int) -> np.ndarray:
 
 
 def _window(buffer: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Reads some rows and columns, without a copy if the indices are consecutive."""
+    """Copies some rows and columns: JAX may refer to what it reads after its result is there, and so keep a plane."""
     blocks = [(i, j, buffer[y, x]) for i, y in _runs(rows) for j, x in _runs(columns)]
-    if len(blocks) == 1:
-        return blocks[0][2]
     window = np.empty((len(rows), len(columns), buffer.shape[2]), buffer.dtype)
     for i, j, block in blocks:
         window[i:, j:][: len(block), : block.shape[1]] = block

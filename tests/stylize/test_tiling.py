@@ -130,6 +130,16 @@ def test_the_plan_knows_what_is_to_come(arch, budget):
     assert (done.arrays.most["disk"] > 0) == (budget < np.inf)
 
 
+def test_what_jax_reads_does_not_keep_a_plane():
+    """JAX may let go of its arguments a moment after the result is there, and would hold the plane that long."""
+    buffer = uniform(40, 60, 4)
+    plane = tiled_layers.Plane(buffer, 40, 60, tiled_layers._Transform(buffer.dtype))
+    rows, columns = np.arange(8, 16), np.arange(60)
+    window = plane.read(rows, columns)
+    np.testing.assert_array_equal(window, buffer[8:16])
+    assert not np.shares_memory(window, buffer)
+
+
 def test_blocks_hold_three_planes():
     plan, _ = run(Generator("s4,c3s1-64,R64x5a,c3s1-8,p4-3"), 64, 64, 16, imagined=True)
     assert plan.arrays.most == {"memory": 3 * 16 * 16 * 64 * 4, "disk": 0}
