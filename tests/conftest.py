@@ -1,5 +1,4 @@
 import os
-import signal
 import tempfile
 from importlib.metadata import version
 
@@ -15,15 +14,12 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):  # Later versions don't know the flag and abort.
     os.environ["XLA_FLAGS"] = f"{_for_users['XLA_FLAGS']} --xla_cpu_use_fusion_emitters=false"
 
-# What a shell starts in the background ignores Ctrl-C, under nohup also the end of a terminal, and so would all
-# programs that tests interrupt.
-for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
-    if signal.getsignal(_number) == signal.SIG_IGN:
-        signal.signal(_number, _usual)
-
 import jax  # noqa: E402
 
 from metastyle.system import compile_cache, paths  # noqa: E402
+from tests.support import heard_signals  # noqa: E402
+
+heard_signals.hear()
 
 jax.config.update("jax_num_cpu_devices", 8)
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from metastyle.cli.app import run
 from metastyle.errors import RETRY
 from metastyle.system import files, paths, signals
+from tests.support import heard_signals
 from tests.support.places import ROOT
 
 BOUND = 2.0  # seconds in which a command ends
@@ -132,6 +133,7 @@ def _wrong(folder: Path, status: int, seconds: float, number: int) -> str:
 
 
 def main(_: list[str]) -> int:
+    heard_signals.hear()
     rng, name, endings = random.Random(_SEED.value), _COMMAND.value, list[Ending]()
     with files.temporary_folder() as root:
         style, warm = root / "style.safetensors", root / "cache"
