@@ -68,7 +68,7 @@ COMMANDS = {
         "--bundle=ours=default",
         "--out={0}/report",
     ),
-    "benchmark": ("experiments.benchmark", "--only=stylize", "--json={0}/a.json"),
+    "benchmark": ("experiments.benchmark", "--only=loss", "--json={0}/a.json"),
 }
 
 _COMMAND = flags.DEFINE_enum("command", "adapt", COMMANDS, "what is interrupted")
