@@ -83,7 +83,9 @@ def count_work(settings: config.Config, tasks: int) -> Work:
         "query": photograph(outer.query),
     }
     state, params = jax.eval_shape(lambda: outer_loop.initial_state(settings)), meta_training.networks(settings)
-    problem = style_problem(settings.generator, settings.loss, other_judge=bool(outer.vgg))
+    problem = style_problem(
+        settings.generator, settings.loss, other_judge=bool(outer.vgg), code_octaves=settings.encoder.octaves
+    )
     step = functools.partial(outer_loop.outer_step, problem, settings, inner.first_order)
     # The norm of the meta-gradient is not sent, but the stop flag is, so as many numbers are sent as are logged.
     sent = 4 * (sum(count_parameters(part) for part in state.meta.parts().values()) + len(meta_training.LOGGED))

@@ -33,8 +33,8 @@ from metastyle.compress import prune_vgg
 from metastyle.compress.prune_vgg import Scale, Slim
 from metastyle.config import Distillation, Loss
 from metastyle.losses import perceptual
-from metastyle.losses.octaves import octaves
 from metastyle.nets import generator, vgg
+from metastyle.nets.octaves import octaves
 
 _EMBEDDINGS = tuple(f"{kind}_{tap}" for kind in ("features", "gram") for tap in vgg.TAPS)
 METRICS = ("loss", *_EMBEDDINGS, "content", "style", "gradient")

@@ -3,6 +3,7 @@
 from metastyle.config.choices import BACKENDS, DEFAULT_BUNDLE, PEER_TIMEOUT, PRECISIONS
 from metastyle.config.distillation import Distillation
 from metastyle.config.evaluation import METHODS, Deployment, Evaluation
+from metastyle.config.imitation import Imitation
 from metastyle.config.meta_training import (
     LEAST_SEEN,
     PHASES,
@@ -34,6 +35,7 @@ __all__ = [
     "Encoder",
     "Evaluation",
     "Generator",
+    "Imitation",
     "Inner",
     "Loss",
     "Outer",

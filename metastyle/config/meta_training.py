@@ -67,7 +67,7 @@ class Loss:
     style: float = field(default=5.0, metadata=at_least(0))
     tv: float = field(default=0.0, metadata=at_least(0))
     grid: float = field(default=0.0, metadata=at_least(0))
-    # The sizes at which the style is compared: full, half, quarter, ... (losses/octaves.py).
+    # The sizes at which the style is compared: full, half, quarter, ... (nets/octaves.py).
     octaves: int = field(default=1, metadata=at_least(1) | added_later())
 
 
@@ -94,6 +94,7 @@ class Encoder:
 
     hidden: int = field(default=0, metadata=at_least(0))  # width of the hidden layer; 0 means no encoder
     code: int = field(default=1504, metadata=at_least(1))  # the length of its input
+    octaves: int = field(default=1, metadata=at_least(1) | added_later())  # at which it reads a style's statistics
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from metastyle.errors import InputError
-from metastyle.losses.octaves import octaves
 from metastyle.nets import vgg
 from metastyle.nets.layers import upsample
+from metastyle.nets.octaves import octaves
 from metastyle.system.optional import need
 
 Features = jax.Array | np.ndarray

@@ -10,7 +10,7 @@ learning rates serves all of them.
 `kind="paper"` is MetaStyle's loss (Zhang et al. 2019): mean squared errors of features at relu2_2 and of Gram / C at
 all four taps, on features in the units of torchvision's normalisation. Its weights are `content=1, style=1e5`.
 
-With `octaves=3`, S is the mean of the style losses at full, half and quarter size (losses/octaves.py). A Gram matrix of
+With `octaves=3`, S is the mean of the style losses at full, half and quarter size (nets/octaves.py). A Gram matrix of
 VGG-16 says nothing about shapes of more than about 90 px, so at full size alone a painting's large shapes are not asked
 for.
 
@@ -25,8 +25,8 @@ import jax.numpy as jnp
 
 from metastyle.config import Loss
 from metastyle.losses.grid import grid_loss
-from metastyle.losses.octaves import octaves
 from metastyle.nets import vgg
+from metastyle.nets.octaves import octaves
 from metastyle.nets.params import Array
 
 _EPS = 1e-8  # keeps a ratio finite for a picture without any features; far below any real denominator

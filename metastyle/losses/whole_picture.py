@@ -21,9 +21,9 @@ import numpy as np
 
 from metastyle.config import Loss
 from metastyle.losses import perceptual
-from metastyle.losses.octaves import octaves
 from metastyle.nets import vgg
 from metastyle.nets.extent import Extent
+from metastyle.nets.octaves import octaves
 from metastyle.system.programs import bounded_jit
 
 WHOLE = 1024 * 1024  # px: pictures of so many go through the network as a whole

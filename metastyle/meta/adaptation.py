@@ -67,7 +67,7 @@ def begin_style(
     reads: vgg.Params | None = None,
 ) -> tuple[Meta, Targets]:
     """The half of `begin` that needs the style: where the inner loop starts, and the style's statistics."""
-    measure = make_measure(settings.generator, settings.loss)
+    measure = make_measure(settings.generator, settings.loss, settings.encoder.octaves)
     measured = [measure.style(params, picture[None]) for picture in paintings]
     codes = [style.code for style in measured]
     if reads is not None and reads is not params and learned.encoder is not None:

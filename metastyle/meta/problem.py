@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from metastyle import config
 from metastyle.losses import perceptual
-from metastyle.nets import generator, style_encoder, vgg
+from metastyle.nets import generator, noise, style_encoder, vgg
 from metastyle.nets.params import Flat
 from metastyle.system.programs import bounded_jit
 
@@ -79,13 +79,18 @@ class Problem(NamedTuple):
 
 @functools.cache
 def style_problem(
-    net: config.Generator, loss: config.Loss, other_judge: bool = False, side_by_side: bool = False
+    net: config.Generator,
+    loss: config.Loss,
+    other_judge: bool = False,
+    side_by_side: bool = False,
+    code_octaves: int = 1,
 ) -> Problem:
     """The problem of stylising photographs in one style. A task is {"style", "support", "query"}, as in data/tasks.py.
 
     Args:
       other_judge: whether the query loss is that of another network than the inner loop's: `Networks.outer`.
       side_by_side: computes in the form that is fast where `jax.vmap` goes over tasks (`generator.Network`).
+      code_octaves: of the codes that the encoder reads.
     """
     dtype = jnp.dtype(net.dtype)
 
@@ -96,10 +101,11 @@ def style_problem(
         target = Targets(perceptual.style_target(networks.inner, task["style"], loss, dtype))
         if networks.outer is not None:
             target = target._replace(outer=perceptual.style_target(networks.outer, task["style"], loss, dtype))
-        return Prepared(target, support, query, style_encoder.code(networks.inner, task["style"], dtype))
+        return Prepared(target, support, query, style_encoder.code(networks.inner, task["style"], dtype, code_octaves))
 
     def style_loss(fast, slow, batch, target, params):
-        outputs = generator.apply(net, fast | slow, batch["images"], side_by_side=side_by_side)
+        drawn = generator.with_seed(fast | slow, batch["seed"][0])
+        outputs = generator.apply(net, drawn, batch["images"], side_by_side=side_by_side)
         return perceptual.perceptual(params, outputs, batch["content"], target, loss, dtype).total.mean()
 
     def support_loss(fast, slow, batch, target, networks):
@@ -119,8 +125,12 @@ def _map(function: Callable, xs: jax.Array) -> Tree:
 
 
 def content_batch(params: vgg.Params, pictures: perceptual.Array, loss: config.Loss, dtype: Any = jnp.float32) -> Tree:
-    """Photographs f32[N, H, W, 3], with the features that their stylisations are compared with."""
-    return {"images": pictures, "content": perceptual.content_target(params, pictures, loss, dtype)}
+    """Photographs f32[N, H, W, 3], with the features that their stylisations are compared with, and seeds f32[N].
+
+    A style shall hold for every drawing of the noise, so each batch has its own: that of its first photograph.
+    """
+    kept = perceptual.content_target(params, pictures, loss, dtype)
+    return {"images": pictures, "content": kept, "seed": noise.drawn_seed(pictures)}
 
 
 class StyleMeasure(NamedTuple):
@@ -141,13 +151,13 @@ class Measure(NamedTuple):
 
 
 @functools.cache
-def make_measure(net: config.Generator, loss: config.Loss) -> Measure:
-    """The `Measure` for outputs of this generator under this loss."""
+def make_measure(net: config.Generator, loss: config.Loss, code_octaves: int = 1) -> Measure:
+    """The `Measure` for outputs of this generator under this loss, with codes of so many octaves."""
     dtype = jnp.dtype(net.dtype)
 
     def style(params, pictures):
         target = perceptual.style_target(params, pictures, loss, dtype)
-        return StyleMeasure(target, style_encoder.code(params, pictures, dtype))
+        return StyleMeasure(target, style_encoder.code(params, pictures, dtype, code_octaves))
 
     def content(params, pictures):
         return content_batch(params, pictures, loss, dtype)

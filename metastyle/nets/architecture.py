@@ -11,6 +11,7 @@ The tokens are those of fast-neural-style, and more:
     save-a    keeps the features under the name a
     add-a     adds the features that save-a kept
     cat-a     appends the channels of the features that save-a kept
+    n4x3      adds noise: 4 maps each with cells of 1, 2 and 4 features, times a matrix that is zero at first
     skip      at the very end: adds the instance-normed input, before the sigmoid
     c4s2-64   4x4 convolution, stride 2 or 1; only in discriminators, since it shifts features by half a pixel
 
@@ -47,6 +48,8 @@ ARCHITECTURES = {
     "johnson": "c9s1-32,d64,d128,R128x5,u64,u32,c9s1-3",  # Johnson et al. 2016, as in MetaStyle
     "compact": "s4,c3s1-64,R64x5,p4-3,skip",  # every convolution at a quarter of the resolution, for CPUs
     "compact_half": "s4,c3s1-64,R64x5a,u32,p2-3,skip",  # the last one at half of it, and adapters: the default bundle's
+    # With noise, and a last convolution at full size that smooths what sub-pixels leave.
+    "compact_noise": "s4,c3s1-64,n4x4,R64x2a,n4x4,R64x3a,u32.bilinear,p2-8,c3s1-3,skip",
 }
 MIN_SIDE = 16  # px: the least side of a picture for nets that go down to a quarter of its size
 LEAKY_SLOPE = 0.2
@@ -145,7 +148,20 @@ class Sigmoid:
     """Ends a generator, so that its output is a picture in [0, 1]."""
 
 
-Op = Conv | Norm | Relu | Residual | Up | Pack | Save | Add | Concat | Sigmoid
+@dataclass(frozen=True)
+class Noise:
+    """Adds noise maps (nets/noise.py) times the matrix at `path`: `count` maps for each of `sizes` sizes of cells.
+
+    number: counts the net's operations of this kind from 1; it is the initial seed, so that their noise differs.
+    """
+
+    path: str
+    count: int
+    sizes: int
+    number: int
+
+
+Op = Conv | Norm | Relu | Residual | Up | Pack | Save | Add | Concat | Noise | Sigmoid
 
 
 @dataclass(frozen=True)
@@ -176,6 +192,7 @@ class Layers(Protocol[X]):
     def pack(self, x: X, factor: int, /) -> X: ...
     def add(self, x: X, y: X, /) -> X: ...
     def concat(self, x: X, y: X, /) -> X: ...
+    def noise(self, x: X, op: Noise, /) -> X: ...
     def sigmoid(self, x: X, /) -> X: ...
 
 
@@ -219,6 +236,8 @@ def _step(op: Op, layers: Layers[X], x: X) -> X:
             return layers.up(x, bilinear)
         case Pack(factor):
             return layers.pack(x, factor)
+        case Noise():
+            return layers.noise(x, op)
         case Sigmoid():
             return layers.sigmoid(x)
     raise TypeError(f"`op`: expected an operation that stands alone, got {op!r}")
@@ -267,7 +286,7 @@ class _Reader:
         self._arch, self._name, self._head = arch, name, head
         self._ops: list[Op] = []
         self._shape, self._lowest = _Shape(3, 1.0), 1.0
-        self._convs = self._blocks = 0
+        self._convs = self._blocks = self._noises = 0
         self._saved: dict[str, _Shape] = {}
         self._unused: dict[str, str] = {}  # names that nothing has used so far -> their tokens
         self._text, self._words, self._at_head = "", frozenset[str](), False
@@ -347,6 +366,10 @@ class _Reader:
         self._shape = self._shape._replace(channels=self._shape.channels + kept.channels)
         self._ops.append(Concat(name))
 
+    def noise(self, count: str, sizes: str) -> None:
+        self._noises += 1
+        self._ops.append(Noise(f"noise{self._noises}", int(count), int(sizes), self._noises))
+
     def misplaced(self) -> None:
         self._refuse(_ENDS[self._head])
 
@@ -413,6 +436,7 @@ _TOKENS: tuple[tuple[str, tuple[str, ...], Callable[..., None]], ...] = (  # for
     (f"save-{_NAME}", (), _Reader.save),
     (f"add-{_NAME}", (), _Reader.add),
     (f"cat-{_NAME}", (), _Reader.concat),
+    ("n([1-9])x([1-5])", (), _Reader.noise),
     ("skip", (), _Reader.misplaced),
 )
 

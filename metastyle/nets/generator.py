@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from metastyle import config
-from metastyle.nets.architecture import Conv, Head, Residual, check_size, parse, run, walk
-from metastyle.nets.layers import InstanceNorm, ReflectConv, SubpixelConv, space_to_depth, upsample
-from metastyle.nets.params import Flat, flatten, unflatten
+from metastyle.nets.architecture import Conv, Head, Noise, Residual, check_size, parse, run, walk
+from metastyle.nets.layers import InstanceNorm, NoiseMaps, ReflectConv, SubpixelConv, space_to_depth, upsample
+from metastyle.nets.params import Array, Flat, flatten, unflatten
 from metastyle.nets.phases import shifts
 
 _SIDE = 32  # px: the side of the picture on which a network is initialised, which suits every net
@@ -79,6 +79,9 @@ class FlaxLayers:
     def concat(self, x: jax.Array, y: jax.Array) -> jax.Array:
         return jnp.concatenate([x, y], -1)
 
+    def noise(self, x: jax.Array, op: Noise) -> jax.Array:
+        return NoiseMaps(op, self.dtype, name=op.path)(x)
+
     def sigmoid(self, x: jax.Array) -> jax.Array:
         return nn.sigmoid(x)
 
@@ -139,6 +142,10 @@ class ShapeLayers:
     def concat(self, channels: int, others: int) -> int:
         return channels + others
 
+    def noise(self, channels: int, op: Noise) -> int:
+        self.shapes |= {f"{op.path}/kernel": (op.count * op.sizes, channels), f"{op.path}/seed": ()}
+        return channels
+
     def sigmoid(self, channels: int) -> int:
         return channels
 
@@ -169,6 +176,11 @@ def apply(settings: config.Generator, params: Flat, images: jax.Array, side_by_s
     stylised = run(jnp.concatenate(padded)).reshape(len(every), *images.shape[:1], *padded[0].shape[1:])
     cut = [y[:, top : top + height, left : left + width] for y, ((top, left), _) in zip(stylised, every, strict=True)]
     return functools.reduce(jnp.add, cut) / len(cut)
+
+
+def with_seed(params: Flat, seed: Array) -> Flat:
+    """These parameters with another drawing of the noise: all its seeds are `seed`, f32[], more than they are."""
+    return {path: x + seed if path.endswith("/seed") else x for path, x in params.items()}
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metastyle.nets.architecture import Conv
+from metastyle.nets import noise
+from metastyle.nets.architecture import Conv, Noise
 from metastyle.nets.params import Array, Flat
 
 EPSILON = 1e-5  # of the instance norms
@@ -116,6 +117,20 @@ class SubpixelConv(nn.Module):
         y = reflect_product(x, kernel) if self.side_by_side and op.head else reflect_conv(x, kernel)
         y = depth_to_space(y, op.subpixels)
         return y if bias is None else y + bias.astype(self.dtype)
+
+
+class NoiseMaps(nn.Module):
+    """Adds noise maps times a matrix to features. Their seed is a parameter too, but not one that learns."""
+
+    op: Noise
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        op, (height, width, channels) = self.op, x.shape[1:]
+        kernel = self.param("kernel", nn.initializers.zeros, (op.count * op.sizes, channels), jnp.float32)
+        seed = self.param("seed", nn.initializers.constant(op.number), (), jnp.float32)
+        return x + noise.times(kernel, seed, jnp.arange(height), jnp.arange(width), op).astype(self.dtype)
 
 
 def fold_weights(params: Flat, op: Conv, xp: ModuleType = np) -> tuple[Any, Any]:

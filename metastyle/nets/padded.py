@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from metastyle import config
-from metastyle.nets import layers
-from metastyle.nets.architecture import Conv, Residual, check_size, parse, run, walk
+from metastyle.nets import layers, noise
+from metastyle.nets.architecture import Conv, Noise, Residual, check_size, parse, run, walk
 from metastyle.nets.extent import Extent
 from metastyle.nets.params import Flat
 from metastyle.nets.phases import mean_over_phases
@@ -87,6 +87,11 @@ class PaddedLayers:
 
     def concat(self, x: Inside, y: Inside) -> Inside:
         return x._replace(values=jnp.concatenate([x.values, y.values], -1))
+
+    def noise(self, x: Inside, op: Noise) -> Inside:
+        rows, columns = map(jnp.arange, x.values.shape[1:3])
+        kernel, seed = (self._params[f"{op.path}/{name}"] for name in ("kernel", "seed"))
+        return x._replace(values=x.values + noise.times(kernel, seed, rows, columns, op).astype(x.values.dtype))
 
     def sigmoid(self, x: Inside) -> Inside:
         return x._replace(values=jax.nn.sigmoid(x.values))

@@ -13,18 +13,21 @@ Flat = dict[str, Array]
 Leaf = TypeVar("Leaf")
 
 
-def split_by_scope(params: dict[str, Leaf], scope: str) -> tuple[dict[str, Leaf], dict[str, Leaf]]:
+def split_by_scope(
+    params: dict[str, Leaf], scope: str, name: str = "inner.scope"
+) -> tuple[dict[str, Leaf], dict[str, Leaf]]:
     """Splits parameters into (fast, slow): those that the inner loop adapts, and the others.
 
-    scope: "norm" (every instance norm), "adapter" (every adapter), "all", or a comma-separated list of these and of
-    path prefixes ("block5,out"). Raises InputError for a part that picks nothing.
+    scope: "norm" (every instance norm), "adapter" (every adapter), "noise" (every matrix of noise maps), "all", or a
+    comma-separated list of these and of path prefixes ("block5,out"). Raises InputError, naming the setting `name`, for
+    a part that picks nothing.
     """
     parts = [part.strip() for part in scope.split(",")]
     for part in parts:
         if not any(in_scope(path, part) for path in params):
             top = sorted({path.split("/")[0] for path in params})
             raise InputError(
-                f'`inner.scope`: expected norm, adapter, all or prefixes of {", ".join(top)}, got "{part}"'
+                f'`{name}`: expected norm, adapter, noise, all or prefixes of {", ".join(top)}, got "{part}"'
             )
     fast = {path: x for path, x in params.items() if any(in_scope(path, part) for part in parts)}
     return fast, {path: x for path, x in params.items() if path not in fast}
@@ -34,6 +37,8 @@ def in_scope(path: str, part: str) -> bool:
     """Whether a part of a scope, as in `split_by_scope`, picks the parameter at this path."""
     if part in ("norm", "adapter"):
         return any(name.startswith(part) for name in path.split("/"))
+    if part == "noise":
+        return path.startswith(part) and path.endswith("/kernel")
     return part == "all" or f"{path}/".startswith(f"{part}/")
 
 

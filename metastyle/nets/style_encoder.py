@@ -5,8 +5,9 @@ and the outer loop trains both. The encoder has two layers, whose parameters are
 
     fast_0 = fast + V relu(U n(code) + u)        for instance norms; other fast parameters start as they are
 
-`code` holds the logarithms of the means and standard deviations of the loss network's features; n shifts and scales a
-code to mean 0 and deviation 1. V starts at zero, so training begins as it would without an encoder.
+`code` holds the logarithms of the means and standard deviations of the loss network's features, at full size and, with
+`encoder.octaves`, at half of it and so on; n shifts and scales the code of each octave to mean 0 and deviation 1. V
+starts at zero, so training begins as it would without an encoder.
 """
 
 from typing import Any
@@ -18,16 +19,22 @@ import numpy as np
 from metastyle import config
 from metastyle.errors import InputError
 from metastyle.nets import vgg
+from metastyle.nets.octaves import octaves
 from metastyle.nets.params import Flat, split_by_scope
 
 _SMALL = 1e-2  # features below it do not tell styles apart
 
 
-def code(params: vgg.Params, pictures: jax.Array, dtype=jnp.float32) -> jax.Array:
-    """Computes the code of a style: f32[shots, H, W, 3] in [0, 1] -> f32[D], D = `size(params)`.
+def code(params: vgg.Params, pictures: jax.Array, dtype=jnp.float32, count: int = 1) -> jax.Array:
+    """Computes the code of a style: f32[shots, H, W, 3] in [0, 1] -> f32[count, D], D = `size(params)`.
 
-    The code of several pictures is the mean of their codes. dtype: of the loss network's convolutions.
+    The code of several pictures is the mean of their codes. dtype: of the loss network's convolutions. count: of
+    octaves, from the full size down (nets/octaves.py).
     """
+    return jnp.stack([_statistics(params, scaled, dtype) for scaled in octaves(pictures, count)])
+
+
+def _statistics(params: vgg.Params, pictures: jax.Array, dtype: Any) -> jax.Array:
     statistics = []
     for x in vgg.features(params, pictures, vgg.TAPS, dtype).values():
         statistics += [x.mean((1, 2)), x.std((1, 2))]
@@ -35,7 +42,7 @@ def code(params: vgg.Params, pictures: jax.Array, dtype=jnp.float32) -> jax.Arra
 
 
 def size(params: vgg.Params) -> int:
-    """Returns the length of a code: two numbers for each channel of the taps."""
+    """Returns the length of the code of an octave: two numbers for each channel of the taps."""
     return 2 * sum(params[f"conv{tap[4:]}"]["bias"].shape[0] for tap in vgg.TAPS)
 
 
@@ -58,27 +65,33 @@ def guess(weights: Flat, fast: Flat, code: jax.Array) -> Flat:
 @jax.jit  # one program in the compile cache at deployment, instead of one for each operation
 def _guess(weights: Flat, norms: Flat, code: jax.Array) -> Flat:
     hidden = jax.nn.relu(normalize_code(code) @ weights["hidden/kernel"] + weights["hidden/bias"])
-    offsets, place, out = hidden @ weights["out/kernel"], 0, {}
-    for path, x in sorted(norms.items()):
-        count = int(np.prod(x.shape))
-        out[path] = x + offsets[place : place + count].reshape(x.shape)
-        place += count
-    return out
+    offsets = hidden @ weights["out/kernel"]
+    return {path: norms[path] + offsets[place].reshape(norms[path].shape) for path, place in columns(norms).items()}
+
+
+def columns(fast: Flat) -> dict[str, slice]:
+    """For each instance norm's parameter among `fast`, sorted by path: the encoder's outputs that are added to it."""
+    found, place = {}, 0
+    for path, x in sorted(_norms(fast).items()):
+        found[path] = slice(place, place + int(np.prod(x.shape)))
+        place = found[path].stop
+    return found
 
 
 def check(settings: config.Config, params: Any, name: str = "vgg") -> None:
     """Raises InputError, naming the argument `name`, if the settings' encoder doesn't fit this loss network."""
-    if settings.encoder.hidden and settings.encoder.code != size(params):
+    found = settings.encoder.octaves * size(params)
+    if settings.encoder.hidden and settings.encoder.code != found:
         raise InputError(
             f"`{name}`: expected the loss network that the encoder is for, whose codes have {settings.encoder.code} "
-            f"numbers (`encoder.code`), got one whose codes have {size(params)}"
+            f"numbers (`encoder.code`), got one whose codes have {found}"
         )
 
 
 def normalize_code(code: jax.Array) -> jax.Array:
-    """Shifts and scales a code to mean 0 and deviation 1."""
-    centred = code - code.mean()
-    return centred * jax.lax.rsqrt(jnp.square(centred).mean() + 1e-6)
+    """Shifts and scales each octave of a code to mean 0 and deviation 1: f32[octaves, D] -> f32[octaves * D]."""
+    centred = code - code.mean(-1, keepdims=True)
+    return (centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + 1e-6)).ravel()
 
 
 def _norms(fast: Flat) -> Flat:

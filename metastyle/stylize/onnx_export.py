@@ -14,9 +14,9 @@ from metastyle import config
 from metastyle.compress.quantise import quantise
 from metastyle.images import codec
 from metastyle.images.resize import square
-from metastyle.nets import layers
-from metastyle.nets.architecture import Conv, Residual, parse, run, walk
-from metastyle.nets.params import Flat
+from metastyle.nets import layers, noise
+from metastyle.nets.architecture import Conv, Noise, Residual, parse, run, walk
+from metastyle.nets.params import Array, Flat
 from metastyle.nets.phases import Shift, shifts
 from metastyle.system import paths
 from metastyle.system.optional import need
@@ -49,8 +49,8 @@ class _Graph:
 class GraphLayers:
     """The backend of `architecture.walk` that adds nodes; features, f32[N, C, H, W], are the names of outputs."""
 
-    def __init__(self, graph: _Graph, params: Flat):
-        self._graph, self._params = graph, params
+    def __init__(self, graph: _Graph, params: Flat, float_kind: int):
+        self._graph, self._params, self._float = graph, params, float_kind
 
     def conv(self, x: str, op: Conv) -> str:
         graph = self._graph
@@ -87,6 +87,68 @@ class GraphLayers:
     def concat(self, x: str, y: str) -> str:
         return self._graph.add("Concat", x, y, axis=1)
 
+    def noise(self, x: str, op: Noise) -> str:
+        """Adds the noise of nets/noise.py, whose functions these nodes compute, in 64-bit integers."""
+        graph, shape = self._graph, self._graph.add("Shape", x)
+        kernel, seed = (self._params[f"{op.path}/{name}"] for name in ("kernel", "seed"))
+        rows, columns = (self._range(graph.add("Gather", shape, graph.constant(axis, np.int64))) for axis in (2, 3))
+        found = [self._normal(rows, columns, np.arange(op.count), seed)]
+        for size in range(1, op.sizes):
+            (cells_down, down), (cells_right, right) = (self._cells(index, 2**size) for index in (rows, columns))
+            channels = size * op.count + np.arange(op.count)
+            maps = self._normal(cells_down, cells_right, channels, seed)  # [count, cells down, cells to the right]
+            enlarged = graph.add("MatMul", down, graph.add("MatMul", maps, graph.add("Transpose", right)))
+            found.append(graph.add("Mul", enlarged, graph.constant(1 / noise.ENLARGED_VARIANCE)))
+        maps = graph.add("Unsqueeze", graph.add("Concat", *found, axis=0), graph.ints(0))
+        matrix = graph.constant(np.asarray(kernel).T[:, :, None, None])
+        return graph.add("Add", x, graph.add("Conv", maps, matrix))
+
+    def _range(self, count: str) -> str:
+        zero, one = (self._graph.constant(x, np.int64) for x in (0, 1))
+        return self._graph.add("Range", zero, count, one)
+
+    def _cells(self, index: str, size: int) -> tuple[str, str]:
+        """As in nets/noise.py: the cells near the features 0, 1, ..., and how much each feature takes of each cell."""
+        graph = self._graph
+        last = graph.add("Sub", graph.add("Size", index), graph.constant(1, np.int64))
+        count = graph.add("Add", graph.add("Div", last, graph.constant(size, np.int64)), graph.constant(6, np.int64))
+        cells = graph.add("Sub", self._range(count), graph.constant(2, np.int64))
+        centres = graph.add("Add", graph.add("Cast", cells, to=self._float), graph.constant(0.5))
+        places = graph.add("Add", graph.add("Cast", index, to=self._float), graph.constant(0.5))
+        places = graph.add("Unsqueeze", graph.add("Mul", places, graph.constant(1 / size)), graph.ints(1))
+        away = graph.add("Abs", graph.add("Sub", places, centres))
+        powers = [
+            graph.add("Pow", graph.add("Relu", graph.add("Sub", graph.constant(x), away)), graph.constant(3))
+            for x in (2, 1)
+        ]
+        spline = graph.add("Sub", powers[0], graph.add("Mul", graph.constant(4), powers[1]))
+        return cells, graph.add("Mul", spline, graph.constant(1 / 6))
+
+    def _normal(self, rows: str, columns: str, channels: np.ndarray, seed: Array) -> str:
+        """The numbers of nets/noise.py, as f32[c, h, w]."""
+        graph = self._graph
+        begin = noise.mixed_number(int(seed)) + channels[:, None, None] * noise.MAP
+        rows = graph.add("Mul", graph.add("Unsqueeze", rows, graph.ints(0, 2)), graph.constant(noise.ROW, np.int64))
+        columns = graph.add("Mul", columns, graph.constant(noise.COLUMN, np.int64))
+        at = graph.add("Add", graph.add("Add", graph.constant(begin, np.int64), rows), columns)
+        bits = graph.add("Mod", at, graph.constant(2**32, np.int64))
+        for shift, factor in noise.ROUNDS:
+            bits = graph.add("BitwiseXor", bits, self._shifted(bits, shift))
+            if factor:
+                # As a signed number, so that no product is beyond 64 bits.
+                signed = factor - 2**32 if factor >= 2**31 else factor
+                product = graph.add("Mul", bits, graph.constant(signed, np.int64))
+                bits = graph.add("Mod", product, graph.constant(2**32, np.int64))
+        mask = graph.constant(255, np.int64)
+        total = graph.add("BitwiseAnd", bits, mask)
+        for shift in (8, 16, 24):
+            total = graph.add("Add", total, graph.add("BitwiseAnd", self._shifted(bits, shift), mask))
+        centred = graph.add("Sub", graph.add("Cast", total, to=self._float), graph.constant(noise.MEAN))
+        return graph.add("Mul", centred, graph.constant(1 / noise.STD))
+
+    def _shifted(self, bits: str, shift: int) -> str:
+        return self._graph.add("Div", bits, self._graph.constant(2**shift, np.int64))
+
     def sigmoid(self, x: str) -> str:
         return self._graph.add("Sigmoid", x)
 
@@ -121,7 +183,7 @@ def build(settings: config.Generator, params: Flat, *, floats: bool = False) -> 
         behind = graph.add("Add", missing, graph.ints(*after)) if any(after) else missing
         pads = graph.add("Concat", graph.ints(0, 0, *before, 0, 0), behind, axis=0)
         padded.append(graph.add("Pad", x, pads, mode="reflect"))
-    backend = GraphLayers(graph, params)
+    backend = GraphLayers(graph, params, kinds.FLOAT)
     if len(every) == 1:
         y = graph.add("Slice", walk(net, backend, padded[0]), graph.ints(0, 0), size, graph.ints(2, 3))
     else:

@@ -20,7 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 from metastyle.nets import layers
-from metastyle.nets.architecture import Conv, Residual, run
+from metastyle.nets import noise as noise_maps
+from metastyle.nets.architecture import Conv, Noise, Residual, run
 from metastyle.nets.params import Flat
 from metastyle.system.memory import Arrays
 from metastyle.system.programs import bounded_jit
@@ -185,6 +186,15 @@ class Tiles:
     def concat(self, x: Plane, y: Plane) -> Plane:
         return self._join(x, y, _concat, self.arrays.new((*x.sides, x.channels + y.channels), x.transform.dtype))
 
+    def noise(self, x: Plane, op: Noise) -> Plane:
+        kernel, seed = (self._params[f"{op.path}/{name}"] for name in ("kernel", "seed"))
+
+        def begin(strip):
+            places = self._rows(x, strip), np.arange(x.width)
+            return _add_noise(x.read(*places), x.norm, kernel, seed, *places, op=op, transform=x.transform)
+
+        return self._fill(self._new(*x.sides, x.channels, x.transform.dtype), 2, begin)
+
     def sigmoid(self, x: Plane) -> Plane:
         """Drops the padding, too."""
         height, width = self._grid.size
@@ -208,11 +218,16 @@ class Tiles:
             transforms = x.transform, y.transform
             return join(self._read(x, strip), x.norm, self._read(y, strip), y.norm, transforms=transforms)
 
-        def finish(strip, features):
-            span = strip.at(out.height, self._grid.height)
-            out.buffer[span.start :][: span.size] = features
+        return self._fill(out, 3, begin)
 
-        self._run(self._grid.strips, _TOUCH * 3 * out.buffer.size, begin, finish)
+    def _fill(self, out: Plane, touched: int, begin: Callable) -> Plane:
+        """Fills a plane strip by strip with what `begin` computes. touched: planes that are read or written."""
+
+        def finish(strip, features):
+            rows = self._rows(out, strip)
+            out.buffer[rows[0] :][: len(rows)] = features
+
+        self._run(self._grid.strips, _TOUCH * touched * out.buffer.size, begin, finish)
         return out
 
     def _measure_moments(self, x: Plane) -> Moments:
@@ -230,9 +245,12 @@ class Tiles:
     def _new(self, height: int, width: int, channels: int, dtype: np.dtype) -> Plane:
         return Plane(self.arrays.new((height, width, channels), dtype), height, width, _Transform(dtype))
 
-    def _read(self, x: Plane, strip: _Span) -> np.ndarray:
+    def _rows(self, x: Plane, strip: _Span) -> np.ndarray:
         span = strip.at(x.height, self._grid.height)
-        return x.read(np.arange(span.start, span.start + span.size), np.arange(x.width))
+        return np.arange(span.start, span.start + span.size)
+
+    def _read(self, x: Plane, strip: _Span) -> np.ndarray:
+        return x.read(self._rows(x, strip), np.arange(x.width))
 
     def _run(self, parts: Sequence[Any], work: float, begin: Callable, finish: Callable) -> None:
         """Calls `finish(part, begin(part))`, finishing one part behind, so that JAX computes while the next is read."""
@@ -373,6 +391,12 @@ def _measure(x, *, transform):
 @functools.partial(bounded_jit, static_argnames="transforms")
 def _add(x, x_norm, y, y_norm, *, transforms):
     return (_features(x, x_norm, transforms[0]) + _features(y, y_norm, transforms[1]))[0]
+
+
+@functools.partial(bounded_jit, static_argnames=("op", "transform"))
+def _add_noise(x, norm, kernel, seed, rows, columns, *, op, transform):
+    x = _features(x, norm, transform)[0]
+    return x + noise_maps.times(kernel, seed, rows, columns, op).astype(x.dtype)
 
 
 @functools.partial(bounded_jit, static_argnames="transforms")

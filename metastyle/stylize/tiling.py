@@ -17,7 +17,7 @@ from tqdm import tqdm
 from metastyle import config
 from metastyle.errors import InputError
 from metastyle.nets import architecture, generator, padded
-from metastyle.nets.architecture import MIN_SIDE, Conv, Residual, run
+from metastyle.nets.architecture import MIN_SIDE, Conv, Noise, Residual, run
 from metastyle.nets.params import Flat
 from metastyle.nets.phases import mean_over_phases
 from metastyle.stylize.tiled_layers import Grid, Plane, Tiles
@@ -203,6 +203,12 @@ class Sizes:
 
     def concat(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return self.new(*x.shape[:2], x.shape[2] + y.shape[2])
+
+    def noise(self, x: np.ndarray, op: Noise) -> np.ndarray:
+        maps = self.new(*x.shape[:2], 2 * op.count * op.sizes)  # at first each by itself, then all together
+        y = self.new(*x.shape)
+        del maps
+        return y
 
     def sigmoid(self, x: np.ndarray) -> np.ndarray:
         return self.new(*x.shape)

@@ -1,6 +1,7 @@
 """Carries a bundle over to another loss network, whose codes its encoder can't read: see `refit_encoder`."""
 
 import dataclasses
+import functools
 import os
 
 import jax
@@ -49,17 +50,16 @@ def carry_over(
     _check_hidden(start.meta.encoder, width)  # before the codes, which take minutes
     before, after = vgg_files.load(vgg_before, "vgg_before"), vgg_files.load(vgg_after)
     loss_network.check_reads(start, before, "vgg_before")
-    if styles < 2 * style_encoder.size(after):
-        raise InputError(
-            f"`styles`: expected at least {2 * style_encoder.size(after)}, twice the numbers of a code, got {styles}"
-        )
+    numbers = start.config.encoder.octaves * style_encoder.size(after)
+    if styles < 2 * numbers:
+        raise InputError(f"`styles`: expected at least {2 * numbers}, twice the numbers of a code, got {styles}")
     old, new = _codes_of_training_styles(start.config, before, after, styles)
     fitted = np.arange(len(old)) % _KEPT_BACK > 0
     carried = refit_encoder(start.meta.encoder, old[fitted], new[fitted], width)
     settings = dataclasses.replace(
         start.config,
         vgg=vgg_after,
-        encoder=dataclasses.replace(start.config.encoder, hidden=width, code=style_encoder.size(after)),
+        encoder=dataclasses.replace(start.config.encoder, hidden=width, code=numbers),
     )
     digest = loss_network.digest(after)
     meta = dataclasses.replace(start.meta, encoder=carried)
@@ -72,9 +72,10 @@ def carry_over(
 def _codes_of_training_styles(
     settings: config.Config, before: vgg.Params, after: vgg.Params, styles: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Computes the codes of crops of training styles by two loss networks: f32[N, D], f32[N, E] with N >= styles."""
+    """Computes the codes of crops of training styles by two loss networks, each f32[N, octaves, D], N >= styles."""
     one_photograph = dataclasses.replace(settings, inner=dataclasses.replace(settings.inner, steps=0))
-    sampler, code, count = TaskSampler(one_photograph), jax.jit(style_encoder.code), -(-styles // _TOGETHER)
+    sampler, count = TaskSampler(one_photograph), -(-styles // _TOGETHER)
+    code = jax.jit(functools.partial(style_encoder.code, count=settings.encoder.octaves))
     with Prefetcher(sampler.task, range(_TOGETHER), 0, count, threads=settings.data.threads) as batches:
         crops = (x for _, batch in tqdm(batches, "styles", count) for x in batch["style"])
         codes = [(np.asarray(code(before, x)), np.asarray(code(after, x))) for x in crops]
@@ -91,9 +92,9 @@ def _guesses(meta: Meta, codes: np.ndarray) -> np.ndarray:
 def refit_encoder(weights: Flat, before: np.ndarray, after: np.ndarray, hidden: int) -> Flat:
     """Refits the encoder to another loss network's codes by least squares, so that it guesses about the same.
 
-    before, after: f32[N, D], f32[N, E], the codes of the same styles by the two networks, with N well above E. hidden:
-    the new width of the encoder, at most the present one; the units that move the parameters most are kept. Raises
-    InputError for a larger width.
+    before, after: f32[N, octaves, D], f32[N, octaves, E], the codes of the same styles by the two networks, with N well
+    above the numbers of a code. hidden: the new width of the encoder, at most the present one; the units that move the
+    parameters most are kept. Raises InputError for a larger width.
     """
     _check_hidden(weights, hidden)
     kernel, bias, last = (np.asarray(weights[x], np.float64) for x in ("hidden/kernel", "hidden/bias", "out/kernel"))

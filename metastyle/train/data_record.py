@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from metastyle.config import Config, Distillation
+from metastyle.config import Config, Distillation, Imitation
 from metastyle.data.sources import FolderSource, Kind, TfdsSource, open_source
 from metastyle.errors import Adjusted
 from metastyle.system import files
@@ -21,7 +21,7 @@ from metastyle.system import files
 _Lists = dict[str, dict[str, Any]]  # by the names of settings
 
 
-def note(workdir: Path, settings: Config | Distillation, fields: Sequence[str], done: int) -> None:
+def note(workdir: Path, settings: Config | Distillation | Imitation, fields: Sequence[str], done: int) -> None:
     """Compares the files that `data.FIELD` of these settings names with those of the run's last start.
 
     done: the steps that the run has done. A warning (errors.Adjusted) names each setting whose files have changed. In
@@ -46,7 +46,7 @@ def note(workdir: Path, settings: Config | Distillation, fields: Sequence[str], 
         files.write(path, f"{text}\n".encode(), name="workdir")
 
 
-def _lists(settings: Config | Distillation, fields: Sequence[str]) -> _Lists:
+def _lists(settings: Config | Distillation | Imitation, fields: Sequence[str]) -> _Lists:
     found: _Lists = {}
     for field in fields:
         kind: Kind = "content" if field.endswith("content") else "style"

@@ -114,7 +114,7 @@ def load_guess(settings: Distillation) -> Guess | None:
             "set it to that"
         )
     network = loss_network.load_own(bundle)
-    code = jax.jit(style_encoder.code)
+    code = jax.jit(functools.partial(style_encoder.code, count=bundle.config.encoder.octaves))
 
     def guess(style: np.ndarray) -> Flat:
         return bundle.meta.slow | guess_start(bundle.meta, code(network, style)).fast

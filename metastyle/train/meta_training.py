@@ -60,7 +60,8 @@ def train(
     loss_networks = networks(settings) if loss_networks is None else loss_networks
     if problem is None:
         side_by_side = outer.tasks_side_by_side > 1
-        problem = style_problem(settings.generator, settings.loss, bool(outer.vgg), side_by_side)
+        octaves = settings.encoder.octaves
+        problem = style_problem(settings.generator, settings.loss, bool(outer.vgg), side_by_side, octaves)
     problem = problem._replace(prepare=jax.jit(problem.prepare))  # one program outside the step too, for pictures
     tuning, origin = _tuning_sampler(settings), bundles.load_start(workdir, settings)
     state = outer_loop.initial_state(settings, begin_from(origin, settings) if origin else None)

@@ -9,8 +9,8 @@ import pytest
 
 from metastyle.compress import distill_vgg, prune_vgg
 from metastyle.losses import perceptual
-from metastyle.losses.octaves import octaves
 from metastyle.nets import generator, vgg
+from metastyle.nets.octaves import octaves
 from tests.support.toy_distillation import LOSS, PICTURES, RANKS, SIZE, SLIM, TEACHER, batch_of, seen_of, settings
 
 objective = jax.jit(distill_vgg.objective, static_argnums=4)

@@ -22,8 +22,9 @@ OTHERS = {
     "eval_800": "evaluate",
     "distill": "distill",
     "distill_half": "distill",
+    "imitate": "imitate",
 }  # config file -> experiment
-KINDS = {"evaluate": config.Evaluation, "distill": config.Distillation}
+KINDS = {"evaluate": config.Evaluation, "distill": config.Distillation, "imitate": config.Imitation}
 FILES = [file for file in ALL if file.stem not in OTHERS]
 
 

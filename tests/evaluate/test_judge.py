@@ -9,9 +9,9 @@ from metastyle.evaluate import judge, metrics
 from metastyle.evaluate.pairs import Pair
 from metastyle.losses import perceptual
 from metastyle.losses.grid import grid_artefact
-from metastyle.losses.octaves import octaves
 from metastyle.losses.ssim import ssim
 from metastyle.nets import vgg
+from metastyle.nets.octaves import octaves
 from metastyle.weights import vgg_files
 
 rgb2lab = pytest.importorskip("skimage.color", reason="scikit-image is not installed").rgb2lab

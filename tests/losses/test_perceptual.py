@@ -11,8 +11,8 @@ import pytest
 from metastyle.config import Loss
 from metastyle.losses import perceptual
 from metastyle.losses.grid import grid_loss
-from metastyle.losses.octaves import octaves
 from metastyle.nets import vgg
+from metastyle.nets.octaves import octaves
 from metastyle.weights import vgg_files
 from tests.support.places import WEIGHTS
 from tests.support.toy import relative_error

@@ -13,7 +13,7 @@ from tests.support.errors import refused
 @pytest.mark.parametrize(
     "arch, message",
     [
-        ("jonson", 'johnson, compact, compact_half or tokens such as .*got "jonson" in "jonson"'),
+        ("jonson", 'johnson, compact, compact_half, compact_noise or tokens such as .*got "jonson" in "jonson"'),
         ("c9s1-32,x64,c9s1-3", 'got "x64"'),
         ("c9s2-32,c9s1-3", 'got "c9s2-32"'),
         ("c4s1-32,c9s1-3", 'got "c4s1-32"'),

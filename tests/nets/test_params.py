@@ -32,7 +32,9 @@ def test_split_and_its_inverse(scope, chosen):
 @pytest.mark.parametrize("scope", ["", "norms", "block", "block3", "out,block1/conv3", "norm,,out"])
 def test_a_scope_that_picks_nothing_is_refused(scope):
     params = random_params(Generator("c3s1-8,R8x2,c3s1-3"))
-    expected = "`inner.scope`: expected norm, adapter, all or prefixes of block1, block2, conv1, norm1, out, got "
+    expected = (
+        "`inner.scope`: expected norm, adapter, noise, all or prefixes of block1, block2, conv1, norm1, out, got "
+    )
     with pytest.raises(InputError, match=expected):
         split_by_scope(params, scope)
 

@@ -16,6 +16,7 @@ from metastyle.evaluate.starts import Start
 from metastyle.meta import outer_loop
 from metastyle.meta.parameters import guess_start
 from metastyle.nets import style_encoder, vgg
+from metastyle.nets.octaves import octaves
 from metastyle.stylize import stylizer
 from metastyle.weights import bundles, vgg_files
 from tests.support import toy
@@ -30,7 +31,7 @@ def uniform(*shape, seed=0):
 def test_a_code_is_the_logarithm_of_means_and_deviations():
     pictures = uniform(2, 16, 24, 3)
     found = style_encoder.code(PARAMS, pictures)
-    assert found.shape == (style_encoder.size(PARAMS),) == (LENGTH,)
+    assert found.shape == (1, style_encoder.size(PARAMS)) == (1, LENGTH)
     expected = []
     for x in vgg.features(PARAMS, pictures).values():
         x = np.asarray(x, np.float64)
@@ -39,6 +40,17 @@ def test_a_code_is_the_logarithm_of_means_and_deviations():
     single = [style_encoder.code(PARAMS, picture[None]) for picture in pictures]
     np.testing.assert_allclose(found, np.mean(single, 0), atol=1e-5)
     assert np.isfinite(style_encoder.code(PARAMS, np.zeros((1, 16, 16, 3), np.float32))).all()
+
+
+def test_octaves_are_read_and_normalised_one_by_one():
+    pictures = uniform(1, 32, 48, 3)
+    both = style_encoder.code(PARAMS, pictures, count=2)
+    half = style_encoder.code(PARAMS, octaves(jnp.asarray(pictures), 2)[1])
+    np.testing.assert_allclose(both, np.concatenate([style_encoder.code(PARAMS, pictures), half]), atol=1e-5)
+    normal = np.split(np.asarray(style_encoder.normalize_code(both)), 2)
+    for octave in normal:
+        np.testing.assert_allclose([octave.mean(), octave.std()], [0, 1], atol=1e-4)
+    np.testing.assert_allclose(normal[1], style_encoder.normalize_code(half), atol=1e-5)
 
 
 def test_it_begins_at_the_fast_parameters():

@@ -1,6 +1,7 @@
 """The networks a second time, in numpy and float64, and random parameters for them."""
 
 import numpy as np
+from scipy.interpolate import BSpline
 
 from metastyle.nets import generator
 
@@ -8,6 +9,7 @@ SMALL = ["c9s1-4,d6,R6x2,u5,c3s1-3", "s4,c5s1-6,R6x1a,p4-3,skip", "u4,s2,c3s1-3,
 U_NETS = [  # every token and every word of the language
     "c3s1-4.leaky,save-a,d6.blur.leaky,save-b,d8.blur.leaky,R8x1,u6.bilinear.leaky,cat-b,c3s1-6.bare,u4.bilinear.leaky,"
     "cat-a,c3s1-3",
+    "c3s1-4,n3x4,d6,n2x1,R6x1a,n1x2,u4,c3s1-3,skip",
     "save-in,R3x1.bare,d4.linear.bare,save-a,R4x1.leaky,add-a,p2-3.leaky,add-in,c5s1-5.bare.leaky,p2-8.bare,s2,c3s1-3,skip",
     "s2,save-a,d8,save-b,add-b,cat-b,d8.bare.blur,d10,R10x1a.bare.leaky,p2-6,u12.bilinear.linear,R12x1,p2-12,add-a,p2-3",
 ]
@@ -23,6 +25,9 @@ def random_params(settings, seed=0):
     params = {}
     for path, x in generator.shapes(settings).items():
         he = np.sqrt(2 / max(np.prod(x.shape[:-1]), 1))
+        if path.endswith("/seed"):
+            params[path] = np.float32(rng.integers(100))
+            continue
         mean, std = {"kernel": (0, he), "adapter": (0, he), "scale": (1, 0.5), "bias": (0, 0.5)}[path.split("/")[-1]]
         params[path] = rng.normal(mean, std, x.shape).astype(np.float32)
     return params
@@ -58,12 +63,44 @@ def numpy_subpixels(x, kernel, factor):
     return out
 
 
+def numpy_hash(x):
+    """lowbias32, in Python's whole numbers."""
+    x ^= x >> 16
+    x = x * 0x7FEB352D % 2**32
+    x ^= x >> 15
+    x = x * 0x846CA68B % 2**32
+    return x ^ x >> 16
+
+
+def numpy_noise(height, width, count, sizes, seed):
+    """f64[height, width, count * sizes]: noise with cells of 1, 2, 4, ... features."""
+    spline = BSpline.basis_element([-2, -1, 0, 1, 2], extrapolate=False)
+    first = numpy_hash(int(seed))
+
+    def cell(row, column, channel):
+        bits = numpy_hash((first + row * 0x0DA6B343 + column * 0x58163841 + channel * 0x4B1AB31F) % 2**32)
+        return (sum(bits.to_bytes(4, "little")) - 510) / 147.8
+
+    maps = []
+    for size in range(sizes):
+        side = 2**size
+        cells = [np.arange(-2, length // side + 3) for length in (height, width)]
+        shares = [
+            np.nan_to_num(spline((np.arange(length)[:, None] + 0.5) / side - index - 0.5)) * np.sqrt(315 / 151)
+            for length, index in zip((height, width), cells, strict=True)
+        ]
+        for channel in range(size * count, (size + 1) * count):
+            values = np.array([[cell(int(row), int(column), channel) for column in cells[1]] for row in cells[0]])
+            maps.append(shares[0] @ values @ shares[1].T if size else values[2:-3, 2:-3])
+    return np.stack(maps, 2)
+
+
 class NumpyNetwork:
     """The architecture language read a second time, in float64."""
 
     def __init__(self, params):
         self.params = {path: np.array(value, np.float64) for path, value in params.items()}
-        self.saved, self.convs, self.blocks = {}, 0, 0
+        self.saved, self.convs, self.blocks, self.noises = {}, 0, 0, 0
 
     def __call__(self, arch, x):
         *tokens, last = arch.removesuffix(",skip").split(",")
@@ -78,16 +115,13 @@ class NumpyNetwork:
     def token(self, core, words, x):
         h, w, c = x.shape
         kind, _, name = core.partition("-")
-        if kind == "save":
-            self.saved[name] = x
-            return x
-        if kind == "add":
-            return x + self.saved[name]
-        if kind == "cat":
-            return np.concatenate([x, self.saved[name]], 2)
+        if kind in ("save", "add", "cat"):
+            return self.kept(kind, name, x)
         if core[0] == "s":
             f = int(core[1])
             return np.stack([x[i::f, j::f] for i in range(f) for j in range(f)], 2).reshape(h // f, w // f, f * f * c)
+        if core[0] == "n":
+            return x + self.noise(h, w, int(core[1]), int(core[3]))
         if core[0] == "R":
             for _ in range(int(core.split("x")[1].removesuffix("a"))):
                 x = x + self.block(x, words, core.endswith("a"))
@@ -101,6 +135,17 @@ class NumpyNetwork:
         if "blur" in words or "bilinear" in words:  # bilinear is nearest, then blurred
             x = numpy_blur(x)
         return self.behind(numpy_conv(x, kernel, 2 if core[0] == "d" else 1), *names, words)
+
+    def kept(self, kind, name, x):
+        if kind == "save":
+            self.saved[name] = x
+            return x
+        return x + self.saved[name] if kind == "add" else np.concatenate([x, self.saved[name]], 2)
+
+    def noise(self, height, width, count, sizes):
+        self.noises += 1
+        kernel, seed = (self.params[f"noise{self.noises}/{part}"] for part in ("kernel", "seed"))
+        return numpy_noise(height, width, count, sizes, seed) @ kernel
 
     def block(self, x, words, adapted):
         self.blocks += 1

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from metastyle.losses.octaves import halve, octaves
+from metastyle.nets.octaves import halve, octaves
 from tests.support.pictures import noise
 
 FILTER = np.array([1, 3, 3, 1]) / 8

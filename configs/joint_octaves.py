@@ -1,0 +1,23 @@
+"""The generator of imitate.py learns three octaves, without inner steps: shapes of the painting's size.
+
+python -m experiments.meta_train --config=configs/joint_octaves.py --workdir=runs/joint_octaves
+
+Crops of photographs and paintings are those of pictures up to four times as large as the crop.
+"""
+
+from metastyle.config import config_dict
+
+STYLES = {"procedural_styles": 0.05, "photograph_styles": 0.15, "recolor": 0.5, "collage": 0.25, "quarter_turns": 0.5}
+
+
+def get_config():
+    return config_dict(
+        run={"steps": 20_000, "checkpoint_every": 200, "picture_every": 500},
+        data={"size": 128, "zoom": 4.0, "rotate": 0.0, "flip_style": True, **STYLES},
+        generator={"arch": "compact_noise"},
+        loss={"octaves": 3, "grid": 0.2},
+        inner={"steps": 0, "scope": "norm,adapter,noise,out"},
+        encoder={"hidden": 168, "code": 4512, "octaves": 3},
+        outer={"tasks": 2, "vgg": "vgg16", "lr": 5e-4},
+        start="runs/imitation/bundle",
+    )
