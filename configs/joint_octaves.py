@@ -15,7 +15,7 @@ def get_config():
         run={"steps": 20_000, "checkpoint_every": 200, "picture_every": 500},
         data={"size": 128, "zoom": 4.0, "rotate": 0.0, "flip_style": True, **STYLES},
         generator={"arch": "compact_noise"},
-        loss={"octaves": 3, "grid": 0.2},
+        loss={"octaves": 3, "grid": 0.2, "shift": 2.0},
         inner={"steps": 0, "scope": "norm,adapter,noise,out"},
         encoder={"hidden": 168, "code": 4512, "octaves": 3},
         outer={"tasks": 2, "vgg": "vgg16", "lr": 5e-4},

@@ -59,7 +59,10 @@ class Generator:
 
 @dataclass(frozen=True)
 class Loss:
-    """The kind of loss, and the weights of its parts (losses/perceptual.py). A reported J excludes `tv` and `grid`."""
+    """The kind of loss, and the weights of its parts (losses/perceptual.py, losses/shift.py).
+
+    A reported J excludes `tv`, `grid` and `shift`.
+    """
 
     kind: str = field(default="relative", metadata=one_of("relative", "paper"))
     statistic: str = field(default="gram", metadata=one_of("gram", "mean_std"))
@@ -67,6 +70,7 @@ class Loss:
     style: float = field(default=5.0, metadata=at_least(0))
     tv: float = field(default=0.0, metadata=at_least(0))
     grid: float = field(default=0.0, metadata=at_least(0))
+    shift: float = field(default=0.0, metadata=at_least(0) | added_later())
     # The sizes at which the style is compared: full, half, quarter, ... (nets/octaves.py).
     octaves: int = field(default=1, metadata=at_least(1) | added_later())
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from metastyle import config
 from metastyle.losses import perceptual
+from metastyle.losses.shift import shift_loss
 from metastyle.nets import generator, noise, style_encoder, vgg
 from metastyle.nets.params import Flat
 from metastyle.system.programs import bounded_jit
@@ -104,9 +105,14 @@ def style_problem(
         return Prepared(target, support, query, style_encoder.code(networks.inner, task["style"], dtype, code_octaves))
 
     def style_loss(fast, slow, batch, target, params):
-        drawn = generator.with_seed(fast | slow, batch["seed"][0])
-        outputs = generator.apply(net, drawn, batch["images"], side_by_side=side_by_side)
-        return perceptual.perceptual(params, outputs, batch["content"], target, loss, dtype).total.mean()
+        photographs, seed = batch["images"], batch["seed"][0]
+        drawn = generator.with_seed(fast | slow, seed)
+        stylize = lambda pictures: generator.apply(net, drawn, pictures, side_by_side=side_by_side)
+        outputs = stylize(photographs)
+        total = perceptual.perceptual(params, outputs, batch["content"], target, loss, dtype).total
+        if loss.shift:
+            total = total + loss.shift * shift_loss(stylize, photographs, outputs, seed)
+        return total.mean()
 
     def support_loss(fast, slow, batch, target, networks):
         return style_loss(fast, slow, batch, target.inner, networks.inner)

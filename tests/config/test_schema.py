@@ -14,8 +14,8 @@ from tests.support.errors import refused
 def test_json_holds_every_field():
     values = json.loads(config.to_json(config.Config()))
     everything = dataclasses.asdict(config.Config())
-    later = [("loss", "octaves"), ("generator", "phases"), ("encoder", "octaves")]  # earlier versions lack them
-    assert [everything[section].pop(name) for section, name in later] == [1, 1, 1]
+    later = [("loss", "octaves"), ("loss", "shift"), ("generator", "phases"), ("encoder", "octaves")]
+    assert [everything[section].pop(name) for section, name in later] == [1, 0, 1, 1]  # earlier versions lack them
     assert values == everything
     assert set(values) == {"run", "data", "generator", "loss", "inner", "encoder", "outer", "vgg", "start"}
     assert config.from_dict({}) == config.Config()
