@@ -18,6 +18,6 @@ def get_config():
         loss={"octaves": 3, "grid": 0.2, "shift": 2.0},
         inner={"steps": 0, "scope": "norm,adapter,noise,out"},
         encoder={"hidden": 168, "code": 4512, "octaves": 3},
-        outer={"tasks": 2, "vgg": "vgg16", "lr": 5e-4},
+        outer={"tasks": 2, "vgg": "half", "lr": 5e-4},
         start="runs/imitation/bundle",
     )

@@ -27,7 +27,7 @@ from metastyle.losses import perceptual
 from metastyle.meta import inner_loop, outer_loop
 from metastyle.meta.problem import Networks, style_problem
 from metastyle.nets import architecture, generator, vgg
-from metastyle.stylize import onnx_export, stylizer
+from metastyle.stylize import onnx_export
 from metastyle.system import files, paths
 from metastyle.train.checkpoint import Checkpoints
 from metastyle.weights import vgg_files
@@ -42,6 +42,7 @@ _WAYS = {
 }
 _WIDTHS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512)
 _META_SIZE, _META_STEPS = 128, 3
+_EXPORTED = ("compact_half", "compact_noise")
 
 
 def random_tasks(count: int, steps: int, size: int, dtype: Any = np.float32) -> dict[str, np.ndarray]:
@@ -84,17 +85,19 @@ def time_stylize() -> Numbers:
 
 
 def _onnx_calls() -> dict[str, Callable[[np.ndarray], Any]]:
-    """Returns calls of a style of the package's generator in onnxruntime, which take uint8[H, W, 3]."""
+    """Returns calls of the generators for CPUs in onnxruntime, which take uint8[H, W, 3]."""
     if jax.default_backend() != "cpu":
         return {}
-    style = stylizer.load().adapt(random_tasks(1, 1, 128)["style"][0, 0], steps=0)
-    try:
-        sessions = {name: onnx_export.session(style.onnx(int8=name == "int8")) for name in config.PRECISIONS}
-    except InputError:  # onnxruntime is not installed
-        return {}
-    return {
-        f"onnx, {name}": lambda picture, session=session: session(picture[None]) for name, session in sessions.items()
-    }
+    out = {}
+    for arch, precision in itertools.product(_EXPORTED, config.PRECISIONS):
+        settings = config.Generator(arch)
+        try:
+            graph = onnx_export.model(settings, generator.initial_params(settings, 0), int8=precision == "int8")
+            session = onnx_export.session(graph)
+        except InputError:  # onnxruntime is not installed
+            return {}
+        out[f"onnx, {arch}, {precision}"] = lambda picture, session=session: session(picture[None])
+    return out
 
 
 def _lite_calls() -> dict[str, Callable[[np.ndarray], Any]]:
