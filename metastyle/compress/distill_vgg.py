@@ -31,7 +31,7 @@ import optax
 
 from metastyle.compress import prune_vgg
 from metastyle.compress.prune_vgg import Scale, Slim
-from metastyle.config import Distillation, Loss
+from metastyle.config import Distillation, Imitation, Loss
 from metastyle.losses import perceptual
 from metastyle.nets import generator, vgg
 from metastyle.nets.octaves import octaves
@@ -92,7 +92,7 @@ def initial_state(
     )
 
 
-def optimizer(settings: Distillation) -> optax.GradientTransformation:
+def optimizer(settings: Distillation | Imitation) -> optax.GradientTransformation:
     """Adam on clipped gradients; the rate warms up and then falls along a cosine."""
     steps = max(settings.run.steps, settings.warmup + 1)
     rate = optax.warmup_cosine_decay_schedule(0.0, settings.lr, settings.warmup, steps)

@@ -11,8 +11,11 @@ A seed is a whole number, kept as float32 among a network's parameters (`noise1/
 drawing in the same style.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from metastyle.nets.architecture import Noise
 from metastyle.nets.params import Array
@@ -58,16 +61,17 @@ def _spline(x: jax.Array) -> jax.Array:
 def _normal(rows: jax.Array, columns: jax.Array, channels: jax.Array, seed: Array | int) -> jax.Array:
     """Nearly normal numbers, f32[h, w, c], each a hash of its coordinates."""
     rows, columns, channels, seed = (jnp.asarray(x).astype(jnp.uint32) for x in (rows, columns, channels, seed))
-    at = _mixed(seed) + rows[:, None, None] * ROW + columns[:, None] * COLUMN + channels * MAP
-    bits = _mixed(at)
+    at = mixed(seed) + rows[:, None, None] * ROW + columns[:, None] * COLUMN + channels * MAP
+    bits = mixed(at)
     total = sum((bits >> shift) & 255 for shift in (0, 8, 16, 24))
     return (jnp.asarray(total).astype(jnp.float32) - MEAN) / STD
 
 
-def _mixed(x: jax.Array) -> jax.Array:
+def mixed(x: Any) -> Any:
+    """The hash of each whole number of an array u32[...], of NumPy or JAX: u32[...]."""
     for shift, factor in ROUNDS:
         x = x ^ (x >> shift)
-        x = x * jnp.uint32(factor) if factor else x
+        x = x * np.uint32(factor) if factor else x
     return x
 
 
@@ -75,12 +79,4 @@ def drawn_seed(pictures: Array) -> jax.Array:
     """A seed for each picture f32[N, H, W, 3], f32[N]: whole numbers below 2^16 that depend on every bit of it."""
     bits = jax.lax.bitcast_convert_type(jnp.asarray(pictures, jnp.float32), jnp.uint32)
     folded = jax.lax.reduce(bits, jnp.uint32(0), jax.lax.bitwise_xor, (1, 2, 3))
-    return (_mixed(folded) >> 16).astype(jnp.float32)
-
-
-def mixed_number(x: int) -> int:
-    """The hash of one number below 2^32, as the backends that have no JAX need it."""
-    for shift, factor in ROUNDS:
-        x ^= x >> shift
-        x = x * factor % 2**32 if factor else x
-    return x
+    return (mixed(folded) >> 16).astype(jnp.float32)

@@ -127,7 +127,7 @@ class GraphLayers:
     def _normal(self, rows: str, columns: str, channels: np.ndarray, seed: Array) -> str:
         """The numbers of nets/noise.py, as f32[c, h, w]."""
         graph = self._graph
-        begin = noise.mixed_number(int(seed)) + channels[:, None, None] * noise.MAP
+        begin = noise.mixed(np.array([seed], np.uint32)).astype(np.int64) + channels[:, None, None] * noise.MAP
         rows = graph.add("Mul", graph.add("Unsqueeze", rows, graph.ints(0, 2)), graph.constant(noise.ROW, np.int64))
         columns = graph.add("Mul", columns, graph.constant(noise.COLUMN, np.int64))
         at = graph.add("Add", graph.add("Add", graph.constant(begin, np.int64), rows), columns)

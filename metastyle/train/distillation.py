@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from metastyle.meta.parameters import guess_start
 from metastyle.nets import architecture, generator, style_encoder, vgg
 from metastyle.nets.params import Flat
 from metastyle.system import compile_cache
-from metastyle.train import checkpoint, data_record, loop, multihost
+from metastyle.train import loop, one_device
 from metastyle.train.multihost import STOP_FLAGS
 from metastyle.weights import bundles, loss_network, vgg_files
 
@@ -69,16 +68,7 @@ def distill(settings: Distillation, workdir: str | os.PathLike) -> None:
         picture=lambda state: shown.grid(),
         threads=settings.data.threads,
     )
-    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    with multihost.only_run(workdir):
-        with checkpoint.Checkpoints(workdir / "checkpoints", settings.run.keep_checkpoints) as saved:
-            done = saved.latest() or 0
-            checkpoint.claim(workdir, settings, done)
-            data_record.note(workdir, settings, ("content", "style"), done)
-            store = checkpoint.CheckpointStore(saved, settings, place)
-            begun, state = loop.run(training, state, settings.run, store, workdir)
-        if begun == settings.run.steps:  # nothing was left to do, so no step has exported the network
-            export(state)
+    one_device.run(training, state, settings, workdir, ("content", "style"))
     print(f"wrote {workdir / vgg_files.SLIM.name}", flush=True)
 
 
@@ -155,16 +145,14 @@ def _compile(
     settings: Distillation, teacher: vgg.Params, shown: "_Shown", state: distill_vgg.State, batch: Task
 ) -> loop.Program:
     """Compiles the step, which adds its pictures to `shown`."""
-    began = time.monotonic()
-    step = jax.jit(functools.partial(distill_vgg.step, settings), donate_argnums=0)
-    compiled = step.lower(state, batch, teacher).compile()
+    step, line = loop.compiled(functools.partial(distill_vgg.step, settings), state, batch, teacher)
 
     def take(state: distill_vgg.State, batch: Task) -> tuple[distill_vgg.State, loop.Metrics]:
-        state, metrics, pictures = compiled(state, batch, teacher)
+        state, metrics, pictures = step(state, batch)
         shown.add(pictures)
         return state, metrics
 
-    return loop.Program(take, f"compiled the step in {time.monotonic() - began:.0f} s")
+    return loop.Program(take, line)
 
 
 class _Shown:

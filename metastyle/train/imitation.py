@@ -14,7 +14,6 @@ of one of meta-training.
 import dataclasses
 import functools
 import os
-import time
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -24,6 +23,7 @@ import numpy as np
 import optax
 
 from metastyle import config
+from metastyle.compress.distill_vgg import optimizer
 from metastyle.config import Imitation
 from metastyle.data.tasks import Task, TaskSampler
 from metastyle.images import contact_sheet
@@ -33,14 +33,13 @@ from metastyle.meta.parameters import Meta, guess_start
 from metastyle.nets import architecture, generator, style_encoder, vgg
 from metastyle.nets.params import Flat, split_by_scope
 from metastyle.system import compile_cache
-from metastyle.train import checkpoint, data_record, loop, multihost
-from metastyle.train.meta_training import val_tasks
+from metastyle.train import loop, one_device
+from metastyle.train.meta_training import fitting, val_tasks
 from metastyle.train.multihost import STOP_FLAGS
 from metastyle.weights import bundles, loss_network
 
 Batch = dict[str, jax.Array]
 METRICS = ("loss", "pixels", "features")
-_CLIP = 1.0
 
 
 class State(NamedTuple):
@@ -48,7 +47,6 @@ class State(NamedTuple):
 
     meta: Meta
     optimizer: optax.OptState
-    step: jax.Array
 
 
 class Model(NamedTuple):
@@ -77,7 +75,7 @@ def imitate(settings: Imitation, workdir: str | os.PathLike) -> None:
     model = Model(jax.tree.map(jnp.asarray, origin.meta), loss_network.load_own(origin))
     learner = learner_config(settings, origin)
     meta = begin(settings, learner, origin.meta)
-    state = State(meta, optimizer(settings).init(cast(Any, meta)), jnp.zeros((), jnp.int32))
+    state = State(meta, optimizer(settings).init(cast(Any, meta)))
     shown = val_tasks(learner)
 
     def export(state: State) -> None:
@@ -91,20 +89,14 @@ def imitate(settings: Imitation, workdir: str | os.PathLike) -> None:
         columns=METRICS,
         shown="loss",
         prepare=lambda step, state, batch: (state, {name: x for name, x in batch.items() if name != STOP_FLAGS}),
-        compile=lambda _, state, batch: _compile(settings, origin.config, model, state, batch),
+        compile=lambda _, state, batch: loop.Program(
+            *loop.compiled(functools.partial(step, settings, origin.config), state, batch, model)
+        ),
         export=export,
         picture=lambda state: _grid(settings, origin.config, model, state, shown),
         threads=settings.data.threads,
     )
-    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    with (
-        multihost.only_run(workdir),
-        checkpoint.Checkpoints(workdir / "checkpoints", settings.run.keep_checkpoints) as saved,
-    ):
-        done = saved.latest() or 0
-        checkpoint.claim(workdir, settings, done)
-        data_record.note(workdir, settings, ("content", "style", "val_content", "val_style"), done)
-        loop.run(training, state, settings.run, checkpoint.CheckpointStore(saved, settings, place), workdir)
+    one_device.run(training, state, settings, workdir, ("content", "style", "val_content", "val_style"))
     print(f"wrote {workdir / 'bundle'}", flush=True)
 
 
@@ -132,17 +124,13 @@ def begin(settings: Imitation, learner: config.Config, old: Meta) -> Meta:
     """Draws the new meta-parameters, and takes those of `keep` from the old ones, with what guesses and moves them."""
     drawn = outer_loop.initial_meta(learner)
     theirs, ours = old.fast | old.slow, drawn.fast | drawn.slow
-    kept = {path for path in split_by_scope(ours, settings.keep, "keep")[0] if _fits(path, ours, theirs)}
-    own = lambda flat: {path: jnp.asarray(theirs[path]) if path in kept else x for path, x in flat.items()}
+    kept = fitting(theirs, split_by_scope(ours, settings.keep, "keep")[0])
+    own = lambda flat: jax.tree.map(jnp.asarray, flat | {path: kept[path] for path in kept.keys() & flat.keys()})
     encoder = drawn.encoder and old.encoder and _carried_encoder(drawn, old, kept)
     return Meta(fast=own(drawn.fast), slow=own(drawn.slow), log_lr=drawn.log_lr, encoder=encoder)
 
 
-def _fits(path: str, ours: Flat, theirs: Flat) -> bool:
-    return path in theirs and theirs[path].shape == ours[path].shape
-
-
-def _carried_encoder(drawn: Meta, old: Meta, kept: set[str]) -> Flat:
+def _carried_encoder(drawn: Meta, old: Meta, kept: Flat) -> Flat:
     """The old encoder, which guesses zero changes of norms that are not kept, and knows nothing of further octaves."""
     assert old.encoder is not None and drawn.encoder is not None
     reads = np.zeros(drawn.encoder["hidden/kernel"].shape, np.float32)
@@ -156,13 +144,6 @@ def _carried_encoder(drawn: Meta, old: Meta, kept: set[str]) -> Flat:
     ]
     changed = {"hidden/kernel": reads, "out/kernel": np.concatenate(parts, 1).astype(np.float32)}
     return jax.tree.map(jnp.asarray, old.encoder | changed)
-
-
-def optimizer(settings: Imitation) -> optax.GradientTransformation:
-    """Adam on clipped gradients; the rate warms up and then falls along a cosine."""
-    steps = max(settings.run.steps, settings.warmup + 1)
-    rate = optax.warmup_cosine_decay_schedule(0.0, settings.lr, settings.warmup, steps)
-    return optax.chain(optax.clip_by_global_norm(_CLIP), optax.adam(rate))
 
 
 def step(
@@ -182,7 +163,7 @@ def step(
 
     gradient, metrics = jax.grad(objective, has_aux=True)(state.meta)
     updates, moments = optimizer(settings).update(gradient, state.optimizer)
-    return State(cast(Meta, optax.apply_updates(cast(Any, state.meta), updates)), moments, state.step + 1), metrics
+    return State(cast(Meta, optax.apply_updates(cast(Any, state.meta), updates)), moments), metrics
 
 
 def stylised(net: config.Generator, meta: Meta, code: jax.Array, photographs: jax.Array) -> jax.Array:
@@ -206,15 +187,6 @@ def _errors(settings: Imitation, network: vgg.Params, output: jax.Array, goal: j
     ours, theirs = (vgg.features(network, x) for x in (output, goal))
     features = jnp.stack([perceptual.ratio(ours[tap], theirs[tap]) for tap in vgg.TAPS]).mean()
     return {"loss": pixels + settings.features * features, "pixels": pixels, "features": features}
-
-
-def _compile(settings: Imitation, old: config.Config, model: Model, state: State, batch: Task) -> loop.Program:
-    began = time.monotonic()
-    program = jax.jit(functools.partial(step, settings, old), donate_argnums=0)
-    compiled = program.lower(state, batch, model).compile()
-    return loop.Program(
-        lambda state, batch: compiled(state, batch, model), f"compiled the step in {time.monotonic() - began:.0f} s"
-    )
 
 
 def _grid(settings: Imitation, old: config.Config, model: Model, state: State, tasks: list[Task]) -> np.ndarray:

@@ -193,16 +193,16 @@ def begin_from(found: bundles.Bundle, settings: config.Config) -> Meta:
         )
     params = found.meta.fast | found.meta.slow
     fast, slow = split_by_scope(params, settings.inner.scope)
-    log_lr = learned.log_lr | _fitting(found.meta.log_lr, learned.log_lr)
+    log_lr = learned.log_lr | fitting(found.meta.log_lr, learned.log_lr)
     encoder = learned.encoder
     if encoder is not None and found.meta.encoder is not None:
-        taken = _fitting(found.meta.encoder, encoder)
+        taken = fitting(found.meta.encoder, encoder)
         if taken.keys() >= {"hidden/kernel", "hidden/bias"}:
             encoder = encoder | taken  # a last layer trained on other hidden units is worse than zeros
     return jax.tree.map(jax.numpy.asarray, Meta(fast=fast, slow=slow, log_lr=log_lr, encoder=encoder))
 
 
-def _fitting(theirs: Flat, ours: Flat) -> Flat:
+def fitting(theirs: Flat, ours: Flat) -> Flat:
     """Those of their tensors that have the name and shape of one of ours."""
     return {path: theirs[path] for path, x in ours.items() if path in theirs and theirs[path].shape == x.shape}
 

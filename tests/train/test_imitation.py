@@ -84,7 +84,7 @@ def test_the_new_network_comes_nearer_to_the_mean_over_phases(old):
     meta, network = begun(old, settings), vgg_files.load(old.config.vgg)
     model = imitation.Model(jax.tree.map(jnp.asarray, old.meta), network)
     task = {name: uniform(1, 1, 32, 32, 3, seed=seed) for seed, name in enumerate(("style", "query"))}
-    state = imitation.State(meta, imitation.optimizer(settings).init(meta), jnp.zeros((), jnp.int32))
+    state = imitation.State(meta, imitation.optimizer(settings).init(meta))
     step, losses = jax.jit(imitation.step, static_argnums=(0, 1)), []
     for _ in range(60):
         state, metrics = step(settings, old.config, state, task, model)
@@ -112,6 +112,13 @@ def test_a_stopped_run_goes_on_as_if_it_had_been_left_alone(old, tmp_path, monke
     ours, theirs = (bundles.load_bundle(tmp_path / name / "bundle") for name in "ab")
     assert ours == theirs and ours.config.generator.arch == NEW
     assert (tmp_path / "a/pictures/step_0000006.png").exists()
+
+
+def test_a_run_without_a_step_writes_the_bundle_that_it_starts_with(old, tmp_path):
+    settings = chosen(old, run={"steps": 0})
+    imitation.imitate(settings, tmp_path / "run")
+    made, expected = bundles.load_bundle(tmp_path / "run/bundle"), begun(old, settings)
+    jax.tree.map(np.testing.assert_array_equal, made.meta, expected)
 
 
 @pytest.mark.parametrize(
