@@ -3,6 +3,8 @@
 python -m experiments.evaluate --bundle=ours=runs/tiny/bundle --config.contents=DIR --config.styles=DIR --out=report
 python -m experiments.evaluate --config=configs/eval_quick.py --bundle=ours=default --bundle=photo=default,judged
 python -m experiments.evaluate --config=configs/eval_quick.py --checkpoints=runs/tiny/checkpoints --watch --out=report
+python -m experiments.evaluate --write_pairs=pairs
+python -m experiments.evaluate --outputs=theirs=DIR --out=report
 
 Any setting of metastyle/config/evaluation.py can be changed on the line, as in --config.pairs=8 and
 --config.methods=identity,gatys. See docs/evaluation.md.
@@ -24,14 +26,19 @@ _BUNDLES = flags.DEFINE_multi_string(
 )
 _CHECKPOINTS = flags.DEFINE_string("checkpoints", None, "the folder `checkpoints` of a run, instead of bundles")
 _WATCH = flags.DEFINE_bool("watch", False, "evaluate the checkpoints to come, too, until the run's last")
+_OUTPUTS = flags.DEFINE_multi_string("outputs", [], "NAME=DIR, pictures that another program made of the pairs")
+_WRITE_PAIRS = flags.DEFINE_string("write_pairs", None, "write the pairs' pictures into this folder, and end")
 _OUT = flags.DEFINE_string("out", "report", "folder for the report; what is there already is not done again")
 _PART = flags.DEFINE_string("part", "0/1", "i/n: do part i of n, as one of n processes with the same --out")
 
 
 def main(_: list[str]) -> None:
-    from metastyle.evaluate import evaluation, follow, starts
+    from metastyle.evaluate import evaluation, follow, outputs, starts
 
-    settings = evaluation.read_settings(_CONFIG.value.to_dict(), _BUNDLES.value)
+    settings = evaluation.read_settings(_CONFIG.value.to_dict(), _BUNDLES.value, _OUTPUTS.value)
+    if _WRITE_PAIRS.value:
+        print(f"wrote {outputs.write_pairs(settings, _WRITE_PAIRS.value)} pairs into {_WRITE_PAIRS.value}")
+        return
     part = evaluation.parse_part(_PART.value)
     with resumable():
         if _CHECKPOINTS.value:

@@ -10,6 +10,7 @@ from metastyle.config import DEFAULT_BUNDLE
 
 _BUNDLE = flags.DEFINE_string("bundle", DEFAULT_BUNDLE, "a meta-trained start; default: the one in the package")
 _TRANSFER = flags.DEFINE_string("transfer", None, "a quality of `metastyle transfer`: fast, good or best")
+_SIZES = flags.DEFINE_multi_integer("size", None, "px, of --transfer; default: 512, 1024 and 2048", lower_bound=64)
 _STEPS = flags.DEFINE_integer("steps", 10, "of adaptation", lower_bound=0)
 
 
@@ -20,7 +21,7 @@ def main(_: list[str]) -> None:
 
     compile_cache.enable_compile_cache()
     if _TRANSFER.value:
-        sizes, scales = strokes.TRANSFER_SIZES, strokes.STROKES
+        sizes, scales = _SIZES.value or strokes.TRANSFER_SIZES, strokes.STROKES
         found = strokes.measure_transfers(paths.demo_pictures("styles"), sizes, scales, _TRANSFER.value)
         print(strokes.format_transfers(found, sizes, scales))
         return

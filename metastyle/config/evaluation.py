@@ -36,6 +36,7 @@ class Evaluation:
     """
 
     bundles: Mapping[str, Deployment] = field(default_factory=dict, metadata=named(Deployment))
+    outputs: Mapping[str, str] = field(default_factory=dict)  # folders of pictures that other programs made, by name
     contents: str = "folder:$METASTYLE_SAMPLE_DATA/data/content/val"
     styles: str = "folder:$METASTYLE_SAMPLE_DATA/data/style/val"
     pairs: int = field(default=40, metadata=at_least(1))
@@ -65,6 +66,9 @@ class Evaluation:
             check_fields(deployment, f"bundles.{name}.")
             if not deployment.path:
                 raise InputError(f"`bundles.{name}.path`: expected a bundle, got none")
+        for name, folder in self.outputs.items():
+            if not isinstance(folder, str) or not folder:
+                raise InputError(f"`outputs.{name}`: expected a folder of pictures, got {folder!r}")
         if not self.steps or not all(isinstance(k, int) and k >= 0 for k in self.steps):
             raise InputError(f"`steps`: expected whole numbers from 0 such as 0,5,10, got {self.steps}")
         unknown = sorted(set(self.methods) - set(METHODS))

@@ -9,7 +9,7 @@ import csv
 import dataclasses
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from metastyle.evaluate import metrics, results
 from metastyle.evaluate.cells import Cell, fill_cells
 from metastyle.evaluate.judge import Judge
 from metastyle.evaluate.lineup import choose_methods, choose_pairs
+from metastyle.evaluate.outputs import parse as parse_outputs
 from metastyle.evaluate.pairs import Pairs, pairs_of
 from metastyle.evaluate.report.page import write_page
 from metastyle.evaluate.report.plot import plot_curve
@@ -49,19 +50,29 @@ class _Weights(NamedTuple):
     inception: metric_nets.Params | None
 
 
-def read_settings(values: Mapping[str, Any], bundles: Sequence[str] = ()) -> Evaluation:
-    """The settings in a config's values, with the bundles that the flag --bundle gives (starts.parse_bundle).
+def read_settings(values: Mapping[str, Any], bundles: Sequence[str] = (), outputs: Sequence[str] = ()) -> Evaluation:
+    """The settings in a config's values, with what the flags --bundle and --outputs give.
+
+    bundles, outputs: as for starts.parse_bundle and outputs.parse.
 
     As the command line has them, `methods` may be names with commas between them, and `steps` in any order.
     """
-    named = dict(values.get("bundles") or {})
-    for text in bundles:
-        name, deployment = parse_bundle(text)
-        if name in named:
-            raise InputError(f"`bundle`: expected different names, got {name} twice; pass NAME=PATH")
-        named[name] = deployment
-    settings = config.from_dict({**values, "bundles": named, **_split_methods(values)}, Evaluation)
+    named = {
+        "bundles": _named("bundle", values.get("bundles"), map(parse_bundle, bundles)),
+        "outputs": _named("outputs", values.get("outputs"), map(parse_outputs, outputs)),
+    }
+    settings = config.from_dict({**values, **named, **_split_methods(values)}, Evaluation)
     return dataclasses.replace(settings, steps=tuple(sorted(set(settings.steps))))
+
+
+def _named(flag: str, in_file: Mapping[str, Any] | None, on_line: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """What a setting of the file and a flag give together, by name."""
+    found = dict(in_file or {})
+    for name, value in on_line:
+        if name in found:
+            raise InputError(f"`{flag}`: expected different names, got {name} twice; pass NAME=PATH")
+        found[name] = value
+    return found
 
 
 def parse_part(text: str) -> tuple[int, int]:

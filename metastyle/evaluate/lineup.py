@@ -8,7 +8,7 @@ from metastyle import config
 from metastyle.config import Evaluation
 from metastyle.data.sources import open_source
 from metastyle.errors import InputError
-from metastyle.evaluate import adapting, methods, transferring
+from metastyle.evaluate import adapting, methods, outputs, transferring
 from metastyle.evaluate.baselines import johnson
 from metastyle.evaluate.methods import Method
 from metastyle.evaluate.pairs import Pairs
@@ -21,7 +21,7 @@ _BOUND_METHODS = ("identity", "style")  # among config.METHODS
 
 
 def choose_methods(settings: Evaluation, starts: Mapping[str, Start], params: vgg.Params, out: Path) -> list[Method]:
-    """The methods in the order of the table: bounds, bundles, the others.
+    """The methods in the order of the table: bounds, bundles, the others, pictures that other programs made.
 
     params: the loss network that judges; the others are trained with it. Raises InputError or FileNotFoundError where
     a method can't be run: it is found out before hours of work on others.
@@ -45,7 +45,9 @@ def choose_methods(settings: Evaluation, starts: Mapping[str, Start], params: vg
     for name in config.METHODS:
         if name in settings.methods and name not in _BOUND_METHODS:
             chosen += make[name]()
-    _check_names(starts)
+    chosen += [outputs.judged_as(name, folder, settings) for name, folder in settings.outputs.items()]
+    _check_names("bundle", starts)
+    _check_names("outputs", settings.outputs, starts)
     return chosen
 
 
@@ -86,24 +88,25 @@ def _bundles(settings: Evaluation, starts: Mapping[str, Start], params: vgg.Para
     return found
 
 
-def _check_names(starts: Collection[str]) -> None:
-    """Each method has a folder of its own, and no bundle goes by the name of a method, chosen or not."""
-    taken = {methods.slug(name): name for name in (*config.METHODS, *BOUNDS)}
-    for name in starts:
+def _check_names(setting: str, names: Collection[str], others: Collection[str] = ()) -> None:
+    """Each method has a folder of its own, and no name is that of a method, chosen or not, or of one of `others`."""
+    taken = {methods.slug(name): name for name in (*config.METHODS, *BOUNDS, *others)}
+    for name in names:
         slug = methods.slug(name)
         if slug in taken:
-            raise InputError(f"`bundle`: expected another name than {taken[slug]}, got {name}; pass NAME=PATH")
+            raise InputError(f"`{setting}`: expected another name than {taken[slug]}, got {name}; pass NAME=PATH")
         taken[slug] = name
 
 
 def choose_pairs(method: Method, left: Sequence[int], pairs: Pairs) -> list[int]:
-    """The pairs that a method is run on: all that are `left`, or `method.pairs` of them, evenly spread.
+    """The pairs that a method is run on: all that are `left` and that it can, or `method.pairs` of them, evenly spread.
 
     A pair whose style is taken already is replaced by the next one with another style, if there is one.
     """
+    left = [i for i in left if method.only is None or i in method.only]
     count, chosen = method.pairs or len(left), []
     if count >= len(left):
-        return list(left)
+        return left
     for k in range(count):
         at = k * len(left) // count
         rest = [i for i in [*left[at:], *left[:at]] if i not in chosen]

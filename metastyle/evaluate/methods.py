@@ -58,6 +58,7 @@ class Method:
     views: gives the outputs for a pair, in the order of their steps.
     pictures_seen: its training budget, counted in pictures; None where nobody knows.
     pairs: on how many pairs it is run; None for all.
+    only: the numbers of the pairs that it can be run on; None for any.
     last: the number of steps of its last view.
     warm_up: compiles or loads what would otherwise count as learning.
     """
@@ -70,6 +71,7 @@ class Method:
     note: str = ""
     pictures_seen: int | None = None
     pairs: int | None = None
+    only: frozenset[int] | None = None
     last: int = 0
     warm_up: Callable[[Pair], None] = lambda pair: None
 
