@@ -59,6 +59,7 @@ FUNCTIONS: dict[str, Callable[[], Numbers]] = {
     "tiling": large_images.measure_large_images,
     "sizes": many_sizes.measure_many_sizes,
     "transfer": transfers.time_transfers,
+    "transfer_sizes": transfers.time_transfers_of_many_sizes,
 }
 
 

