@@ -36,12 +36,12 @@ def _transfer_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("size", None, "px of the shorter side; by default as it is", flag_values=values)
     flags.DEFINE_float("strength", 1.0, "0 is the photograph, 1 the style, up to 1.5", flag_values=values)
     flags.DEFINE_string("color", "style", "style, content (keep the photograph's) or histogram", flag_values=values)
-    flags.DEFINE_float("palette", 0.0, "0 to 1: share by which the painting's palette is matched", flag_values=values)
+    flags.DEFINE_float("palette", 0.25, "0 to 1: share by which the painting's palette is matched", flag_values=values)
     flags.DEFINE_string("stroke", "auto", "size of strokes, 0.25 to 4; auto is the painting's", flag_values=values)
     define_names("mask", "where the style goes: a picture, white is style", flag_values=values)
     flags.DEFINE_float("feather", None, "px by which edges of the mask are blurred", flag_values=values)
     flags.DEFINE_string("save_style", None, "style file to write as well, .safetensors", flag_values=values)
-    flags.DEFINE_integer("seed", 0, "seed of the crops that the style is learned on", flag_values=values)
+    flags.DEFINE_integer("seed", 0, "of the crops that the style is learned on, and of noise maps", flag_values=values)
     flags.DEFINE_string("vgg", None, "loss network of `best`: vgg16 where it is at hand", flag_values=values)
     flags.DEFINE_string("bundle", DEFAULT_BUNDLE, "a meta-trained start", flag_values=values)
     flags.DEFINE_string("format", "png", "of pictures in a folder", flag_values=values)
@@ -227,6 +227,7 @@ def _stylize_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("vgg", None, "loss network of --refine: vgg16 where it is at hand", flag_values=values)
     flags.DEFINE_float("stroke", 1.0, "size of strokes for --refine, 0.25 to 4", flag_values=values)
     flags.DEFINE_float("palette", 0.0, "0 to 1: share by which the painting's palette is matched", flag_values=values)
+    flags.DEFINE_integer("seed", 0, "of the noise, for networks that have noise maps", flag_values=values)
     flags.DEFINE_enum("backend", BACKENDS[0], BACKENDS, "what computes", flag_values=values)
     flags.DEFINE_string("format", "png", "of pictures in a folder or on stdout", flag_values=values)
     flags.DEFINE_integer("quality", None, "1 to 100, of jpg and webp", flag_values=values)
@@ -252,6 +253,7 @@ def _stylize(values: flags.FlagValues, _: list[str]) -> None:
         vgg=values.vgg,
         stroke=values.stroke,
         palette=values.palette,
+        seed=values.seed,
         backend=values.backend,
         progress=True,
         max_pixels=values.max_pixels,

@@ -28,7 +28,7 @@ from metastyle.images import codec, masks, objects
 from metastyle.images.codec import MAX_PIXELS, Picture
 from metastyle.images.color import COLORS, recolor, transfer
 from metastyle.images.resize import resize_short
-from metastyle.nets import architecture, padded
+from metastyle.nets import architecture, generator, padded
 from metastyle.nets.params import Flat
 from metastyle.nets.phases import mean_over_phases
 from metastyle.stylize import material, onnx_export, onnx_sessions, tiling
@@ -42,6 +42,7 @@ from metastyle.weights import bundles, style_files, vgg_files
 from metastyle.weights.style_files import StyleFile
 
 MAX_STRENGTH = 1.5
+MAX_SEED = 2**24 - 1  # of the noise: float32, in which seeds are kept, has every whole number up to here
 _FEATHER = 0.01  # the default of `Knobs.feather`, as a share of the shorter side
 _TOLERANCE = 1e-6  # how far from 1 the sum of weights may be
 
@@ -68,6 +69,8 @@ class Knobs:
     stroke: the size of strokes for `refine`, as in `Stylizer.adapt`.
     palette: from 0 to 1, by which share the result takes the means and deviations of the paintings' lightness and
       colours (images/color.py `recolor`).
+    seed: of the noise that a network with noise maps paints flat areas from (nets/noise.py), below 2^24: another whole
+      number gives another drawing in the same style. A network without them, as the packaged one, has no use for it.
     backend: "jax"; "onnx", which gives the same to a 255th by onnxruntime; or "onnx-int8", coarser and faster on CPUs.
     progress: whether tiles show their progress and the time left.
     max_pixels: a larger photograph is refused.
@@ -83,6 +86,7 @@ class Knobs:
     vgg: str | os.PathLike | None = None
     stroke: float = 1.0
     palette: float = 0.0
+    seed: int = 0
     backend: str = "jax"
     progress: bool = False
     max_pixels: int = MAX_PIXELS
@@ -93,6 +97,7 @@ class Knobs:
         check_count("refine", self.refine, 0)
         material.check_stroke(self.stroke)
         check_number("palette", self.palette, 0, 1)
+        check_count("seed", self.seed, 0, MAX_SEED)
         check_choice("color", self.color, COLORS)
         check_choice("backend", self.backend, config.BACKENDS)
         check_count("max_pixels", self.max_pixels, 1)
@@ -239,16 +244,14 @@ class Style(ByContent):
 
     def _network(self, content: np.ndarray, strength: float, knobs: Knobs) -> np.ndarray:
         net = with_phases(self.config, knobs.phases).generator
+        params = lambda: generator.with_seed(self.params(strength), np.asarray(knobs.seed, np.float32))
         if knobs.backend == "jax":
-            return tiling.stylize(net, self.params(strength), content, knobs.tile, progress=knobs.progress)
-        session = self._session(strength, knobs.backend == "onnx-int8")
+            return tiling.stylize(net, params(), content, knobs.tile, progress=knobs.progress)
+        once, int8 = dataclasses.replace(net, phases=1), knobs.backend == "onnx-int8"
+        build = lambda: onnx_export.model(once, params(), int8=int8, floats=True)
+        session = onnx_sessions.session((once, *self.content[:2], strength, knobs.seed, int8), build, int8=int8)
         run = lambda x: session(x[None])[0]
         return mean_over_phases(run, content, net.phases, architecture.parse(net.arch).multiple)
-
-    def _session(self, strength: float, int8: bool) -> onnx_sessions.Run:
-        net = dataclasses.replace(self.config.generator, phases=1)
-        build = lambda: onnx_export.model(net, self.params(strength), int8=int8, floats=True)
-        return onnx_sessions.session((net, *self.content[:2], strength, int8), build, int8=int8)
 
     def onnx(self, *, int8: bool = False, strength: float = 1.0) -> Any:
         """G(theta(strength)) as an onnx.ModelProto (stylize/onnx_export.py), with the phases of the style."""

@@ -35,6 +35,7 @@ from metastyle.system.arguments import check_choice, check_count, check_path
 from metastyle.weights import vgg_files
 
 QUALITIES = ("fast", "good", "best")
+PALETTE = 0.25  # brings the colours nearer to the painting's at no cost of J or J3 (experiments/results/transfer.md)
 _STEPS = 3  # of adaptation: they bring the colours; further ones change little once the pixels are refined
 _ONNX = 4e6  # px: larger pictures are not given to onnxruntime
 _ITERATIONS = (2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
@@ -73,7 +74,7 @@ class Options:
     size: int | None = None
     strength: float = 1.0
     color: str = "style"
-    palette: float = 0.0
+    palette: float = PALETTE
     stroke: float = 1.0
     feather: float | None = None
     seed: int = 0
@@ -85,7 +86,6 @@ class Options:
         check_choice("quality", self.quality, QUALITIES)
         if self.seconds is not None and not (isinstance(self.seconds, Real) and 0 < self.seconds < float("inf")):
             raise InputError(f"`seconds`: expected more than 0, got {self.seconds!r}; say how long it may take")
-        check_count("seed", self.seed, 0)
         check_path("bundle", self.bundle)
         if self.size is not None:
             check_count("size", self.size, architecture.MIN_SIDE)
@@ -129,6 +129,7 @@ class Options:
             vgg=recipe.vgg,
             stroke=self.stroke,
             palette=self.palette,
+            seed=self.seed,
             backend=_backend(size),
             max_pixels=self.max_pixels,
         )
@@ -253,7 +254,7 @@ def transfer(
     size: int | None = None,
     strength: float = 1.0,
     color: str = "style",
-    palette: float = 0.0,
+    palette: float = PALETTE,
     stroke: float = 1.0,
     mask: Picture | None = None,
     feather: float | None = None,
@@ -280,7 +281,8 @@ def transfer(
       stroke: the size of strokes, from 1/4 to 4; 1 gives them the share of the picture that they have of the painting.
       mask: a picture, white where the style goes, black where the photograph stays, grey in between.
       feather: px, by which the edges of the mask are blurred; by default a hundredth of the shorter side.
-      seed: of the crops of the photograph that the style is learned on. Same seed and input, same result.
+      seed: of the crops of the photograph that the style is learned on, and of the noise of a network with noise maps.
+        Same seed and input, same result.
       vgg: the loss network of the refinement (weights/vgg_files.py `load`), instead of what `quality` chooses.
       bundle: the meta-trained start, "default" or a folder.
       max_pixels: larger pictures are refused.

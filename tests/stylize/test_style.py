@@ -10,12 +10,15 @@ import pytest
 from PIL import Image
 
 import metastyle
+from metastyle import config
 from metastyle.errors import Adjusted, InputError
 from metastyle.images import codec, color, masks
 from metastyle.images.resize import resize_short
+from metastyle.meta import outer_loop
 from metastyle.nets import padded
 from metastyle.stylize.style import Knobs
 from metastyle.weights import bundles
+from tests.support import toy
 from tests.support.errors import refused
 from tests.support.styles import bundle_with_plain_parameters, made, picture
 
@@ -357,3 +360,25 @@ def test_nothing_is_said_where_nothing_was_adjusted(styles):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         metastyle.compose(PHOTOGRAPH, [(metastyle.blend([(styles[0], 0.5), (styles[1], 0.5)]), level(9))])
+
+
+# Noise
+
+
+def test_a_seed_is_another_drawing_with_both_backends():
+    """A bundle of random parameters whose network has noise maps; seed 0 is what the parameters say."""
+    settings = toy.settings(inner={"scope": "norm,noise"})
+    settings = dataclasses.replace(settings, generator=config.Generator("s4,c3s1-8,n2x2,R8x1,p4-3"))
+    learned = outer_loop.initial_meta(settings)
+    one = made(bundles.Bundle(settings, learned, 1e-3), 1)
+    drawings = [one.stylize(PHOTOGRAPH, seed=seed) for seed in (0, 1, 2**24 - 1)]
+    np.testing.assert_array_equal(drawings[0], one.stylize(PHOTOGRAPH))
+    for other in drawings[1:]:
+        assert (drawings[0] != other).mean() > 0.1
+    pytest.importorskip("onnxruntime")
+    for seed, expected in enumerate(drawings[:2]):
+        found = one.stylize(PHOTOGRAPH, seed=seed, backend="onnx")
+        assert np.abs(found.astype(int) - expected).max() <= 1
+    for wrong in (-1, 2**24, 0.5):
+        with refused("`seed`: expected a whole number from 0 to 16777215, got"):
+            one.stylize(PHOTOGRAPH, seed=wrong)

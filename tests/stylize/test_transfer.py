@@ -24,13 +24,14 @@ def made(**options):
     return metastyle.transfer(PHOTOGRAPH, PAINTING, **GIVEN | options)
 
 
-def by_parts(steps, size=None, photograph=PHOTOGRAPH, **knobs):
+def by_parts(steps, size=None, photograph=PHOTOGRAPH, palette=0.25, **knobs):
     """The same by `adapt` and `stylize`."""
     scaled = photograph if size is None else resize_short(codec.load(photograph)[0], size)
     short = min(scaled.shape[:2])
     style = metastyle.load(BUNDLE).adapt(PAINTING, steps=steps, support=scaled, output_size=short)
     backend = transfer._backend((40, 50))
-    return style.stylize(photograph, content_size=size, vgg="random", backend=backend, phases=4, **knobs)
+    given = {"content_size": size, "vgg": "random", "backend": backend, "phases": 4, "palette": palette}
+    return style.stylize(photograph, **given, **knobs)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_the_line_says_what_is_done_and_what_it_takes():
         ({"color": "none"}, "`color`: expected one of "),
         ({"palette": 1.1}, "`palette`: expected a number from 0 to 1, got 1.1"),
         ({"stroke": 5}, "`stroke`: expected a number from 0.25 to 4, got 5"),
-        ({"seed": -1}, "`seed`: expected a whole number of at least 0, got -1"),
+        ({"seed": -1}, "`seed`: expected a whole number from 0 to 16777215, got -1"),
         ({"bundle": "gone"}, "`bundle`: expected a folder with config.json"),
         ({"mask": np.zeros((3, 3, 5))}, "`mask`: "),
     ],
