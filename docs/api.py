@@ -20,6 +20,7 @@ NAMES = (
     "blend",
     "compose",
     "stylize_batch",
+    "stylize_video",
     "InputError",
     "Adjusted",
 )

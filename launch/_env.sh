@@ -18,6 +18,6 @@ if [ ! -x "$python" ]; then
 fi
 if ! cmp -s pyproject.toml "$stamp"; then
   echo "installing (a few minutes the first time)"
-  "$python" -m pip install --quiet --disable-pip-version-check -e '.[dev,eval,onnx,test]'
+  "$python" -m pip install --quiet --disable-pip-version-check -e '.[dev,eval,onnx,test,video]'
   cp pyproject.toml "$stamp"
 fi

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from metastyle.stylize.stylizer import load as load
     from metastyle.stylize.stylizer import load_style as load_style
     from metastyle.stylize.transfer import transfer as transfer
+    from metastyle.video.stylizing import stylize_video as stylize_video
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ _HOMES = {
     "blend": "stylize.style",
     "compose": "stylize.style",
     "transfer": "stylize.transfer",
+    "stylize_video": "video.stylizing",
     "stylize_batch": "stylize.style",
     "InputError": "errors",
     "Adjusted": "errors",

@@ -279,6 +279,68 @@ def _stylize(values: flags.FlagValues, _: list[str]) -> None:
         print(f"wrote {shown(values.out)}")
 
 
+def _video_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("content", None, "video, or folder of numbered pictures", flag_values=values)
+    define_names("style", "picture of the style, or several: it is learned on the clip", flag_values=values)
+    define_names("style_file", "style files, instead of --style", flag_values=values)
+    flags.DEFINE_string("out", None, "mp4, mov, mkv, webm, gif, webp, or a folder of pictures", flag_values=values)
+    flags.DEFINE_string("bundle", None, "bundle of the style; by default the packaged one", flag_values=values)
+    flags.DEFINE_integer("steps", 10, "gradient steps for --style", flag_values=values)
+    flags.DEFINE_string("save_style", None, "style file to write as well, for --style", flag_values=values)
+    flags.DEFINE_string("weights", None, "of several style files over time: 0:1,0;5s:0,1", flag_values=values)
+    flags.DEFINE_float("stability", 0.8, "0 to 1: how much a frame follows the one before", flag_values=values)
+    flags.DEFINE_integer("phases", 4, "1, 4 or 16 places on the pixel grid to average", flag_values=values)
+    flags.DEFINE_float("strength", 1.0, "0 is the clip, 1 the style, up to 1.5", flag_values=values)
+    flags.DEFINE_string("color", "style", "style, content (keep the clip's) or histogram", flag_values=values)
+    flags.DEFINE_integer("size", None, "px of the shorter side; by default as it is", flag_values=values)
+    flags.DEFINE_string("mask", None, "where the style goes: a picture or a video, white is style", flag_values=values)
+    flags.DEFINE_float("feather", None, "px by which edges of the mask are blurred", flag_values=values)
+    flags.DEFINE_float("start", 0.0, "seconds at which to begin", flag_values=values)
+    flags.DEFINE_float("end", None, "seconds at which to end", flag_values=values)
+    flags.DEFINE_float("preview_seconds", None, "write only so many seconds", flag_values=values)
+    flags.DEFINE_float("fps", 25.0, "frames a second, of a folder of pictures", flag_values=values)
+    flags.DEFINE_bool("audio", True, "keep the sound", flag_values=values)
+    flags.DEFINE_integer("crf", None, "constant rate factor of the encoder, smaller is better", flag_values=values)
+    flags.DEFINE_integer("seed", 0, "of the parts of the frames that the style is learned on", flag_values=values)
+    flags.DEFINE_string("backend", "auto", "what computes: auto, jax, onnx or onnx-int8", flag_values=values)
+    _max_pixels_flag(values)
+
+
+def _video(values: flags.FlagValues, _: list[str]) -> None:
+    from metastyle.system.compile_cache import enable_compile_cache
+    from metastyle.video import look, video_files
+    from metastyle.video.stylizing import Options
+    from metastyle.video.writing import Output
+
+    enable_compile_cache()
+    if values.preview_seconds is not None and values.end is not None:
+        raise InputError("`preview_seconds`: expected no --end beside it; pass one of them")
+    end = values.end if values.preview_seconds is None else values.start + values.preview_seconds
+    options = Options(
+        stability=values.stability,
+        start=values.start,
+        end=end,
+        phases=values.phases,
+        strength=values.strength,
+        color=values.color,
+        size=values.size,
+        feather=values.feather,
+        seed=values.seed,
+        backend=values.backend,
+        max_pixels=values.max_pixels,
+    )
+    source = video_files.Source(
+        paintings=values.style or (),
+        style_files=values.style_file or (),
+        bundle=values.bundle,
+        steps=values.steps,
+        weights=values.weights and look.parse_weights(values.weights),
+        mask=values.mask,
+        save_style=values.save_style,
+    )
+    video_files.stylize_file(values.content, source, Output(values.out, values.crf, values.audio), options, values.fps)
+
+
 def _blend_flags(values: flags.FlagValues) -> None:
     define_names("style_file", "style files of one bundle", flag_values=values)
     define_list("weights", None, "of the style files: 0.3,0.7", flag_values=values)
@@ -424,6 +486,13 @@ COMMANDS = {
         _stylize_flags,
         _stylize,
         ("style_file", "content", "out"),
+    ),
+    "video": Command(
+        "stylise a video without flicker",
+        "--content=clip.mp4 --style=night_cafe.jpg --out=out.mp4",
+        _video_flags,
+        _video,
+        ("content", "out"),
     ),
     "blend": Command(
         "mix styles into one style file",

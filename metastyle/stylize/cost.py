@@ -62,7 +62,7 @@ _PROBE = 0.066
 _SIDE = 256  # px, of the tiles of a painting
 _BEGIN, _PAINTING, _TILE, _CROP = 0.1, 0.4, 0.03, 0.03
 _STEP = 0.36
-_STYLIZE = 0.8  # for each phase
+STYLIZE = 0.8  # for each phase
 _FORWARD = {"vgg16": 6.0, "half": 1.7, "slim": 1.0}  # three octaves of a picture
 _BOTH_WAYS = {"vgg16": 12.0, "half": 3.9, "slim": 2.7}
 _PIXELS = 0.3  # what L-BFGS itself takes in an iteration
@@ -132,7 +132,7 @@ def _parts(work: Work, recipe: Recipe) -> tuple[float, float, float]:
     tiles = sum(min(material.MOST_TILES, math.ceil(1e6 * x / _SIDE**2)) for x in paintings)
     learning = _BEGIN + _PAINTING * sum(paintings) + _TILE * tiles
     learning += recipe.steps * _STEP + _CROP * min(recipe.steps, material.SUPPORT_POOL)
-    stylizing, refining = _STYLIZE * pixels * recipe.phases, 0.0
+    stylizing, refining = STYLIZE * pixels * recipe.phases, 0.0
     if recipe.refine:
         for size in refine.levels(*work.size):
             share = math.prod(size) / math.prod(work.size)

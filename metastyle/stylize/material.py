@@ -4,7 +4,9 @@ By default a painting is reduced to one square, and photographs to crops of many
 known, both are brought to that size and cut into tiles instead, so that texture is learned as large as it is painted.
 """
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +14,7 @@ import numpy as np
 from metastyle.config import Config
 from metastyle.data.procedural import source
 from metastyle.errors import InputError
-from metastyle.images import codec, objects
+from metastyle.images import clips, codec, objects
 from metastyle.images.codec import Picture
 from metastyle.images.resize import center_crop, resize_short, square
 from metastyle.nets import architecture
@@ -117,10 +119,17 @@ def photographs(
     """
     if support is None:
         return source.photographs(min(count, SYNTHETIC_POOL), size, seed)
-    given = objects.several(support)
+    given = [picture for one in objects.several(support) for picture in _frames_of(one)]
     if not given:
         raise InputError("`support`: expected at least one picture, got none")
     return support_crops(given, min(count, max(SUPPORT_POOL, len(given))), size, seed, max_pixels, output_size)
+
+
+def _frames_of(support: Picture) -> list[Picture]:
+    """Frames that are spread over a clip; a picture stands for itself."""
+    if isinstance(support, str | os.PathLike) and Path(support).suffix.lower() in clips.SUFFIXES:
+        return list(clips.spread(clips.describe(support, name="support"), SUPPORT_POOL))
+    return [support]
 
 
 def support_crops(

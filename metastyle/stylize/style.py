@@ -393,7 +393,7 @@ def stylized(
         alpha, *regions = (None if x is None else resize_short(x, short) for x in (alpha, *regions))
     least = max(architecture.parse(style.config.generator.arch).min_side for style, _ in parts)
     architecture.check_size(*content.shape[:2], least=least)
-    shares = _shares(content.shape[:2], regions, knobs.feather)
+    shares = region_shares(content.shape[:2], regions, knobs.feather)
     outputs = (transfer(knobs.color, style.apply(content, knobs, watch), content) for style, _ in parts)
     if shares is None:
         return next(outputs), alpha
@@ -414,7 +414,7 @@ def check_scaled(size: tuple[int, ...], short: int, max_pixels: int, name: str =
         )
 
 
-def _shares(
+def region_shares(
     size: tuple[int, ...], regions: Sequence[np.ndarray | None], feather: float | None
 ) -> list[np.ndarray] | None:
     """The share of every pixel that each mask gets, f32[H, W]; None where the only style goes everywhere."""

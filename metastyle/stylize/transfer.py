@@ -56,7 +56,7 @@ class Result(NamedTuple):
     style: Style
 
 
-def _backend(size: tuple[int, int]) -> str:
+def backend_for(size: tuple[int, int]) -> str:
     """What stylises: on CPUs onnxruntime, where it is installed, for it compiles nothing.
 
     Large pictures are left to JAX, which has tiles for them.
@@ -130,7 +130,7 @@ class Options:
             stroke=self.stroke,
             palette=self.palette,
             seed=self.seed,
-            backend=_backend(size),
+            backend=backend_for(size),
             max_pixels=self.max_pixels,
         )
 

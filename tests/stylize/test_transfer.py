@@ -29,7 +29,7 @@ def by_parts(steps, size=None, photograph=PHOTOGRAPH, palette=0.25, **knobs):
     scaled = photograph if size is None else resize_short(codec.load(photograph)[0], size)
     short = min(scaled.shape[:2])
     style = metastyle.load(BUNDLE).adapt(PAINTING, steps=steps, support=scaled, output_size=short)
-    backend = transfer._backend((40, 50))
+    backend = transfer.backend_for((40, 50))
     given = {"content_size": size, "vgg": "random", "backend": backend, "phases": 4, "palette": palette}
     return style.stylize(photograph, **given, **knobs)
 

@@ -1,0 +1,116 @@
+"""`metastyle video`: adapts to paintings on a clip and stylises it, with the plan said before, and the progress."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from metastyle.config import DEFAULT_BUNDLE
+from metastyle.errors import InputError, shown
+from metastyle.images import picture_names
+from metastyle.images.clips import spread
+from metastyle.images.codec import Picture
+from metastyle.meta import adaptation
+from metastyle.stylize import cost, jobs, stylizer
+from metastyle.stylize.style import Style, check_style_path
+from metastyle.video import stylizing
+from metastyle.video.look import Look, Weights
+from metastyle.video.stylizing import Job, Options, Progress
+from metastyle.video.writing import Output
+
+_SUPPORT = 6  # frames of the clip that a style is learned on
+_FLOW, _ENCODE = 0.6, 0.15  # seconds for a megapixel, on the machine of stylize/cost.py
+_GIB, _GIB_PIXELS = 0.6, 0.5  # of memory, and for a megapixel
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the style comes from: paintings that it is learned from on the clip, or style files.
+
+    save_style: the style file to write, or None.
+    """
+
+    paintings: Sequence[str] = ()
+    style_files: Sequence[str] = ()
+    bundle: str | None = None
+    steps: int = 10
+    weights: Weights | None = None
+    mask: str | None = None
+    save_style: str | None = None
+
+
+def stylize_file(content: str, source: Source, output: Output, options: Options, fps: float) -> None:
+    """Writes the clip `content` in a style, and prints what it does; after a stop, the same call continues.
+
+    Raises InputError or FileNotFoundError for bad input, before anything is written.
+    """
+    if bool(source.paintings) == bool(source.style_files):
+        got = "both" if source.paintings else "neither"
+        raise InputError(f"`style`: expected paintings or --style_file, got {got}; pass one of them")
+    if source.save_style:
+        if not source.paintings:
+            raise InputError("`save_style`: expected --style, whose style it writes, got --style_file")
+        check_style_path(source.save_style, "save_style")
+    paintings = picture_names.expand(source.paintings, "style")
+    start = stylizer.load(source.bundle or DEFAULT_BUNDLE) if paintings else None
+    placeholder = (start.adapt(paintings, steps=0),) if start else _loaded(source)
+    job = stylizing.prepare(content, Look(placeholder, source.weights, source.mask), output, options, fps)
+    print(_plan(job, source.steps if start else 0), flush=True)
+    learn = (lambda state_file: _learned(start, paintings, job, source, state_file)) if start else None
+    with tqdm(total=job.count or None, unit="frame", desc="stylising", disable=None) as bar:
+
+        def show(progress: Progress) -> None:
+            bar.update(progress.done - bar.n)
+
+        report = job.run(show, learn)
+    for note in report.notes:
+        print(note)
+    shots = f"{report.shots} shot{'s' if report.shots > 1 else ''}"
+    print(f"wrote {shown(output.path)}: {report.frames} frames, {shots}, {cost.duration(report.seconds)}")
+
+
+def _loaded(source: Source) -> tuple[Style, ...]:
+    return tuple(jobs.load_styles(source.style_files, source.bundle).values())
+
+
+def _learned(
+    start: stylizer.Stylizer, paintings: Sequence[Picture], job: Job, source: Source, state_file: Path
+) -> Style:
+    """The style, learned on frames of the clip through the phases; from where it was stopped."""
+    frames = spread(job.clip, _SUPPORT, job.options.start, job.options.end)
+    with tqdm(total=source.steps, unit="step", desc="learning the style", disable=None) as bar:
+
+        def show(step: adaptation.Step) -> None:
+            bar.update(step.step + 1 - bar.n)
+
+        style = start.adapt(
+            paintings,
+            steps=source.steps,
+            support=list(frames),
+            seed=job.options.seed,
+            output_size=min(job.size),
+            phases=job.options.phases,
+            on_step=show,
+            state_file=state_file,
+        )
+    if source.save_style:
+        style.save(source.save_style, name="save_style")
+        print(f"wrote {shown(source.save_style)}", flush=True)
+    return style
+
+
+def _plan(job: Job, steps: int) -> str:
+    """One line: what will be done, how long it takes, and the memory that it needs."""
+    height, width = job.size
+    pixels, machine = math.prod(job.size) / 1e6, cost.measure()
+    recipe = cost.Recipe(steps, job.options.phases)
+    work = cost.Work(job.size, (1.0,), 1.0)
+    each = cost.STYLIZE * pixels * job.options.phases + (_FLOW * (job.options.stability > 0) + _ENCODE) * pixels
+    learning = cost.estimate(work, recipe, machine).seconds * (2.5 if job.options.phases > 1 else 1.0) if steps else 0.0
+    frames = f"{job.count} frames of {width} x {height} px" if job.count else f"frames of {width} x {height} px"
+    how = f"{steps} steps of adaptation, " if steps else ""
+    seconds = learning + machine * each * job.count
+    total = f"about {cost.duration(seconds)}" if job.count else f"about {cost.duration(machine * each)} for each"
+    return f"{frames}: {how}{job.options.phases} phases; {total}; {_GIB + _GIB_PIXELS * pixels:.1f} GiB of memory"
