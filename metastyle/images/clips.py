@@ -122,6 +122,11 @@ def describe(path: str | os.PathLike, *, fps: Fraction = Fraction(25), name: str
         )
 
 
+def floats(pixels: np.ndarray) -> np.ndarray:
+    """A frame uint8 [H, W, 3] as f32[H, W, 3] in [0, 1]."""
+    return pixels.astype(np.float32) / 255
+
+
 def spread(clip: Clip, count: int, start: float = 0.0, end: float | None = None) -> list[np.ndarray]:
     """At most `count` frames, uint8 [H, W, 3], spread evenly between two times, which are as for `Clip.frames`."""
     last = clip.seconds if end is None else end

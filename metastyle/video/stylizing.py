@@ -365,7 +365,7 @@ class _Work:
         if state.before is not None and amount > 0:
             compared = self._pool.submit(stability.motion, frame.pixels, state.before.frame)
         seconds = self._clip.seconds_of(frame)
-        content = frame.pixels.astype(np.float32) / 255
+        content = clips.floats(frame.pixels)
         shown = color.transfer(self._options.color, self._look.at(seconds).apply(content, self._knobs), content)
         shots = state.shots
         if compared is not None and state.before is not None:
@@ -395,7 +395,7 @@ def _kept_or_removed(folder: Path) -> Iterator[None]:
 def _scaled(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if pixels.shape[:2] == size:
         return pixels
-    return codec.to_uint8(resize_short(pixels.astype(np.float32) / 255, min(size)))
+    return codec.to_uint8(resize_short(clips.floats(pixels), min(size)))
 
 
 def _ahead(frames: Iterator[Frame]) -> Iterator[Frame]:
