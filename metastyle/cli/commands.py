@@ -309,7 +309,7 @@ def _video_flags(values: flags.FlagValues) -> None:
 def _video(values: flags.FlagValues, _: list[str]) -> None:
     from metastyle.system.compile_cache import enable_compile_cache
     from metastyle.video import look, video_files
-    from metastyle.video.stylizing import Options
+    from metastyle.video.frames import Options
     from metastyle.video.writing import Output
 
     enable_compile_cache()

@@ -16,8 +16,9 @@ from metastyle.meta import adaptation
 from metastyle.stylize import cost, jobs, stylizer
 from metastyle.stylize.style import Style, check_style_path
 from metastyle.video import stylizing
+from metastyle.video.frames import Options
+from metastyle.video.job import Job, Progress
 from metastyle.video.look import Look, Weights
-from metastyle.video.stylizing import Job, Options, Progress
 from metastyle.video.writing import Output
 
 _SUPPORT = 6  # frames of the clip that a style is learned on

@@ -1,4 +1,4 @@
-"""The warping error: 0 for what moves along, the variance of flicker for what does not, and nothing where it is hidden."""
+"""The warping error: 0 for what moves along, the variance of flicker for what does not, nothing where it is hidden."""
 
 import numpy as np
 import pytest

@@ -12,7 +12,7 @@ import metastyle
 from metastyle.errors import Stopped
 from metastyle.images import clips, codec
 from metastyle.stylize.style import blend
-from metastyle.video import stylizing
+from metastyle.video import job
 from metastyle.video.look import parse_weights
 from tests.support import clips as made
 from tests.support.errors import refused
@@ -38,7 +38,7 @@ def clip(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def short_segments(monkeypatch):
-    monkeypatch.setattr(stylizing, "SEGMENT", 3)
+    monkeypatch.setattr(job, "SEGMENT", 3)
 
 
 def folder_of(clip, tmp_path, style, name="out", **options):
