@@ -280,10 +280,10 @@ def _stylize(values: flags.FlagValues, _: list[str]) -> None:
 
 
 def _video_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("content", None, "video, or folder of numbered pictures", flag_values=values)
+    flags.DEFINE_string("content", None, "video, folder of numbered pictures, or - for stdin", flag_values=values)
     define_names("style", "picture of the style, or several: it is learned on the clip", flag_values=values)
     define_names("style_file", "style files, instead of --style", flag_values=values)
-    flags.DEFINE_string("out", None, "mp4, mov, mkv, webm, gif, webp, or a folder of pictures", flag_values=values)
+    flags.DEFINE_string("out", None, "mp4, mov, mkv, webm, gif, webp, a folder of pictures, or -", flag_values=values)
     flags.DEFINE_string("bundle", None, "bundle of the style; by default the packaged one", flag_values=values)
     flags.DEFINE_integer("steps", 10, "gradient steps for --style", flag_values=values)
     flags.DEFINE_string("save_style", None, "style file to write as well, for --style", flag_values=values)
@@ -298,7 +298,9 @@ def _video_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_float("start", 0.0, "seconds at which to begin", flag_values=values)
     flags.DEFINE_float("end", None, "seconds at which to end", flag_values=values)
     flags.DEFINE_float("preview_seconds", None, "write only so many seconds", flag_values=values)
-    flags.DEFINE_float("fps", 25.0, "frames a second, of a folder of pictures", flag_values=values)
+    flags.DEFINE_float("fps", 25.0, "frames a second, of a folder of pictures or raw frames", flag_values=values)
+    flags.DEFINE_string("raw", None, "size of raw RGB frames on stdin: 640x360", flag_values=values)
+    flags.DEFINE_bool("live", False, "from stdin, drop frames rather than fall behind", flag_values=values)
     flags.DEFINE_bool("audio", True, "keep the sound", flag_values=values)
     flags.DEFINE_integer("crf", None, "constant rate factor of the encoder, smaller is better", flag_values=values)
     flags.DEFINE_integer("seed", 0, "of the parts of the frames that the style is learned on", flag_values=values)
@@ -338,6 +340,14 @@ def _video(values: flags.FlagValues, _: list[str]) -> None:
         mask=values.mask,
         save_style=values.save_style,
     )
+    if STANDARD in (values.content, values.out):
+        if values.content != values.out:
+            raise InputError("`out`: expected - for both --content and --out, or for none of them")
+        video_files.stylize_pipe(source, options, values.fps, values.raw, values.live)
+        return
+    for name in ("raw", "live"):
+        if values[name].value:
+            raise InputError(f"`{name}`: expected --content=- and --out=-, for it is of a stream; drop it")
     video_files.stylize_file(values.content, source, Output(values.out, values.crf, values.audio), options, values.fps)
 
 

@@ -26,7 +26,7 @@ from metastyle.system.optional import need
 SUFFIXES = frozenset(  # of files that are taken for videos where pictures are read, too
     (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".wmv", ".flv", ".y4m")
 )
-_HD = 720  # rows: untagged video of at least so many is BT.709 by custom, and BT.601 below
+HD = 720  # rows: untagged video of at least so many is BT.709 by custom, and BT.601 below
 _UNTAGGED = 2  # AVCOL_SPC_UNSPECIFIED
 _HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics, ITU-T H.273
 _SHARE, _SLACK = 0.9, 1.0  # a file whose pictures end before this share of its length, and so many s before, is cut off
@@ -193,7 +193,7 @@ def _upright(frame: Any, path: str, name: str) -> np.ndarray:
         if (pixels[..., 3] < 255).any():
             raise InputError(f"`{name}`: expected an opaque video, got {path!r} with transparency; flatten it")
         pixels = pixels[..., :3]
-    elif frame.colorspace == _UNTAGGED and frame.height >= _HD:
+    elif frame.colorspace == _UNTAGGED and frame.height >= HD:
         pixels = frame.reformat(format="rgb24", src_colorspace="ITU709").to_ndarray()
     else:
         pixels = frame.to_ndarray(format="rgb24")

@@ -1,8 +1,10 @@
 """`metastyle video`: adapts to paintings on a clip and stylises it, with the plan said before, and the progress."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from tqdm import tqdm
@@ -10,12 +12,13 @@ from tqdm import tqdm
 from metastyle.config import DEFAULT_BUNDLE
 from metastyle.errors import InputError, shown
 from metastyle.images import picture_names
-from metastyle.images.clips import spread
+from metastyle.images.clips import Frame, spread
 from metastyle.images.codec import Picture
 from metastyle.meta import adaptation
 from metastyle.stylize import cost, jobs, stylizer
 from metastyle.stylize.style import Style, check_style_path
-from metastyle.video import stylizing
+from metastyle.system import standard_streams
+from metastyle.video import piping, stylizing
 from metastyle.video.frames import Options
 from metastyle.video.job import Job, Progress
 from metastyle.video.look import Look, Weights
@@ -41,19 +44,23 @@ class Source:
     mask: str | None = None
     save_style: str | None = None
 
+    def check(self) -> None:
+        """Raises InputError or FileNotFoundError unless it is one of both, and the style file can be written."""
+        if bool(self.paintings) == bool(self.style_files):
+            got = "both" if self.paintings else "neither"
+            raise InputError(f"`style`: expected paintings or --style_file, got {got}; pass one of them")
+        if self.save_style:
+            if not self.paintings:
+                raise InputError("`save_style`: expected --style, whose style it writes, got --style_file")
+            check_style_path(self.save_style, "save_style")
+
 
 def stylize_file(content: str, source: Source, output: Output, options: Options, fps: float) -> None:
     """Writes the clip `content` in a style, and prints what it does; after a stop, the same call continues.
 
     Raises InputError or FileNotFoundError for bad input, before anything is written.
     """
-    if bool(source.paintings) == bool(source.style_files):
-        got = "both" if source.paintings else "neither"
-        raise InputError(f"`style`: expected paintings or --style_file, got {got}; pass one of them")
-    if source.save_style:
-        if not source.paintings:
-            raise InputError("`save_style`: expected --style, whose style it writes, got --style_file")
-        check_style_path(source.save_style, "save_style")
+    source.check()
     paintings = picture_names.expand(source.paintings, "style")
     start = stylizer.load(source.bundle or DEFAULT_BUNDLE) if paintings else None
     placeholder = (start.adapt(paintings, steps=0),) if start else _loaded(source)
@@ -70,6 +77,35 @@ def stylize_file(content: str, source: Source, output: Output, options: Options,
         print(note)
     shots = f"{report.shots} shot{'s' if report.shots > 1 else ''}"
     print(f"wrote {shown(output.path)}: {report.frames} frames, {shots}, {cost.duration(report.seconds)}")
+
+
+def stylize_pipe(source: Source, options: Options, fps: float, raw: str | None, live: bool) -> None:
+    """Stylises frames from standard input to standard output (video/piping.py).
+
+    Paintings are learned from on the first frame.
+    """
+    source.check()
+    standard_streams.check_output("out")
+    paintings = picture_names.expand(source.paintings, "style")
+
+    def look(first: Frame) -> Look:
+        if not paintings:
+            return Look(_loaded(source), source.weights, source.mask)
+        start = stylizer.load(source.bundle or DEFAULT_BUNDLE)
+        style = start.adapt(
+            paintings,
+            steps=source.steps,
+            support=first.pixels,
+            seed=options.seed,
+            output_size=options.size or min(first.pixels.shape[:2]),
+            phases=options.phases,
+        )
+        if source.save_style:
+            style.save(source.save_style, name="save_style")
+        return Look((style,), source.weights, source.mask)
+
+    shown = piping.stylize_stream(look, options, raw=raw, rate=Fraction(fps).limit_denominator(1001), live=live)
+    print(f"wrote {shown} frames to standard output", file=sys.stderr)
 
 
 def _loaded(source: Source) -> tuple[Style, ...]:
