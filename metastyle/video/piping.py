@@ -97,7 +97,7 @@ def write_header(stream: BinaryIO, header: Header) -> None:
     if header.form is not None:
         height, width = header.size
         rate = f"{header.rate.numerator}:{header.rate.denominator}"
-        kind = {"yuv420p": "420mpeg2", "yuv422p": "422", "yuv444p": "444"}[header.form]
+        kind = {"yuv420p": "420jpeg", "yuv422p": "422", "yuv444p": "444"}[header.form]
         stream.write(f"YUV4MPEG2 W{width} H{height} F{rate} Ip A1:1 C{kind}\n".encode())
 
 

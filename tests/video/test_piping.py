@@ -52,7 +52,7 @@ def test_y4m_comes_back(form, most):
 
 
 def test_ffmpeg_reads_and_writes_the_same():
-    """PyAV's own reader of y4m, on odd sides; it places the chroma between other pixels."""
+    """PyAV's own reader of y4m, on odd sides."""
     import av
 
     stream = y4m("yuv420p")
