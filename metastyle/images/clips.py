@@ -268,7 +268,9 @@ def _numbered(folder: str, name: str) -> dict[int, str]:
     """The paths of the pictures in a folder, by the numbers that their names end in."""
     found: dict[int, str] = {}
     suffixes = formats.suffixes()
-    for path in sorted(Path(folder).iterdir()):
+    with files.blaming(name):
+        paths = sorted(Path(folder).iterdir())
+    for path in paths:
         match = _NUMBER.search(path.name)
         if match and path.suffix.lower() in suffixes:
             number = int(match[1])

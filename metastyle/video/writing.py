@@ -72,7 +72,7 @@ class Output:
 
     @property
     def is_folder(self) -> bool:
-        return not self.suffix or Path(self.path).is_dir()
+        return not self.suffix or files.is_folder(self.path, "out")
 
     @property
     def format(self) -> Format:

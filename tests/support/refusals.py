@@ -25,7 +25,7 @@ from metastyle.cli import main
 from metastyle.images import codec
 from tests.support.places import BUNDLE, FORMAT_1, ROOT
 
-SUFFIXES = (".png", ".safetensors", ".json", ".pth", ".h5", ".onnx", ".webp")
+SUFFIXES = (".png", ".safetensors", ".json", ".pth", ".h5", ".onnx", ".webp", ".mp4")
 # Kinds of paths by name; {s} is a suffix that the argument takes.
 IN_FILE = {
     "missing": "gone{s}",
@@ -82,6 +82,8 @@ PNG, STYLE = ".png", ".safetensors"
 TRANSFER = ["--content=photo.png", "--style=painting.png", "--out=new.png", "--bundle=bundle", "--vgg=random"]
 ADAPT = ["--style=painting.png", "--support=photo.png", "--steps=1", "--out=new.safetensors", "--bundle=bundle"]
 STYLIZE = ["--style_file=style.safetensors", "--content=photo.png", "--out=new.png"]
+VIDEO = ["--style_file=style.safetensors", "--content=pictures", "--out=new.mp4", "--backend=jax"]
+PAINTED = ["--style=painting.png", "--bundle=bundle", "--steps=0", *VIDEO[1:]]
 BLEND = ["--style_file=style.safetensors", "--weights=1", "--out=new.safetensors"]
 EXPORT = ["--style_file=style.safetensors", "--out=new.onnx"]
 # (program, its other arguments, an argument, the kinds of paths it is given, its suffix)
@@ -107,6 +109,14 @@ COMMANDS = [
     ("stylize", [*STYLIZE, "--style=painting.png", "--refine=1"], "vgg", IN_FILE, STYLE),
     ("stylize", STYLIZE, "bundle", IN_BUNDLE, ""),
     ("stylize", STYLIZE, "out", OUT_PICTURES, PNG),
+    ("video", VIDEO, "content", IN_FILE, ".mp4"),
+    ("video", VIDEO, "style_file", IN_FILE, STYLE),
+    ("video", VIDEO, "mask", IN_FILE, PNG),
+    ("video", VIDEO, "mask", IN_FILE, ".mp4"),
+    ("video", VIDEO, "out", OUT_PICTURES, ".mp4"),
+    ("video", PAINTED, "style", IN_FILE, PNG),
+    ("video", PAINTED, "bundle", IN_BUNDLE, ""),
+    ("video", PAINTED, "save_style", OUT_FILE, STYLE),
     ("blend", BLEND, "style_file", IN_FILE, STYLE),
     ("blend", BLEND, "out", OUT_FILE, STYLE),
     ("sheet", STYLIZE, "content", IN_FILE, PNG),
