@@ -62,12 +62,12 @@ _PROBE = 0.066
 _SIDE = 256  # px, of the tiles of a painting
 _BEGIN, _PAINTING, _TILE, _CROP = 0.1, 0.4, 0.03, 0.03
 _STEP = 0.36
-STYLIZE = 0.8  # for each phase
+STYLIZE = 0.75  # for each phase
 _FORWARD = {"vgg16": 6.0, "half": 1.7, "slim": 1.0}  # three octaves of a picture
 _BOTH_WAYS = {"vgg16": 12.0, "half": 3.9, "slim": 2.7}
 _PIXELS = 0.3  # what L-BFGS itself takes in an iteration
 _COMPILING = {"stylize": 4.0, "learn": 8.0, "refine": 7.0}  # seconds
-_GIB, _GIB_STYLIZE, _GIB_PIXELS = 0.6, 0.25, 0.3
+_GIB, _GIB_STYLIZE, _GIB_REFINE, _GIB_PIXELS = 0.6, 0.25, 0.25, 0.3
 _GIB_FEATURES = {"vgg16": 2.3, "half": 1.2, "slim": 0.8}
 
 
@@ -97,7 +97,9 @@ def estimate(work: Work, recipe: Recipe, machine: float) -> Estimate:
     gib = _GIB + _GIB_STYLIZE * pixels
     if recipe.refine:
         compiling += _COMPILING["refine"] * len(refine.levels(*work.size))
-        gib += _GIB_PIXELS * pixels + _of(_GIB_FEATURES, recipe.vgg) * min(pixels, whole_picture.WHOLE / 1e6)
+        gib += (
+            _GIB_REFINE + _GIB_PIXELS * pixels + _of(_GIB_FEATURES, recipe.vgg) * min(pixels, whole_picture.WHOLE / 1e6)
+        )
     return Estimate(machine * sum(_parts(work, recipe)), machine * compiling, gib)
 
 
