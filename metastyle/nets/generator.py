@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -25,7 +26,7 @@ class Network(nn.Module):
     """
 
     arch: str
-    dtype: jnp.dtype = jnp.float32
+    dtype: Any = jnp.float32
     side_by_side: bool = False
     head: Head = "picture"
 

@@ -117,7 +117,7 @@ def scene(rng: Rng, size: int, colours: np.ndarray) -> np.ndarray:
 def photograph(rng: Rng, size: int) -> np.ndarray:
     """Draws a synthetic photograph f32[size, size, 3] in [0, 1]."""
     colours, horizon = palette(rng, "natural"), random_horizon(rng)
-    colours[-1] = oklch(rng.uniform(0.7, 0.95), rng.uniform(0, 0.09), rng.choice((90, 240, 255)))
+    colours[-1] = oklch(rng.uniform(0.7, 0.95), rng.uniform(0, 0.09), float(rng.choice((90, 240, 255))))
     image = backdrop(rng, size, colours, horizon)
     if rng.random() < 0.35:
         image = blur(objects(rng, image, colours, horizon), log_uniform(rng, 0.01, 0.05))
