@@ -153,19 +153,26 @@ def _opened(path: str, name: str) -> Iterator[Any]:
 
 
 def _video_stream(container: Any, path: str, name: str) -> Any:
-    if container.streams.video:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        return stream
-    kinds = sorted({stream.type for stream in container.streams})
+    cover = need_av(name).stream.Disposition.attached_pic
+    for stream in container.streams.video:
+        if not stream.disposition & cover:  # the picture of an album is no video
+            stream.thread_type = "AUTO"
+            return stream
+    kinds = sorted({"a cover" if stream.type == "video" else stream.type for stream in container.streams})
     found = f"only {' and '.join(kinds)}" if kinds else "nothing"
     raise InputError(f"`{name}`: expected a video, got {path!r} with {found} in it; name another")
 
 
 def _length(container: Any, stream: Any) -> float | None:
+    """The seconds that the pictures last; where the file says it for all its streams only, those may be fewer."""
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
-    return None if container.duration is None else container.duration / 1e6
+    with contextlib.suppress(KeyError, ValueError):  # as Matroska has it, such as 00:00:05.280000000
+        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    if container.duration is None or container.streams.audio:
+        return None
+    return container.duration / 1e6
 
 
 def _decode(container: Any, stream: Any, path: str, name: str) -> Iterator[Any]:

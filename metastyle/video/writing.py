@@ -171,6 +171,8 @@ def _join_packets(segments: Sequence[Path], clip: Clip, output: Output, span: Sp
         if clip.audio and output.audio:
             source = stack.enter_context(av.open(clip.path))
             container.metadata.update(source.metadata)
+            if source.streams.subtitles:
+                said.append("`out`: subtitles are left out")
             for audio in source.streams.audio:
                 found, told = _audio_packets(clip, audio, container, span)
                 packets.append(found)

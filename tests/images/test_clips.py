@@ -162,3 +162,30 @@ def test_a_size_that_changes(tmp_path):
     (tmp_path / "c.ts").write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
     with refused("`content`: expected frames of one size, got 64 x 48 px and then 80 x 48 in .*c.ts"):
         read(tmp_path / "c.ts")
+
+
+def test_a_cover_is_no_video(tmp_path):
+    """A song in which the picture of the album is a stream."""
+    import av
+
+    with av.open(str(tmp_path / "song.mp4"), "w") as container:
+        audio = container.add_stream("aac", rate=48_000)
+        cover = container.add_stream("png", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(made.frames(1)[0], format="rgb24")))
+        container.mux(cover.encode())
+        made.add_tone(container, audio, 0.2)
+    with refused("`content`: expected a video, got .*song.mp4' with only a cover and audio in it"):
+        clips.describe(tmp_path / "song.mp4")
+
+
+def test_sound_that_lasts_longer_than_the_pictures(tmp_path):
+    for name in ("a.mp4", "a.mkv"):
+        clip, found = read(made.write(tmp_path / name, made.frames(5), sound=4.0))
+        assert len(found) == 5 and abs(clip.seconds - 0.2) < 0.05
+
+
+def test_pixels_that_are_not_square_stay_so(tmp_path):
+    path = made.write(tmp_path / "a.mp4", made.frames(2), aspect=Fraction(4, 3))
+    assert clips.describe(path).aspect == Fraction(4, 3)

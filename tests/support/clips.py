@@ -31,6 +31,7 @@ def write(
     sound=0.0,
     alpha=None,
     trc=None,
+    aspect=None,
     **options,
 ):
     """Writes pictures uint8 [n, H, W, 3]. times: whole numbers of `unit`. space: ITU-T H.273, 2 for untagged.
@@ -45,6 +46,8 @@ def write(
         video.time_base = video.codec_context.time_base = unit
         if space != 2:
             video.codec_context.colorspace = space
+        if aspect:
+            video.codec_context.sample_aspect_ratio = aspect
         if trc:
             video.codec_context.color_trc = trc
         video.codec_context.color_range = 1 if limited else 2
@@ -59,7 +62,7 @@ def write(
             container.mux(video.encode(frame))
         container.mux(video.encode())
         if audio:
-            _add_tone(container, audio, sound)
+            add_tone(container, audio, sound)
     return path
 
 
@@ -69,7 +72,7 @@ def _frame(picture, alpha):
     return av.VideoFrame.from_ndarray(np.dstack([picture, alpha]), format="rgba")
 
 
-def _add_tone(container, stream, seconds):
+def add_tone(container, stream, seconds):
     for start in range(0, int(48_000 * seconds), 960):
         t = np.arange(start, start + 960) / 48_000
         wave = (0.3 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
