@@ -1,5 +1,6 @@
 """What a clip is given: styles, whose weights may change with time, and a mask, which may move."""
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Look:
             return self.styles[0]
         times, values = zip(*(self.weights or [(0.0, [1.0] * len(self.styles))]), strict=True)
         now = [float(np.interp(seconds, times, column)) for column in zip(*values, strict=True)]
-        return blend(list(zip(self.styles, [x / sum(now) for x in now], strict=True)))
+        return _mixed(self.styles, tuple(x / sum(now) for x in now))
 
     def check(self) -> None:
         """Raises InputError unless there are weights for each style at each time."""
@@ -41,6 +42,11 @@ class Look:
         if self.weights is not None:
             _check_weights(self.weights, len(self.styles))
         self.at(0.0)
+
+
+@functools.lru_cache(maxsize=2)  # weights often stay as they are for many frames
+def _mixed(styles: tuple[Style, ...], weights: tuple[float, ...]) -> Style:
+    return blend(list(zip(styles, weights, strict=True)))
 
 
 def _check_weights(weights: Weights, count: int) -> None:
