@@ -36,11 +36,11 @@ def copied(source, path, *, size=4, span=None, start=0.0, end=None, **output):
 
 @pytest.mark.parametrize("suffix, unit", [(".mp4", 0), (".mov", 0), (".mkv", Fraction(1, 1000))])
 def test_times_and_sound_are_equal(source, tmp_path, suffix, unit):
-    """Matroska counts milliseconds and has none before 0, where this sound begins: all times are moved by that much."""
+    """Matroska counts milliseconds. FFmpeg 8 writes none before 0, where this sound begins: it moves all times."""
     assert copied(source, tmp_path / f"b{suffix}") == []
     ours, theirs = made.packets(tmp_path / f"b{suffix}"), made.packets(source)
     assert [x[1] for x in ours] == [x[1] for x in theirs] and len(ours) > 40
-    moved = max(0, -theirs[0][0]) if suffix == ".mkv" else 0
+    moved = max(0, -theirs[0][0]) if suffix == ".mkv" and ours[0][0] >= 0 else 0
     pairs = [*zip(made.times(tmp_path / f"b{suffix}"), made.times(source), strict=True)]
     pairs += [(a, b) for (a, _), (b, _) in zip(ours, theirs, strict=True)]
     assert all(abs(a - b - moved) <= unit for a, b in pairs)
