@@ -188,7 +188,7 @@ def test_for_every_third_style_the_works_follow_the_teacher():
 
 @pytest.mark.slow
 def test_the_slim_network_learns():
-    """The ratio differs from run to run, as the order of XLA's sums does: 0.62 and 0.74; after 12 steps 0.58 to 0.91."""
+    """The ratio differs from run to run, as the order of XLA's sums does: 0.62, 0.74; after 12 steps 0.58 to 0.91."""
     _, first, state = taken(1e-2, 20)
     seen = {kind: x[:2].astype(jnp.float32) / 255 for kind, x in state.gallery.items()}
     errors = [float(objective(s, seen, TEACHER, state.scale, LOSS)[0]) for s in (first.slim, state.slim)]
