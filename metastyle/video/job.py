@@ -196,12 +196,17 @@ class _Paths:
 
 @contextlib.contextmanager
 def _kept_or_removed(folder: Path) -> Iterator[None]:
-    """Makes the folder of work in progress; it stays where the same call can go on, after a stop or on a full disk."""
+    """Makes the folder of work in progress, which is removed at the end of the work.
+
+    It stays where the same call can go on, after a stop or on a full disk; and where it was there before, whose work a
+    call that is refused must not undo.
+    """
+    begun = folder.is_dir()
     folder.mkdir(exist_ok=True)
     try:
         yield
     except (InputError, FileNotFoundError) as error:
-        if not files.is_disk_full(error):
+        if not begun and not files.is_disk_full(error):
             shutil.rmtree(folder)
         raise
     shutil.rmtree(folder)

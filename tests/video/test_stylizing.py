@@ -172,7 +172,9 @@ def test_a_signal_stops_it_and_other_work_is_refused(clip, tmp_path, styles):
         metastyle.stylize_video(clip, tmp_path / "b.mp4", styles[0], backend="jax", on_frame=stop)
     with refused("`stability`: the run that .*state continues has 0.8, got 0.5; set it back"):
         metastyle.stylize_video(clip, tmp_path / "b.mp4", styles[0], backend="jax", stability=0.5)
-    metastyle.stylize_video(clip, tmp_path / "b.mp4", styles[0], backend="jax")
+    seen = []
+    metastyle.stylize_video(clip, tmp_path / "b.mp4", styles[0], backend="jax", on_frame=seen.append)
+    assert seen[0].done == 4, "what was refused has not undone the work"
     assert sorted(os.listdir(tmp_path)) == ["b.mp4"] and len(made.times(tmp_path / "b.mp4")) == COUNT
 
 
