@@ -33,7 +33,7 @@ def time_transfers() -> Numbers:
     photo, painting = _pictures()
     out: dict[str, float | str] = {}
     for quality, size, network in _CASES:
-        if network == _VGG16 != vgg_files.at_hand():
+        if network == _VGG16 and vgg_files.at_hand() != _VGG16:
             continue
         job = transfer.prepare(photo, painting, None, Options(quality, size=size, vgg=network))
         first = _seconds(job.run)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from absl import flags
 
 from metastyle.cli.lists import define_list, define_names, split_names
-from metastyle.config import BACKENDS, DEFAULT_BUNDLE, PRECISIONS
+from metastyle.config import BACKENDS, DEFAULT_BUNDLE, PALETTE, PRECISIONS, STABILITY
 from metastyle.errors import InputError, shown
 from metastyle.images.codec import MAX_PIXELS
 from metastyle.system import lock
@@ -33,13 +33,12 @@ def _transfer_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("out", None, "picture to write, or a folder for several photographs", flag_values=values)
     flags.DEFINE_string("quality", "good", "fast, good or best", flag_values=values)
     flags.DEFINE_float("seconds", None, "does what fits into this time, instead of --quality", flag_values=values)
-    flags.DEFINE_integer("size", None, "px of the shorter side; by default as it is", flag_values=values)
-    flags.DEFINE_float("strength", 1.0, "0 is the photograph, 1 the style, up to 1.5", flag_values=values)
-    flags.DEFINE_string("color", "style", "style, content (keep the photograph's) or histogram", flag_values=values)
-    flags.DEFINE_float("palette", 0.25, "0 to 1: share by which the painting's palette is matched", flag_values=values)
+    _look_flags(values, "photograph")
+    flags.DEFINE_float(
+        "palette", PALETTE, "0 to 1: share by which the painting's palette is matched", flag_values=values
+    )
     flags.DEFINE_string("stroke", "auto", "size of strokes, 0.25 to 4; auto is the painting's", flag_values=values)
     define_names("mask", "where the style goes: a picture, white is style", flag_values=values)
-    flags.DEFINE_float("feather", None, "px by which edges of the mask are blurred", flag_values=values)
     flags.DEFINE_string("save_style", None, "style file to write as well, .safetensors", flag_values=values)
     flags.DEFINE_integer("seed", 0, "of the crops that the style is learned on, and of noise maps", flag_values=values)
     flags.DEFINE_string("vgg", None, "loss network of `best`: vgg16 where it is at hand", flag_values=values)
@@ -226,7 +225,7 @@ def _stylize_flags(values: flags.FlagValues) -> None:
     define_names("style", "pictures of the style, for --refine and --palette", flag_values=values)
     flags.DEFINE_string("vgg", None, "loss network of --refine: vgg16 where it is at hand", flag_values=values)
     flags.DEFINE_float("stroke", 1.0, "size of strokes for --refine, 0.25 to 4", flag_values=values)
-    flags.DEFINE_float("palette", 0.0, "0 to 1: share by which the painting's palette is matched", flag_values=values)
+    _palette_flag(values, 0.0)
     flags.DEFINE_integer("seed", 0, "of the noise, for networks that have noise maps", flag_values=values)
     flags.DEFINE_enum("backend", BACKENDS[0], BACKENDS, "what computes", flag_values=values)
     flags.DEFINE_string("format", "png", "of pictures in a folder or on stdout", flag_values=values)
@@ -288,13 +287,10 @@ def _video_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("steps", 10, "gradient steps for --style", flag_values=values)
     flags.DEFINE_string("save_style", None, "style file to write as well, for --style", flag_values=values)
     flags.DEFINE_string("weights", None, "of several style files over time: 0:1,0;5s:0,1", flag_values=values)
-    flags.DEFINE_float("stability", 0.8, "0 to 1: how much a frame follows the one before", flag_values=values)
+    flags.DEFINE_float("stability", STABILITY, "0 to 1: how much a frame follows the one before", flag_values=values)
     flags.DEFINE_integer("phases", 4, "1, 4 or 16 places on the pixel grid to average", flag_values=values)
-    flags.DEFINE_float("strength", 1.0, "0 is the clip, 1 the style, up to 1.5", flag_values=values)
-    flags.DEFINE_string("color", "style", "style, content (keep the clip's) or histogram", flag_values=values)
-    flags.DEFINE_integer("size", None, "px of the shorter side; by default as it is", flag_values=values)
+    _look_flags(values, "clip")
     flags.DEFINE_string("mask", None, "where the style goes: a picture or a video, white is style", flag_values=values)
-    flags.DEFINE_float("feather", None, "px by which edges of the mask are blurred", flag_values=values)
     flags.DEFINE_float("start", 0.0, "seconds at which to begin", flag_values=values)
     flags.DEFINE_float("end", None, "seconds at which to end", flag_values=values)
     flags.DEFINE_float("preview_seconds", None, "write only so many seconds", flag_values=values)
@@ -468,6 +464,19 @@ def _fetch(values: flags.FlagValues, names: list[str]) -> None:
             force=values.force,
         )
         print(path)
+
+
+def _look_flags(values: flags.FlagValues, of: str) -> None:
+    """The knobs that photographs and clips share. of: what is stylised."""
+    flags.DEFINE_integer("size", None, "px of the shorter side; by default as it is", flag_values=values)
+    flags.DEFINE_float("strength", 1.0, f"0 is the {of}, 1 the style, up to 1.5", flag_values=values)
+    flags.DEFINE_string("color", "style", f"style, content (keep the {of}'s) or histogram", flag_values=values)
+    flags.DEFINE_float("feather", None, "px by which edges of the mask are blurred", flag_values=values)
+
+
+def _palette_flag(values: flags.FlagValues, default: float) -> None:
+    text = "0 to 1: share by which the painting's palette is matched"
+    flags.DEFINE_float("palette", default, text, flag_values=values)
 
 
 def _max_pixels_flag(values: flags.FlagValues) -> None:

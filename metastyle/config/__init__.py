@@ -1,6 +1,6 @@
 """Settings as frozen dataclasses: the only home of defaults. All names are imported from here."""
 
-from metastyle.config.choices import BACKENDS, DEFAULT_BUNDLE, PEER_TIMEOUT, PRECISIONS
+from metastyle.config.choices import BACKENDS, DEFAULT_BUNDLE, PALETTE, PEER_TIMEOUT, PRECISIONS, STABILITY
 from metastyle.config.distillation import Distillation
 from metastyle.config.evaluation import METHODS, Deployment, Evaluation
 from metastyle.config.imitation import Imitation
@@ -24,9 +24,11 @@ __all__ = [
     "DEFAULT_BUNDLE",
     "LEAST_SEEN",
     "METHODS",
+    "PALETTE",
     "PEER_TIMEOUT",
     "PHASES",
     "PRECISIONS",
+    "STABILITY",
     "STYLE_SHARES",
     "Config",
     "Data",

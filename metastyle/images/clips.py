@@ -23,7 +23,7 @@ from metastyle.images import codec, formats
 from metastyle.system import files
 from metastyle.system.optional import need
 
-SUFFIXES = frozenset(  # of files that are taken for videos where pictures are read, too
+_SUFFIXES = frozenset(  # of files that are taken for videos where pictures are read, too
     (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".wmv", ".flv", ".y4m")
 )
 HD = 720  # rows: untagged video of at least so many is BT.709 by custom, and BT.601 below
@@ -78,11 +78,14 @@ class Clip:
         return found or collections.deque(self.frames(), maxlen=1)[0]
 
 
+def is_video(picture: object) -> TypeGuard[str | os.PathLike]:
+    """Whether it is the path of a video file, by its suffix, rather than a picture."""
+    return isinstance(picture, str | os.PathLike) and Path(picture).suffix.lower() in _SUFFIXES
+
+
 def is_clip(picture: object) -> TypeGuard[str | os.PathLike]:
-    """Whether it is the path of a video file, by its suffix, or of a folder, rather than a picture."""
-    if not isinstance(picture, str | os.PathLike):
-        return False
-    return Path(picture).suffix.lower() in SUFFIXES or os.path.isdir(picture)
+    """Whether it is the path of a video file, or of a folder of pictures, rather than a picture."""
+    return is_video(picture) or (isinstance(picture, str | os.PathLike) and os.path.isdir(picture))
 
 
 def describe(path: str | os.PathLike, *, fps: Fraction = Fraction(25), name: str = "content") -> Clip:

@@ -21,7 +21,7 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def resize_short(image: np.ndarray, short: int) -> np.ndarray:
     """Resizes the shorter side to `short` px and keeps the aspect ratio."""
-    return _lanczos(image, _short_size(image, short))
+    return _lanczos(image, short_size(image.shape[:2], short))
 
 
 def center_crop(image: np.ndarray, size: int) -> np.ndarray:
@@ -36,7 +36,7 @@ def center_crop(image: np.ndarray, size: int) -> np.ndarray:
 def square(image: np.ndarray, size: int) -> np.ndarray:
     """Computes `center_crop(resize_short(image, size), size)` without the pixels that the crop discards."""
     height, width = image.shape[:2]
-    full_height, full_width = _short_size(image, size)
+    full_height, full_width = short_size(image.shape[:2], size)
     top, left = (full_height - size) // 2, (full_width - size) // 2
     box = (
         left * width / full_width,
@@ -47,8 +47,9 @@ def square(image: np.ndarray, size: int) -> np.ndarray:
     return _lanczos(image, (size, size), box)
 
 
-def _short_size(image: np.ndarray, short: int) -> tuple[int, int]:
-    height, width = image.shape[:2]
+def short_size(size: tuple[int, ...], short: int) -> tuple[int, int]:
+    """The (height, width) of a picture of this (height, width) whose shorter side is brought to `short` px."""
+    height, width = size
     if height <= width:
         return short, round(width * short / height)
     return round(height * short / width), short

@@ -97,9 +97,8 @@ def estimate(work: Work, recipe: Recipe, machine: float) -> Estimate:
     gib = _GIB + _GIB_STYLIZE * pixels
     if recipe.refine:
         compiling += _COMPILING["refine"] * len(refine.levels(*work.size))
-        gib += (
-            _GIB_REFINE + _GIB_PIXELS * pixels + _of(_GIB_FEATURES, recipe.vgg) * min(pixels, whole_picture.WHOLE / 1e6)
-        )
+        features = _of(_GIB_FEATURES, recipe.vgg) * min(pixels, whole_picture.WHOLE / 1e6)
+        gib += _GIB_REFINE + _GIB_PIXELS * pixels + features
     return Estimate(machine * sum(_parts(work, recipe)), machine * compiling, gib)
 
 

@@ -4,9 +4,7 @@ By default a painting is reduced to one square, and photographs to crops of many
 known, both are brought to that size and cut into tiles instead, so that texture is learned as large as it is painted.
 """
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -127,7 +125,7 @@ def photographs(
 
 def _frames_of(support: Picture) -> list[Picture]:
     """Frames that are spread over a clip; a picture stands for itself."""
-    if isinstance(support, str | os.PathLike) and Path(support).suffix.lower() in clips.SUFFIXES:
+    if clips.is_video(support):
         return list(clips.spread(clips.describe(support, name="support"), SUPPORT_POOL))
     return [support]
 

@@ -20,7 +20,7 @@ from typing import NamedTuple, cast
 import jax
 import numpy as np
 
-from metastyle.config import DEFAULT_BUNDLE
+from metastyle.config import DEFAULT_BUNDLE, PALETTE
 from metastyle.errors import Adjusted, InputError
 from metastyle.images import codec, masks, objects
 from metastyle.images.codec import MAX_PIXELS, Picture
@@ -35,7 +35,6 @@ from metastyle.system.arguments import check_choice, check_count, check_path
 from metastyle.weights import vgg_files
 
 QUALITIES = ("fast", "good", "best")
-PALETTE = 0.25  # brings the colours nearer to the painting's at no cost of J or J3 (experiments/results/transfer.md)
 _STEPS = 3  # of adaptation: they bring the colours; further ones change little once the pixels are refined
 _ONNX = 4e6  # px: larger pictures are not given to onnxruntime
 _ITERATIONS = (2, 3, 5, 7, 10, 15, 20, 30, 50, 100)

@@ -11,10 +11,25 @@ import numpy as np
 
 from metastyle.system.optional import need
 
+_LEAST = 16  # px: DIS divides a frame into patches of 8 px
+
+
+def need_cv2() -> Any:
+    """OpenCV. Raises InputError where it is not installed."""
+    return need("cv2", "`content`: the stability of a video")
+
+
+_LEAST = 16  # px: DIS divides a frame into patches of 8 px
+
+
+def needneed_cv2() -> Any:
+    """OpenCV. Raises InputError where it is not installed."""
+    return need("cv2", "`content`: the stability of a video")
+
 
 def flow(a: np.ndarray, b: np.ndarray, *, fine: bool = False) -> np.ndarray:
     """The flow from frame a to frame b, both uint8 [H, W, 3]. fine: at full resolution, twice as slow."""
-    cv2 = _cv2()
+    cv2 = need_cv2()
     grey = [cv2.cvtColor(np.ascontiguousarray(x), cv2.COLOR_RGB2GRAY) for x in (a, b)]
     if min(grey[0].shape) < _LEAST:
         return np.zeros((*grey[0].shape, 2), np.float32)
@@ -26,7 +41,7 @@ def flow(a: np.ndarray, b: np.ndarray, *, fine: bool = False) -> np.ndarray:
 
 def warp(picture: np.ndarray, along: np.ndarray) -> np.ndarray:
     """The picture f32[H, W] or f32[H, W, C], fetched along a flow by bicubic interpolation: pixel p is its p + flow."""
-    cv2 = _cv2()
+    cv2 = need_cv2()
     places = grid(*along.shape[:2]) + along
     return cv2.remap(picture, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
@@ -52,10 +67,3 @@ def visible(there: np.ndarray, back: np.ndarray) -> np.ndarray:
 def grid(height: int, width: int) -> np.ndarray:
     """The coordinates (x, y) of each pixel, f32[H, W, 2]."""
     return np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
-
-
-_LEAST = 16  # px: DIS divides a frame into patches of 8 px
-
-
-def _cv2() -> Any:
-    return need("cv2", "`content`: the stability of a video")

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from metastyle.config import BACKENDS, STABILITY
 from metastyle.errors import InputError
 from metastyle.images import clips, codec, color
 from metastyle.images.clips import Clip, Frame
-from metastyle.images.resize import resize_short
+from metastyle.images.resize import resize, short_size
 from metastyle.nets import architecture
 from metastyle.stylize import transfer
 from metastyle.stylize.style import Knobs
@@ -24,7 +25,7 @@ from metastyle.video.stability import Before
 class Options:
     """How a clip is stylised; `stylize_video` explains it. Raises InputError for a value that is out of range."""
 
-    stability: float = 0.8
+    stability: float = STABILITY
     start: float = 0.0
     end: float | None = None
     phases: int = 4
@@ -45,7 +46,7 @@ class Options:
                 raise InputError(f"`end`: expected more than `start`, {self.start:g}, got {self.end:g}")
         if self.size is not None:
             check_count("size", self.size, architecture.MIN_SIDE)
-        check_choice("backend", self.backend, ("auto", "jax", "onnx", "onnx-int8"))
+        check_choice("backend", self.backend, ("auto", *BACKENDS))
         self.knobs((1, 1))
 
     def knobs(self, size: tuple[int, int]) -> Knobs:
@@ -67,11 +68,11 @@ class State(NamedTuple):
     before: the last one.
     """
 
-    frames: int
-    shots: int
-    first: int
-    last: int
-    before: Before | None
+    frames: int = 0
+    shots: int = 1
+    first: int = 0
+    last: int = 0
+    before: Before | None = None
 
     def to_tensors(self) -> resume.Tensors:
         assert self.before is not None, "a state is written after a segment"
@@ -123,15 +124,11 @@ class FrameStylizer:
 
 def scaled_size(size: tuple[int, int], short: int | None) -> tuple[int, int]:
     """The (height, width) of frames whose shorter side is brought to `short` px; None leaves them."""
-    if short is None or short == min(size):
-        return size
-    height, width = size
-    scale = short / min(size)
-    return (short, round(width * scale)) if height <= width else (round(height * scale), short)
+    return size if short is None else short_size(size, short)
 
 
 def scaled(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A frame uint8 [h, w, 3] at this (height, width)."""
     if pixels.shape[:2] == size:
         return pixels
-    return codec.to_uint8(resize_short(clips.floats(pixels), min(size)))
+    return codec.to_uint8(resize(clips.floats(pixels), size))

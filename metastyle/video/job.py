@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import itertools
 import os
 import shutil
@@ -107,7 +106,7 @@ class Job:
     def _segments(self, stop: StopSignal, on_frame: Callable[[Progress], None] | None) -> "State":
         """Writes the segments that are missing; the state after the last one."""
         identity = self._identity()
-        state = resume.read(self._paths.state, identity, State.from_tensors) or State(0, 1, 0, 0, None)
+        state = resume.read(self._paths.state, identity, State.from_tensors) or State()
         frames = _ahead(self._frames(state))
         with FrameStylizer(self.clip, self.look, self.options, self.size, state) as work:
             while True:
@@ -156,11 +155,10 @@ class Job:
     def _join(self, state: "State") -> list[str]:
         if self.output.is_folder:
             return _move_pictures(self._paths.folder, Path(self.output.path))
-        first = state.first if self.options.start > 0 else 0
+        shift = state.first if self.options.start > 0 else 0
         unit = self.clip.time_base
         end = None if self.options.end is None else self.clip.origin + round(Fraction(self.options.end) / unit)
-        span = Span(state.first, end, first)
-        return writing.join(self._paths.segments(), self.clip, self.output, span)
+        return writing.join(self._paths.segments(), self.clip, self.output, Span(shift, end))
 
     def _identity(self) -> dict[str, Any]:
         """Tells this work from other work, by the names of the arguments."""
@@ -234,8 +232,5 @@ def _digest_of(source: Any) -> str | None:
         return None
     if not isinstance(source, str | os.PathLike):
         return resume.digest(codec.load(source, name="mask")[0])
-    found, path = hashlib.sha256(), Path(source)
-    for one in sorted(path.iterdir()) if path.is_dir() else [path]:
-        with files.open_input(one, "content") as file:
-            found.update(hashlib.file_digest(file, "sha256").digest())
-    return f"sha256:{found.hexdigest()[:12]}"
+    path = Path(source)
+    return resume.digest_files(sorted(path.iterdir()) if path.is_dir() else [path], "content")

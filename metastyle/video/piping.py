@@ -31,7 +31,7 @@ _PIXELS = {"420": "yuv420p", "422": "yuv422p", "444": "yuv444p"}  # of y4m; suff
 
 
 class Header(NamedTuple):
-    """What a stream holds. form: pixel format of y4m, or None for raw RGB. line: of y4m, without size and rate."""
+    """What a stream holds. rate: frames a second. form: the pixel format of y4m, or None for raw RGB."""
 
     size: tuple[int, int]
     rate: Fraction
@@ -206,11 +206,12 @@ def stylize_stream(
     if first is None:
         raise InputError("`content`: expected frames on standard input, got none; pipe a video into the command")
     chosen, shown = look(first), 0
-    newest = Newest(itertools.chain([first], arriving)) if live else None
+    frames = itertools.chain([first], arriving)
+    newest = Newest(frames) if live else None
     meter = _Meter(newest)
     out = header._replace(size=size)
-    with StopSignal() as stop, FrameStylizer(header.clip, chosen, options, size, State(0, 1, 0, 0, None)) as work:
-        for frame in newest or itertools.chain([first], arriving):
+    with StopSignal() as stop, FrameStylizer(header.clip, chosen, options, size, State()) as work:
+        for frame in frames if newest is None else newest:
             picture = work.stylised(frame._replace(pixels=scaled(frame.pixels, size)))
             try:
                 if not shown:

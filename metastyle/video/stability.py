@@ -7,11 +7,10 @@ between the frames of the clip can be trusted. Since every frame draws y_t towar
 Where a cut hides nearly everything, the frame stands for itself.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from metastyle.system.optional import need
 from metastyle.video import flow
 
 _CUT = 0.2  # of the picture: if less of it is visible in the frame before, there is a cut between them
@@ -39,7 +38,7 @@ class Motion(NamedTuple):
 
 def motion(frame: np.ndarray, before: np.ndarray) -> Motion:
     """Compares two frames of a clip, uint8 [H, W, 3], of which `before` is the earlier one."""
-    cv2 = _cv2()
+    cv2 = flow.need_cv2()
     along, back = flow.flow(frame, before), flow.flow(before, frame)
     seen = flow.visible(along, back)
     moved = flow.warp(before, along)
@@ -56,7 +55,3 @@ def steadied(stylised: np.ndarray, before: np.ndarray, found: Motion, stability:
         return stylised
     weight = (stability * found.trust)[..., None]
     return np.clip(stylised + weight * (flow.warp(before, found.along) - stylised), 0, 1)
-
-
-def _cv2() -> Any:
-    return need("cv2", "`content`: the stability of a video")

