@@ -2,7 +2,7 @@
 
 DEFAULT_BUNDLE = "default"  # the name of the bundle in the package
 BACKENDS = ("jax", "onnx", "onnx-int8")  # what can stylise
-PALETTE = 0.25  # of a transfer: nearer to the painting's colours, at no cost (experiments/results/transfer.md)
+PALETTE = 0.25  # of a transfer: nearer to the painting's colours, at hardly a cost (experiments/results/transfer.md)
 STABILITY = 0.8  # of a video: the weight of the frame before
 PEER_TIMEOUT = 300  # seconds after which a silent process counts as lost
 PRECISIONS = ("float32", "int8")  # of convolutions in an exported style
