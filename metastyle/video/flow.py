@@ -19,14 +19,6 @@ def need_cv2() -> Any:
     return need("cv2", "`content`: the stability of a video")
 
 
-_LEAST = 16  # px: DIS divides a frame into patches of 8 px
-
-
-def needneed_cv2() -> Any:
-    """OpenCV. Raises InputError where it is not installed."""
-    return need("cv2", "`content`: the stability of a video")
-
-
 def flow(a: np.ndarray, b: np.ndarray, *, fine: bool = False) -> np.ndarray:
     """The flow from frame a to frame b, both uint8 [H, W, 3]. fine: at full resolution, twice as slow."""
     cv2 = need_cv2()

@@ -168,12 +168,12 @@ def _join_packets(segments: Sequence[Path], clip: Clip, output: Output, span: Sp
         stream = container.add_stream_from_template(template)
         stream.time_base = clip.time_base
         packets = [_video_packets(segments, stream, span, clip.time_base)]
-        if clip.audio and output.audio:
+        if not clip.folder:
             source = stack.enter_context(av.open(clip.path))
             container.metadata.update(source.metadata)
             if source.streams.subtitles:
                 said.append("`out`: subtitles are left out")
-            for audio in source.streams.audio:
+            for audio in source.streams.audio if output.audio else ():
                 found, told = _audio_packets(clip, audio, container, span)
                 packets.append(found)
                 said += told

@@ -80,6 +80,22 @@ def test_frames_that_are_spread_over_a_clip(tmp_path):
     assert 15 < len(clips.spread(clips.describe(path), 40)) <= 20  # none of them twice
 
 
+def test_each_shot_has_a_frame(tmp_path):
+    """A dark shot of 60 frames, a bright one of 6, and another dark one of 54."""
+    shots = [np.full((length, 48, 64, 3), value, np.uint8) for length, value in ((60, 40), (6, 230), (54, 90))]
+    path = made.write(tmp_path / "a.mp4", np.concatenate(shots))
+    means = [round(float(x.mean())) for x in clips.spread(clips.describe(path), 6)]
+    kinds = [sum(abs(mean - value) < 4 for mean in means) for value in (40, 230, 90)]
+    assert kinds == [3, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "lengths, count, shares", [([24], 6, [6]), ([20, 4], 6, [5, 1]), ([3, 1, 5], 2, [1, 0, 1]), ([1, 1], 6, [1, 1])]
+)
+def test_frames_are_shared_among_shots(lengths, count, shares):
+    assert clips._shares(lengths, count) == shares
+
+
 def test_a_folder_of_pictures(tmp_path):
     pictures = made.frames(4)
     for i, picture in enumerate(pictures):

@@ -32,6 +32,7 @@ def write(
     alpha=None,
     trc=None,
     aspect=None,
+    title=None,
     **options,
 ):
     """Writes pictures uint8 [n, H, W, 3]. times: whole numbers of `unit`. space: ITU-T H.273, 2 for untagged.
@@ -40,6 +41,7 @@ def write(
     """
     times = range(0, 40 * len(pictures), 40) if times is None else times
     with av.open(str(path), "w") as container:
+        container.metadata.update({} if title is None else {"title": title})
         video = container.add_stream(codec, rate=RATE, options={key.replace("_", "-"): x for key, x in options.items()})
         video.height, video.width = pictures[0].shape[:2]
         video.pix_fmt = form
@@ -99,3 +101,8 @@ def packets(path, kind="audio"):
     with av.open(str(path)) as container:
         found = [packet for packet in container.demux(**{kind: 0}) if packet.dts is not None]
         return [(Fraction(x.pts) * x.time_base, hashlib.sha256(bytes(x)).hexdigest()) for x in found]
+
+
+def title(path):
+    with av.open(str(path)) as container:
+        return container.metadata.get("title")

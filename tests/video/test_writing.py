@@ -69,6 +69,12 @@ def test_sound_is_left_out_on_demand(source, tmp_path):
     assert not clips.describe(tmp_path / "b.mp4").audio
 
 
+def test_what_a_file_says_of_itself_is_kept_without_its_sound(tmp_path):
+    path = made.write(tmp_path / "a.mp4", made.frames(5), title="A walk")
+    copied(path, tmp_path / "b.mp4", audio=False)
+    assert made.title(tmp_path / "b.mp4") == "A walk"
+
+
 def test_a_part_begins_at_0_with_its_own_sound(source, tmp_path):
     clip = clips.describe(source)
     first = next(clip.frames(0.2)).pts

