@@ -26,6 +26,9 @@ class Deployment:
     dtype: str = field(default="", metadata=one_of("", "float32", "bfloat16"))  # of its convolutions
     phases: int = field(default=0, metadata=one_of(0, *PHASES))  # in learning and stylising; 0: the bundle's own
     backend: str = field(default="jax", metadata=one_of(*BACKENDS))  # what stylises
+    # What it learns on: the pair's pictures as they are; "bundle": brought to the bundle's own size, as by
+    # `metastyle adapt`; "output": cut into tiles of that size, as with --output_size.
+    learn_at: str = field(default="", metadata=one_of("", "bundle", "output"))
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from metastyle.evaluate import metrics
 from metastyle.evaluate.methods import Method, View
 from metastyle.evaluate.pairs import Pair
 from metastyle.evaluate.starts import Start
+from metastyle.images.resize import center_crop, square
 from metastyle.meta import adaptation, outer_loop
 from metastyle.meta.parameters import Meta
 from metastyle.meta.problem import Networks, style_problem
 from metastyle.nets import generator, vgg
 from metastyle.nets.params import Flat
-from metastyle.stylize import onnx_export
+from metastyle.stylize import material, onnx_export
 from metastyle.system.tensor_file import join, sha256
 from metastyle.weights import loss_network
 
@@ -45,13 +46,15 @@ def bundle(
         adam_lr=learned.adam_lr,
         judged=deployment.judged,
         backend=deployment.backend,
+        learn_at=deployment.learn_at,
     )
     digests = " ".join(sha256(join(parts)) for parts in (learned.meta.parts(), params, reads))
     known = " ".join(map(config.identify, (settings.generator, settings.inner, settings.loss)))
     return Method(
         name=name,
         kind="bundle",
-        key=f"{digests} {learned.adam_lr:g} {known} {steps} {deployment.judged} {deployment.backend}",
+        key=f"{digests} {learned.adam_lr:g} {known} {steps} {deployment.judged} {deployment.backend}"
+        f"{deployment.learn_at and f' {deployment.learn_at}'}",
         cost=_cost(settings, steps),
         views=views,
         note=_describe(start),
@@ -76,6 +79,9 @@ def _describe(start: Start) -> str:
         parts.append(f"mean over {settings.generator.phases} places on the pixel grid")
     if deployment.backend != "jax":
         parts.append(deployment.backend)
+    if deployment.learn_at:
+        how = {"bundle": f"pictures of {settings.data.size} px", "output": f"tiles of {settings.data.size} px"}
+        parts.append(f"learns on {how[deployment.learn_at]}")
     return "; ".join(parts)
 
 
@@ -115,7 +121,7 @@ class _Adaptation:
     """The views of a start that learns by gradient steps on a pair's support.
 
     The first `learned_steps` steps are those of meta-training, all others Adam's at `adam_lr`. judged: it learns on the
-    judged photograph instead. backend: what stylises, of config.BACKENDS.
+    judged photograph instead. backend, learn_at: as for config.Deployment.
     """
 
     settings: config.Config
@@ -127,6 +133,7 @@ class _Adaptation:
     adam_lr: float
     judged: bool = False
     backend: str = "jax"
+    learn_at: str = ""
 
     def warm_up(self, pair: Pair) -> None:
         """Compiles everything, a learned step and one of Adam, so that compilation does not count as learning."""
@@ -152,10 +159,11 @@ class _Adaptation:
         began = time.perf_counter()
         photographs = [pair.content] if self.judged else pair.support
         count = min(len(photographs), max(*self.steps, 1) * each)
-        style = adaptation.begin_style(settings, self.learned, self.params, [pair.style], self.reads)
+        paintings, photographs = self._learned_on(pair.style, photographs[:count])
+        style = adaptation.begin_style(settings, self.learned, self.params, paintings, self.reads)
         start, target = jax.block_until_ready(style)
         style_s, began = time.perf_counter() - began, time.perf_counter()
-        support = adaptation.measure_support(settings, self.params, photographs[:count])
+        support = adaptation.measure_support(settings, self.params, photographs)
         begun = adaptation.Begun(start, target, jax.block_until_ready(support))
         support_s, began = (time.perf_counter() - began) / count, time.perf_counter()
 
@@ -170,6 +178,18 @@ class _Adaptation:
         plan = adaptation.Plan(last, settings.inner, self.adam_lr, self.learned_steps)
         adaptation.adapt(problem.loss, begun, Networks(self.params), plan, on_state=note)
         return found
+
+    def _learned_on(
+        self, style: np.ndarray, photographs: Sequence[np.ndarray]
+    ) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
+        """What is learned on for a style picture and photographs f32[S, S, 3] (config.Deployment.learn_at)."""
+        size = self.settings.data.size
+        match self.learn_at:
+            case "bundle":
+                return [square(style, size)], [square(x, size) for x in photographs]
+            case "output":
+                return material.tiles(style, size, len(style)), [center_crop(x, size) for x in photographs]
+        return [style], photographs
 
     def _stylize_with(self, fast: Flat) -> Callable[[np.ndarray], np.ndarray]:
         """The function f32[S, S, 3] -> the same that stylises with these parameters."""

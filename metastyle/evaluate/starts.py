@@ -10,7 +10,7 @@ from metastyle.meta import inner_loop
 from metastyle.weights import bundles, vgg_files
 
 _METASTYLE_ADAM_LR = 1e-3
-_VALUES = ("learn_with", "dtype", "backend", "phases")  # options of --bundle that take a value
+_VALUES = ("learn_with", "dtype", "backend", "phases", "learn_at")  # options of --bundle that take a value
 _SWITCHES = ("judged", "adam_all")  # options of --bundle that take none
 
 

@@ -10,6 +10,7 @@ from metastyle.errors import InputError
 from metastyle.evaluate import adapting, evaluation, starts
 from metastyle.evaluate.pairs import Pairs
 from metastyle.evaluate.starts import Start
+from metastyle.images.resize import square
 from metastyle.meta import outer_loop
 from metastyle.meta.parameters import guess_start
 from metastyle.nets import vgg
@@ -92,6 +93,24 @@ def test_a_bundle_may_learn_on_the_photograph_that_is_judged(whole, start, tmp_p
     apart = [row.J for row in whole[0].rows if (row.method, row.pair) == ("ours", 0)]
     ours = [row.J for row in found.rows if row.method == "ours"]
     assert ours[0] == apart[0] and ours[2] != apart[2]
+
+
+def test_a_bundle_may_learn_at_its_own_size_or_on_tiles(start, tmp_path):
+    """At its own size the pictures of the pair are of that size already; tiles of it are those that `adapt` makes."""
+    bundles.save_bundle(tmp_path / "b", start)
+    params, size = vgg.random_params(), start.config.data.size
+    pair = Pairs("procedural", "procedural", 1, 2 * size)[0]
+    views = {
+        how: list(adapting.bundle("ours", deploy(tmp_path / "b", learn_at=how)["ours"], params, (0, 1)).views(pair))
+        for how in ("", "bundle", "output")
+    }
+    small = pair._replace(style=square(pair.style, size), support=[square(x, size) for x in pair.support])
+    own = list(adapting.bundle("ours", Start(start), params, (0, 1)).views(small._replace(content=pair.content)))
+    for found, expected in zip(views["bundle"], own, strict=True):
+        np.testing.assert_array_equal(found.picture, expected.picture)
+    assert len({views[how][1].picture.tobytes() for how in views}) == 3
+    with pytest.raises(InputError, match="`bundles.ours.learn_at`: expected one of '', bundle, output, got 'x'"):
+        protocol(bundles={"ours": {"path": "b", "learn_at": "x"}})
 
 
 @pytest.mark.slow
