@@ -103,7 +103,9 @@ def brushwork(
     half, centre = np.sort(fine * log_uniform(rng, 1, 3.5, count))[::-1], rng.random((count, 2))
     row, column = (centre[:, ::-1] * size).astype(int).T
     detail = np.abs(base - blur(base, 0.06)).sum(-1)
-    keep = (np.arange(count) < 0.6 * count) | (detail[row, column] > detail.mean() * rng.random(count))
+    # Below this a picture has no detail but rounding, as one of 16 px, whose blur is itself: that differs by processor.
+    least = max(detail.mean(), 1e-4)
+    keep = (np.arange(count) < 0.6 * count) | (detail[row, column] > least * rng.random(count))
     half, centre, row, column = half[keep], centre[keep], row[keep], column[keep]
     flow = flow_field(rng, base)
     angle, length = flow[row, column] + rng.normal(0, 0.15, len(half)), aspect * half * rng.uniform(0.6, 1.3, len(half))
