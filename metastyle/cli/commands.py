@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from absl import flags
 
 from metastyle.cli.lists import define_list, define_names, split_names
-from metastyle.config import BACKENDS, DEFAULT_BUNDLE, PALETTE, PRECISIONS, STABILITY
+from metastyle.config import BACKENDS, DEFAULT_BUNDLE, PALETTE, PRECISIONS, STABILITY, VIDEO_STEPS
 from metastyle.errors import InputError, shown
 from metastyle.images.codec import MAX_PIXELS
 from metastyle.system import lock
@@ -284,7 +284,7 @@ def _video_flags(values: flags.FlagValues) -> None:
     define_names("style_file", "style files, instead of --style", flag_values=values)
     flags.DEFINE_string("out", None, "mp4, mov, mkv, webm, gif, webp, a folder of pictures, or -", flag_values=values)
     flags.DEFINE_string("bundle", None, "bundle of the style; by default the packaged one", flag_values=values)
-    flags.DEFINE_integer("steps", 10, "gradient steps for --style", flag_values=values)
+    flags.DEFINE_integer("steps", VIDEO_STEPS, "gradient steps for --style", flag_values=values)
     flags.DEFINE_string("save_style", None, "style file to write as well, for --style", flag_values=values)
     flags.DEFINE_string("weights", None, "of several style files over time: 0:1,0;5s:0,1", flag_values=values)
     flags.DEFINE_float("stability", STABILITY, "0 to 1: how much a frame follows the one before", flag_values=values)

@@ -1,6 +1,7 @@
 """Settings as frozen dataclasses: the only home of defaults. All names are imported from here."""
 
-from metastyle.config.choices import BACKENDS, DEFAULT_BUNDLE, PALETTE, PEER_TIMEOUT, PRECISIONS, STABILITY
+from metastyle.config.adversarial import FEATURES, Adversarial, DomainData
+from metastyle.config.choices import BACKENDS, DEFAULT_BUNDLE, PALETTE, PEER_TIMEOUT, PRECISIONS, STABILITY, VIDEO_STEPS
 from metastyle.config.distillation import Distillation
 from metastyle.config.evaluation import METHODS, Deployment, Evaluation
 from metastyle.config.imitation import Imitation
@@ -22,6 +23,7 @@ from metastyle.config.schema import config_dict, from_dict, identify, to_dict, t
 __all__ = [
     "BACKENDS",
     "DEFAULT_BUNDLE",
+    "FEATURES",
     "LEAST_SEEN",
     "METHODS",
     "PALETTE",
@@ -30,10 +32,13 @@ __all__ = [
     "PRECISIONS",
     "STABILITY",
     "STYLE_SHARES",
+    "VIDEO_STEPS",
+    "Adversarial",
     "Config",
     "Data",
     "Deployment",
     "Distillation",
+    "DomainData",
     "Encoder",
     "Evaluation",
     "Generator",

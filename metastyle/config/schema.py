@@ -127,7 +127,7 @@ def identify(settings: Any) -> str:
     return f"{type(settings).__qualname__}({text})"
 
 
-def config_dict(kind: type = Config, **changes: Any) -> Any:
+def config_dict(kind: type = Config, /, **changes: Any) -> Any:
     """The defaults with changes, as an `ml_collections.ConfigDict`: a config file's `get_config()` returns it."""
     from ml_collections import ConfigDict
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import fnmatch
 import hashlib
 import logging
 import os
@@ -21,9 +23,10 @@ from metastyle.errors import InputError
 from metastyle.images import codec, formats
 from metastyle.images.resize import square
 from metastyle.system import paths
-from metastyle.system.files import is_folder
+from metastyle.system.files import is_folder, read_input
 from metastyle.system.walk import walk
 
+_CSV = re.compile(r"(.+?):([^:=]+)=([^:]*)(?::([^:]*))?")
 MAX_UNREADABLE = 0.05  # the largest share of pictures that may be unreadable
 
 _log = logging.getLogger(__name__)
@@ -50,9 +53,10 @@ def open_source(spec: str, kind: Kind, *, size: int, seed: int = 0, name: str | 
     """Opens the source that `spec` describes.
 
     Args:
-      spec: `folder:PATH`, `tfds:NAME[:SPLIT]`, `tfds:PATH[:SPLIT]` or `procedural`. NAME is looked up in
-        `TFDS_DATA_DIR`, PATH of `tfds` is a folder with a `dataset_info.json`, and SPLIT is "train" by default. In a
-        PATH, `~` and $VARIABLES are expanded; `$METASTYLE_SAMPLE_DATA` defaults to the folder of `paths.sample_data`.
+      spec: `folder:PATH`, `csv:PATH:COLUMN=PATTERN[:PATTERN]`, `tfds:NAME[:SPLIT]`, `tfds:PATH[:SPLIT]` or
+        `procedural`. NAME is looked up in `TFDS_DATA_DIR`, PATH of `tfds` is a folder with a `dataset_info.json`, and
+        SPLIT is "train" by default. PATH of `csv` is a table (`CsvSource`). In a PATH, `~` and $VARIABLES are expanded;
+        `$METASTYLE_SAMPLE_DATA` defaults to the folder of `paths.sample_data`.
       kind: which pictures `procedural` draws.
       size: side of the pictures that `procedural` draws, px.
       seed: that of `procedural`.
@@ -68,10 +72,15 @@ def open_source(spec: str, kind: Kind, *, size: int, seed: int = 0, name: str | 
         return ProceduralSource(kind, size, seed)
     if form == "folder" and rest:
         return FolderSource(_expand(rest, name), name)
+    if form == "csv" and rest:
+        return CsvSource(_expand(rest, name), name)
     if form == "tfds" and rest:
         dataset, _, split = rest.partition(":")
         return TfdsSource(_expand(dataset, name), split or "train", name)
-    raise InputError(f"`{name}`: expected `folder:PATH`, `tfds:NAME[:SPLIT]` or `procedural`, got {spec!r}")
+    raise InputError(
+        f"`{name}`: expected `folder:PATH`, `csv:PATH:COLUMN=PATTERN`, `tfds:NAME[:SPLIT]` or `procedural`, "
+        f"got {spec!r}"
+    )
 
 
 def _expand(path: str, name: str) -> str:
@@ -107,7 +116,33 @@ def _size(path: Path) -> int:
         return -1
 
 
-class FolderSource:
+class _FileSource:
+    """Picture files with names relative to a folder."""
+
+    _root: Path
+    _argument: str
+    _names: list[str]
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return codec.to_uint8(codec.load(self.file(index), name=self._argument)[0])
+
+    def file(self, index: int) -> Path:
+        """The path of a picture."""
+        return self._root / self._names[index]
+
+    def name(self, index: int) -> str:
+        """The path of a picture inside the folder."""
+        return self._names[index]
+
+    def listing(self) -> Listing:
+        """The names and sizes of the pictures."""
+        return _listing((name, _size(self._root / name)) for name in self._names)
+
+
+class FolderSource(_FileSource):
     """The picture files under a folder, at any depth, sorted by path; links are followed (system/walk.py).
 
     Files that are not read are named in the log, in one line.
@@ -128,23 +163,33 @@ class FolderSource:
         if told:
             _log.warning("`%s`: %s", name, told)
 
-    def __len__(self) -> int:
-        return len(self._names)
 
-    def __getitem__(self, index: int) -> np.ndarray:
-        return codec.to_uint8(codec.load(self.file(index), name=self._argument)[0])
+class CsvSource(_FileSource):
+    """The picture files that a table names in its column `path`, relative to the table's folder, sorted by path.
 
-    def file(self, index: int) -> Path:
-        """The path of a picture."""
-        return self._root / self._names[index]
+    spec: PATH:COLUMN=PATTERN takes the rows whose value in a column fits a pattern of `fnmatch`, such as Ukiyo_e/*;
+    with :PATTERN behind it, `path` must fit that as well.
+    """
 
-    def name(self, index: int) -> str:
-        """The path of a picture inside the folder."""
-        return self._names[index]
-
-    def listing(self) -> Listing:
-        """The names and sizes of the pictures."""
-        return _listing((name, _size(self._root / name)) for name in self._names)
+    def __init__(self, spec: str, name: str = "csv"):
+        """Raises FileNotFoundError if the table does not exist, InputError if it has no such column or no such row."""
+        match = _CSV.fullmatch(spec)
+        if match is None:
+            raise InputError(f"`{name}`: expected `csv:PATH:COLUMN=PATTERN[:PATTERN]`, got 'csv:{spec}'")
+        table, column, pattern, where = match.groups()
+        self._root, self._argument = Path(table).parent, name
+        try:
+            rows = list(csv.DictReader(read_input(table, name).decode().splitlines()))
+        except UnicodeDecodeError:
+            raise InputError(f"`{name}`: expected a table of comma-separated values, got {table!r}") from None
+        for needed in ("path", column):
+            if rows and needed not in rows[0]:
+                raise InputError(f"`{name}`: expected a column {needed!r} in {table!r}, got {', '.join(rows[0])}")
+        wanted = ((column, pattern), ("path", where or "*"))
+        fits = lambda row: all(fnmatch.fnmatchcase(row[name] or "", glob) for name, glob in wanted)
+        self._names = sorted(row["path"] for row in rows if fits(row))
+        if not self._names:
+            raise InputError(f"`{name}`: expected rows of {table!r} whose {column} fits {pattern!r}, got none")
 
 
 def _chooser(others: list[str]) -> Callable[[str], bool]:

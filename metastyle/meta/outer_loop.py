@@ -6,18 +6,18 @@ Of devices this module knows only the name of the axis that tasks are spread ove
 import dataclasses
 import functools
 import operator
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.flatten_util import ravel_pytree
 
 from metastyle import config
 from metastyle.errors import InputError
 from metastyle.meta import inner_loop
+from metastyle.meta.device_sums import mean_over_devices, separately_rounded, sum_in_halves
 from metastyle.meta.parameters import Meta, guess_start
 from metastyle.meta.problem import Problem
 from metastyle.nets import generator, style_encoder
@@ -216,7 +216,7 @@ def meta_gradient(
     together = settings.outer.tasks_side_by_side
 
     def one(group):
-        return jax.tree.map(_separately_rounded, of_group(group))
+        return jax.tree.map(separately_rounded, of_group(group))
 
     def of_group(group):
         if settings.outer.update == "reptile":
@@ -235,46 +235,12 @@ def meta_gradient(
         count //= together
         tasks = jax.tree.map(lambda x: x.reshape(count, together, *x.shape[1:]), tasks)
     if jax.default_backend() == "cpu":  # no while loop, for the reason given in inner_loop.py
-        total = _sum_in_halves([one(jax.tree.map(operator.itemgetter(i), tasks)) for i in range(count)])
+        total = sum_in_halves([one(jax.tree.map(operator.itemgetter(i), tasks)) for i in range(count)])
     else:
         shapes = jax.eval_shape(one, jax.tree.map(lambda x: x[0], tasks))
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype) + _varying_zero(tasks, s.dtype), shapes)
         total, _ = jax.lax.scan(lambda sum_, task: (jax.tree.map(jnp.add, sum_, one(task)), None), zeros, tasks)
     return jax.tree.map(lambda x: x / count, total)
-
-
-def _separately_rounded(x: jax.Array) -> jax.Array:
-    """`x` without the last bit of its mantissa, so that the sum that it is added to does not depend on the program.
-
-    XLA:CPU contracts a product and the sum that follows it to a fused multiply-add, which rounds once. Whether it does
-    so for a task's gradient or for an update depends on how many tasks the program has. The dropped bit is what keeps
-    XLA from removing this operation, as it does with one that changes nothing and with optimisation barriers.
-    """
-    kind = jnp.finfo(x.dtype)
-    return jax.lax.reduce_precision(x, kind.nexp, kind.nmant - 1)
-
-
-def _sum_in_halves(trees: Sequence[Any]) -> Any:
-    """The sum of the first half plus that of the second half, and so on: devices with equal parts can share it."""
-    if len(trees) == 1:
-        return trees[0]
-    half = len(trees) // 2
-    return jax.tree.map(jnp.add, _sum_in_halves(trees[:half]), _sum_in_halves(trees[half:]))
-
-
-def mean_over_devices(tree: Any, axis: str) -> Any:
-    """The mean of a tree of float arrays over the devices of `axis`; every device gets it.
-
-    An all-reduce adds in an order that depends on the number of processes, and the smallest difference grows tenfold
-    with each inner step (docs/scaling.md). Here each device adds one part of all numbers, in a fixed order: an
-    all-to-all brings it that part from every device, and an all-gather takes the means to all. That sends as many bytes
-    as a ring that reduces.
-    """
-    devices = jax.lax.axis_size(axis)
-    flat, restore = ravel_pytree(tree)
-    parts = jnp.pad(flat, (0, -flat.size % devices)).reshape(devices, -1)
-    mean = _sum_in_halves(list(jax.lax.all_to_all(parts, axis, 0, 0))) / devices
-    return restore(jax.lax.all_gather(mean, axis, tiled=True, to="invarying")[: flat.size])
 
 
 def _varying_zero(tasks: Any, dtype: Any) -> jax.Array:
@@ -308,5 +274,5 @@ def outer_step(
     before: Any = state.meta
     change: Any = gradient
     updates, optimizer_state = optimizer(settings).update(change, state.optimizer, before)
-    after: Any = optax.apply_updates(before, jax.tree.map(_separately_rounded, updates))
+    after: Any = optax.apply_updates(before, jax.tree.map(separately_rounded, updates))
     return MetaState(after, optimizer_state, state.step + 1), metrics

@@ -342,7 +342,7 @@ def blend(parts: Sequence[tuple[Style, float]]) -> Style:
     used = [(style, weight) for style, weight in zip(styles, weights, strict=True) if weight]
     if len(used) == 1:
         return used[0][0]
-    fast = as_stored({path: _weighted_sum(path, used) for path in first.file.fast})
+    fast = style_files.as_stored({path: _weighted_sum(path, used) for path in first.file.fast})
     steps = max(style.file.steps for style in styles)
     phases = max(style.file.phases for style, _ in used)
     file = dataclasses.replace(first.file, fast=fast, steps=steps, history=())
@@ -353,12 +353,6 @@ def blend(parts: Sequence[tuple[Style, float]]) -> Style:
 
 def _weighted_sum(path: str, parts: Sequence[tuple[Style, float]]) -> np.ndarray:
     return np.asarray(sum(weight * np.asarray(style.file.fast[path], np.float64) for style, weight in parts))
-
-
-def as_stored(fast: Flat) -> Flat:
-    """Fast parameters as a style file holds them: rounded to float16, in float32 arrays."""
-    with np.errstate(over="ignore"):
-        return {path: np.asarray(x, np.float16).astype(np.float32) for path, x in fast.items()}
 
 
 def compose(photograph: Picture, parts: Sequence[tuple[Style, Picture | None]], **knobs: Any) -> np.ndarray:

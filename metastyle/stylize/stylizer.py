@@ -19,7 +19,7 @@ from metastyle.meta import adaptation
 from metastyle.meta.problem import Networks, style_problem
 from metastyle.nets.params import Flat
 from metastyle.stylize import material, resumable
-from metastyle.stylize.style import Style, as_stored, equal_weights, with_phases
+from metastyle.stylize.style import Style, equal_weights, with_phases
 from metastyle.system import jax_host, resume
 from metastyle.system.arguments import check_count, check_path
 from metastyle.weights import bundles, loss_network, style_files, vgg_files
@@ -155,7 +155,7 @@ class _Result:
     def style(self, fast: Flat, history: Sequence[float]) -> Style:
         """The style with these fast parameters. Raises InputError where a number is not finite."""
         settings = self.settings
-        fast = as_stored(fast)
+        fast = style_files.as_stored(fast)
         self._check_finite(fast, history)
         file = StyleFile(
             fast=fast,

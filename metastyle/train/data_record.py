@@ -7,29 +7,29 @@ for each setting that names files, their number and a digest of their names and 
 import contextlib
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from metastyle.config import Config, Distillation, Imitation
-from metastyle.data.sources import FolderSource, Kind, TfdsSource, open_source
+from metastyle.config import Data, Run
+from metastyle.data.sources import CsvSource, FolderSource, Kind, Source, TfdsSource, open_source
 from metastyle.errors import Adjusted
 from metastyle.system import files
 
 _Lists = dict[str, dict[str, Any]]  # by the names of settings
 
 
-def note(workdir: Path, settings: Config | Distillation | Imitation, fields: Sequence[str], done: int) -> None:
-    """Compares the files that `data.FIELD` of these settings names with those of the run's last start.
+def note(workdir: Path, run: Run, opened: Callable[[], Mapping[str, Source]], done: int) -> None:
+    """Compares the files of a run's sources, which `opened` opens by their names, with those of its last start.
 
     done: the steps that the run has done. A warning (errors.Adjusted) names each setting whose files have changed. In
     a run of several processes, the first does this; for a complete run, none.
     """
-    if jax.process_index() or done >= settings.run.steps:
+    if jax.process_index() or done >= run.steps:
         return
-    path, now = workdir / "data.json", _lists(settings, fields)
+    path, now = workdir / "data.json", _lists(opened())
     entries = _read(path)
     before: _Lists = entries[-1]["lists"] if entries else {}
     changed = [name for name in now if name in before and now[name] != before[name]] if done else []
@@ -46,15 +46,22 @@ def note(workdir: Path, settings: Config | Distillation | Imitation, fields: Seq
         files.write(path, f"{text}\n".encode(), name="workdir")
 
 
-def _lists(settings: Config | Distillation | Imitation, fields: Sequence[str]) -> _Lists:
-    found: _Lists = {}
+def sources(data: Data, fields: Sequence[str]) -> dict[str, Source]:
+    """The sources that the settings `data.FIELD` name."""
+    found: dict[str, Source] = {}
     for field in fields:
         kind: Kind = "content" if field.endswith("content") else "style"
         name = f"data.{field}"
-        source = open_source(getattr(settings.data, field), kind, size=settings.data.size, name=name)
-        if isinstance(source, FolderSource | TfdsSource):
-            found[name] = source.listing()._asdict()
+        found[name] = open_source(getattr(data, field), kind, size=data.size, name=name)
     return found
+
+
+def _lists(sources: Mapping[str, Source]) -> _Lists:
+    return {
+        name: source.listing()._asdict()
+        for name, source in sources.items()
+        if isinstance(source, FolderSource | CsvSource | TfdsSource)
+    }
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -24,8 +24,10 @@ _SHAPE = re.compile(r"\b[a-z]+(\d+)\[([\d,]*)\]")  # f32[3,8]
 class Parallel:
     """Places arrays on the devices and compiles steps for them, as `run.parallel` says."""
 
-    def __init__(self, mode: str, tasks: int, devices: list | None = None):
+    def __init__(self, mode: str, tasks: int, devices: list | None = None, name: str = "outer.tasks"):
         """mode: "shard_map" or "pmap". tasks: of each step, over all devices, which are all of JAX's by default.
+
+        name: the setting that says how many tasks there are.
 
         Raises InputError if the tasks cannot be divided evenly between the devices, and for pmap on several hosts.
         """
@@ -33,7 +35,7 @@ class Parallel:
         self.devices = jax.devices() if devices is None else devices
         if tasks % len(self.devices):
             raise InputError(
-                f"`outer.tasks`: expected a multiple of the {len(self.devices)} devices, got {tasks}; "
+                f"`{name}`: expected a multiple of the {len(self.devices)} devices, got {tasks}; "
                 f"use {-(-tasks // len(self.devices)) * len(self.devices)}"
             )
         if mode == "pmap" and jax.process_count() > 1:

@@ -30,6 +30,7 @@ from metastyle.train.multihost import STOP_FLAGS
 from metastyle.weights import bundles, loss_network, vgg_files
 
 LOGGED = ("loss", "query", "support_first", "support_mean", "gradient_norm")
+_SOURCES = ("content", "style", "val_content", "val_style")  # of the settings of the data
 _VAL_STYLES = 4
 _TUNING_TASKS = 8
 
@@ -70,7 +71,7 @@ def train(
         with checkpoint.Checkpoints(workdir / "checkpoints", run.keep_checkpoints) as saved:
             done = saved.latest() or 0
             checkpoint.claim(workdir, settings, done)
-            data_record.note(workdir, settings, ("content", "style", "val_content", "val_style"), done)
+            data_record.note(workdir, run, functools.partial(data_record.sources, settings.data, _SOURCES), done)
             if main and origin and not bundles.exists(workdir / "start"):
                 bundles.save_bundle(workdir / "start", origin)
             store = checkpoint.CheckpointStore(saved, settings, parallel.replicated, parallel.for_checkpoint)

@@ -1,5 +1,6 @@
 """A run on the first device of one process, which stops and goes on in its folder."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def run(
         with checkpoint.Checkpoints(workdir / "checkpoints", settings.run.keep_checkpoints) as saved:
             done = saved.latest() or 0
             checkpoint.claim(workdir, settings, done)
-            data_record.note(workdir, settings, sources, done)
+            data_record.note(
+                workdir, settings.run, functools.partial(data_record.sources, settings.data, sources), done
+            )
             store = checkpoint.CheckpointStore(saved, settings, place)
             begun, state = loop.run(training, state, settings.run, store, workdir)
         if begun == settings.run.steps:  # nothing was left to do, so no step has exported anything

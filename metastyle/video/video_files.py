@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from metastyle.config import DEFAULT_BUNDLE
+from metastyle.config import DEFAULT_BUNDLE, VIDEO_STEPS
 from metastyle.errors import InputError, shown
 from metastyle.images import picture_names
 from metastyle.images.clips import Frame, spread
@@ -40,7 +40,7 @@ class Source:
     paintings: Sequence[str] = ()
     style_files: Sequence[str] = ()
     bundle: str | None = None
-    steps: int = 10
+    steps: int = VIDEO_STEPS
     weights: Weights | None = None
     mask: str | None = None
     save_style: str | None = None

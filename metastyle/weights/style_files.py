@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from metastyle.config import Config, from_dict, to_dict
 from metastyle.errors import InputError, shown
 from metastyle.nets.params import Flat
@@ -60,6 +62,12 @@ class StyleFile(ByContent):
 
     def describe(self) -> str:
         return f"{self.sha256[:12]}, {self.steps} steps from the bundle {self.bundle!r}"
+
+
+def as_stored(fast: Flat) -> Flat:
+    """Fast parameters as a style file holds them: rounded to float16, in float32 arrays."""
+    with np.errstate(over="ignore"):
+        return {path: np.asarray(x, np.float16).astype(np.float32) for path, x in fast.items()}
 
 
 def save_style(path: str | os.PathLike, style: StyleFile, name: str = "out") -> None:

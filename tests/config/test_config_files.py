@@ -23,8 +23,15 @@ OTHERS = {
     "distill": "distill",
     "distill_half": "distill",
     "imitate": "imitate",
+    "gan": "adversarial_train",
+    "cycle_gan": "adversarial_train",
 }  # config file -> experiment
-KINDS = {"evaluate": config.Evaluation, "distill": config.Distillation, "imitate": config.Imitation}
+KINDS = {
+    "evaluate": config.Evaluation,
+    "distill": config.Distillation,
+    "imitate": config.Imitation,
+    "adversarial_train": config.Adversarial,
+}
 FILES = [file for file in ALL if file.stem not in OTHERS]
 
 

@@ -134,6 +134,13 @@ CONVERT = ["--source=photo.png", "--out=new.safetensors"]
 STRENGTH = ["--vgg=random", "--contents=folder:pictures", "--styles=folder:pictures", "--bundle=bundle"]
 COMPARE = ["--slim=random", "--vgg=random", "--report=empty.d"]
 META = [f"--config={ROOT}/configs/tiny_cpu.py", "--workdir=new", "--config.vgg=random", "--config.run.steps=1"]
+DOMAINS = "photo:pictures,art:more"
+ADVERSARIAL = [
+    f"--config={ROOT}/configs/gan.py",
+    *("--workdir=new", f"--config.data.domains={DOMAINS}", "--config.data.short=16", "--config.data.size=16"),
+    *("--config.bundle=bundle", "--config.run.steps=1"),
+]
+COMPARED = [f"--domains={DOMAINS}", "--bundle=bundle", "--vgg=random", "--short=32", "--size=32", "--out=new"]
 PREPARE = ["--folder=pictures", "--out=new"]
 EVALUATE = [
     f"--config={ROOT}/configs/eval_default.py",
@@ -162,6 +169,11 @@ EXPERIMENTS = [
     ("meta_train", META, "workdir", OUT_FOLDER, ""),
     ("meta_train", META, "config.data.content", IN_SOURCE, ""),
     ("meta_train", META, "config.start", IN_BUNDLE, ""),
+    ("adversarial_train", ADVERSARIAL, "workdir", OUT_FOLDER, ""),
+    ("adversarial_train", ADVERSARIAL, "config.bundle", IN_BUNDLE, ""),
+    ("adversarial_train", ADVERSARIAL, "config.vgg", IN_FILE, STYLE),
+    ("domains", COMPARED, "style_file", IN_FILE, STYLE),
+    ("domains", COMPARED, "out", OUT_FOLDER, ""),
     ("prepare_data", PREPARE, "folder", IN_FOLDER, ""),
     ("prepare_data", PREPARE, "out", OUT_FOLDER, ""),
     ("evaluate", [*EVALUATE, "--bundle=bundle"], "out", OUT_FOLDER, ""),
@@ -190,6 +202,7 @@ def prepare_folder():
         os.makedirs(folder)
     for i in range(2):
         shutil.copy("photo.png", f"pictures/{i}.png")
+    shutil.copytree("pictures", "more")
     for suffix in SUFFIXES:
         Path(f"empty{suffix}").touch()
         Path(f"secret{suffix}").touch(mode=0)

@@ -32,7 +32,7 @@ def run(tmp_path):
 
     def start(done, content=f"folder:{tmp_path / 'photos'}"):
         chosen = dataclasses.replace(settings, data=dataclasses.replace(settings.data, content=content))
-        data_record.note(tmp_path / "run", chosen, FIELDS, done)
+        data_record.note(tmp_path / "run", chosen.run, lambda: data_record.sources(chosen.data, FIELDS), done)
 
     return start
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metastyle.errors import InputError
-from metastyle.meta import outer_loop
+from metastyle.meta import device_sums, outer_loop
 from metastyle.train import meta_training, multihost
 from metastyle.train.mesh import Parallel, traffic
 from tests.support import toy
@@ -91,7 +91,7 @@ def test_the_mean_over_devices_is_taken_in_halves(mode):
     """Each device adds a part of the numbers, which need not divide evenly; all get the same bits."""
     numbers = np.random.default_rng(0).normal(size=(4, 7)).astype(np.float32)
     parallel = Parallel(mode, 4, jax.devices()[:4])
-    step = parallel.wrap(lambda state, batch, _, axis: (state, outer_loop.mean_over_devices({"a": batch[0]}, axis)))
+    step = parallel.wrap(lambda state, batch, _, axis: (state, device_sums.mean_over_devices({"a": batch[0]}, axis)))
     _, found = step(np.float32(0), parallel.split(numbers), None)
     a, b, c, d = numbers
     np.testing.assert_array_equal(found["a"], ((a + b) + (c + d)) / 4)

@@ -3,9 +3,9 @@
 import base64
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -42,10 +42,10 @@ def to_base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def fill_template(template: str, out: str | os.PathLike, values: dict[str, Any]) -> Path:
-    """Writes OUT/`template`, the template filled with `values`, which are escaped; returns the path.
+def fill_template(template: str, out: str | os.PathLike, values: dict[str, Any], name: str | None = None) -> Path:
+    """Writes OUT/`name`, the template filled with `values`, which are escaped; returns the path.
 
-    Raises InputError where Jinja2 is not installed.
+    name: by default that of the template. Raises InputError where Jinja2 is not installed.
     """
     jinja2 = need("jinja2", "the report")
     environment = jinja2.Environment(
@@ -58,9 +58,28 @@ def fill_template(template: str, out: str | os.PathLike, values: dict[str, Any])
     environment.filters |= {"number": format_number, "number_to_sort_by": _number_to_sort_by}
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     text = environment.get_template(template).render(values)
-    path = Path(out) / template
+    path = Path(out) / (name or template)
     files.write(path, text.encode("utf-8", "replace"))  # a file name may not be valid Unicode
     return path
+
+
+class Case(NamedTuple):
+    """A part of the page of a study. files: pictures and videos (.mp4) beside the page, with what they show."""
+
+    title: str
+    files: dict[str, str]
+
+
+def write_study(
+    out: str | os.PathLike, name: str, title: str, lead: str, table: Sequence[Sequence[str]], cases: Sequence[Case]
+) -> Path:
+    """Writes OUT/`name`, the page of a study: a table, whose first line is its head, and its pictures.
+
+    Raises InputError where Jinja2 is not installed.
+    """
+    head, *lines = table
+    values = {"title": title, "lead": lead, "head": head, "lines": lines, "cases": cases}
+    return fill_template("study.html", out, values, name)
 
 
 def _number_to_sort_by(value: float | None) -> str:

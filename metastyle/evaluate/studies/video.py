@@ -193,7 +193,7 @@ class _Kept:
 
 def _line(row: Row) -> str:
     return (
-        f"{row.scene:<14}{row.style:<22}{row.method:<36}E1 {1e3 * row.E1:6.2f}  E10 {1e3 * row.E10:6.2f}  "
+        f"{row.scene:<14}{row.style:<34}{row.method:<36}E1 {1e3 * row.E1:6.2f}  E10 {1e3 * row.E10:6.2f}  "
         f"cover {row.cover1:4.0%} {row.cover10:4.0%}  S {row.S:.3f}  C {row.C:.3f}  sharpness {100 * row.sharpness:.2f}"
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from metastyle.evaluate.report.html import fill_template
+from metastyle.evaluate.report.html import Case, write_study
 from metastyle.images import codec
 from metastyle.images.clips import Clip, Frame, floats
 from metastyle.images.codec import Picture
@@ -21,6 +21,11 @@ from metastyle.video.writing import Output, Span
 
 HEAD = ("clip", "method", "E1", "E10", "measured in", "S", "C", "sharpness")
 _NUMBERS = ("E1", "E10", "cover1", "cover10", "S", "C", "sharpness")
+_LEAD = (
+    "E1 and E10 are the warping error (Lai et al. 2018) to the next frame and to the tenth after it, in thousandths, "
+    "in the share of pixels that the fifth column names. S and C are the style and the content loss, means over five "
+    "frames. The sharpness is the mean gradient of the luma, in hundredths a pixel."
+)
 _STRIP = 10  # frames
 _COLUMNS = 2  # of clips side by side
 _RATE = 25  # frames a second
@@ -83,9 +88,14 @@ def write_page(rows: Sequence[Any], out: str | os.PathLike) -> Path:
     for scene, style in dict.fromkeys((row.scene, row.style) for row in rows):
         mine = [row for row in rows if (row.scene, row.style) == (scene, style)]
         files.write(Path(out, f"{scene}_{style}_curve.png"), _draw_curves(mine))
-        cases.append({"scene": scene, "style": style, "file": f"{scene}_{style}"})
-    head, *lines = table(rows)
-    return fill_template("video.html", out, {"head": head, "lines": lines, "cases": cases})
+        file = f"{scene}_{style}"
+        shown = {
+            f"{file}.mp4": "All methods side by side",
+            f"{file}_curve.png": "The warping error of each method over the frames",
+            f"{file}.png": "Ten frames by each method",
+        }
+        cases.append(Case(f"{scene}, {style}", shown))
+    return write_study(out, "video.html", "Videos: how steady, and in what style", _LEAD, table(rows), cases)
 
 
 def _draw_curves(rows: Sequence[Any]) -> bytes:
