@@ -85,6 +85,9 @@ def _set_axes(axes: "Axes", last: int, ylabel: str) -> None:
     ticks = [0, *(a * 10**n for n in range(9) for a in (1, 2, 5))]
     axes.set_xticks([t for t in ticks if t <= last])
     axes.set(xlim=(-0.25, 1.2 * last), xlabel="gradient steps", ylabel=ylabel, yscale="log")
+    low, high = axes.get_ylim()
+    if high < 1.01 * low:  # all lines lie on one another
+        axes.set_ylim(low / 1.1, high * 1.1)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     for axis in (axes.xaxis, axes.yaxis):
