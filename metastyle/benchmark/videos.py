@@ -8,20 +8,17 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 
 import metastyle
 from metastyle.benchmark import Numbers
 from metastyle.images import codec
-from metastyle.images.clips import Clip, Frame
+from metastyle.images.clips import Frame
 from metastyle.images.resize import resize_short
 from metastyle.system import compile_cache, files, memory, paths
 from metastyle.system.machine import run_module
 from metastyle.video import writing
-from metastyle.video.writing import Output, Span
 
 _HEIGHT, _WIDTH = 360, 640  # px
 CASES = ((4, 250, 25), (1, 250, 25), (1, 3000, 5))  # phases, frames, frames a second of the clip
@@ -47,7 +44,7 @@ def measure(phases: int, count: int, rate: int) -> Numbers:
     times: list[float] = []
     with files.temporary_folder() as folder:
         clip = folder / "clip.mp4"
-        _write_clip(clip, count, rate)
+        writing.write_clip(clip, _frames(count), (_HEIGHT, _WIDTH), rate)
         began = memory.peak() / 2**30
         report = metastyle.stylize_video(
             clip, folder / "out.mp4", style, phases=phases, on_frame=lambda _: times.append(time.perf_counter())
@@ -58,14 +55,6 @@ def measure(phases: int, count: int, rate: int) -> Numbers:
         "peak memory, GiB": memory.peak() / 2**30,
         "before the first frame, GiB": began,
     }
-
-
-def _write_clip(path: Path, count: int, rate: int) -> None:
-    clip = Clip("", (_HEIGHT, _WIDTH), Fraction(1, rate), Fraction(rate), count, None, folder=True)
-    output = Output(str(path), audio=False)
-    segment = path.with_suffix(".nut")
-    writing.write_segment(segment, _frames(count), clip, output)
-    writing.join([segment], clip, output, Span(0, None))
 
 
 def _frames(count: int) -> Iterator[Frame]:

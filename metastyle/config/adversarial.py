@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from metastyle.config.checks import at_least, check_fields, one_of
 from metastyle.config.meta_training import Generator, Loss, Run
+from metastyle.errors import InputError
 
 SYSTEMS = ("gan", "cycle_gan")
 KINDS = ("hinge", "least_squares", "non_saturating")  # of adversarial losses
@@ -68,3 +69,5 @@ class Adversarial:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if 0 < self.pool < self.batch:
+            raise InputError(f"`pool`: expected 0 or at least `batch`, {self.batch}, got {self.pool}")

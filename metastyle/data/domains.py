@@ -8,7 +8,7 @@ import numpy as np
 
 from metastyle.config import Adversarial, DomainData
 from metastyle.data.augment import augment
-from metastyle.data.sources import CsvSource, FolderSource, Resilient, Source, load_square, open_source
+from metastyle.data.sources import FileSource, Resilient, Source, load_square, open_source
 from metastyle.errors import InputError
 from metastyle.images import codec
 from metastyle.images.resize import resize_short
@@ -44,46 +44,48 @@ class Domain(NamedTuple):
     source: Source
 
 
-def open_domains(data: DomainData, least: int = 2) -> list[Domain]:
+def open_domains(data: DomainData, least: int = 2, name: str = "data.domains") -> list[Domain]:
     """Opens the domains of the setting `data.domains`.
 
-    least: how many there must be. Raises FileNotFoundError or InputError for a source that can't be opened, one that
-    is named twice, and a domain of fewer than two pictures to learn from.
+    least: how many there must be. name: the argument that errors name.
+
+    Raises FileNotFoundError or InputError for a source that can't be opened, one that is named twice, and a domain of
+    fewer than two pictures to learn from.
     """
     found: list[Domain] = []
     for text in filter(None, (part.strip() for part in data.domains.split(","))):
-        name, _, spec = text.partition(":")
-        if not name or not spec:
-            raise InputError(f"`data.domains`: expected NAME:SOURCE,NAME:SOURCE, got {text!r}")
+        label, _, spec = text.partition(":")
+        if not label or not spec:
+            raise InputError(f"`{name}`: expected NAME:SOURCE,NAME:SOURCE, got {text!r}")
         spec = spec if spec.partition(":")[0] in _FORMS else f"folder:{spec}"
-        opened = _open(name, spec, data)
+        opened = _open(label, spec, data, name)
         for other in found:
-            if name == other.name or _same(opened.source, other.source):
-                raise InputError(f"`data.domains`: expected each name and each source once, got {text!r} again")
+            if label == other.name or _same(opened.source, other.source):
+                raise InputError(f"`{name}`: expected each name and each source once, got {text!r} again")
         found.append(opened)
     if len(found) < least:
-        raise InputError(f"`data.domains`: expected at least {least} domains, got {len(found)}")
+        raise InputError(f"`{name}`: expected at least {least} domains, got {len(found)}")
     return found
 
 
-def _open(name: str, spec: str, data: DomainData) -> Domain:
-    source = open_source(spec, "style", size=data.short, name="data.domains")
+def _open(label: str, spec: str, data: DomainData, name: str) -> Domain:
+    source = open_source(spec, "style", size=data.short, name=name)
     held = [is_held_out(source.name(i)) for i in range(len(source))]
     parts = {kept: [i for i, out in enumerate(held) if out != kept] for kept in (True, False)}
     if len(parts[True]) < LEAST:
         raise InputError(
-            f"`data.domains`: expected at least {LEAST} pictures of {name} to learn from, got {len(parts[True])} "
+            f"`{name}`: expected at least {LEAST} pictures of {label} to learn from, got {len(parts[True])} "
             f"beside {len(parts[False])} that are held out; add more"
         )
-    train, held_out = (Part(Resilient(source, "data.domains"), parts[kept], data.short) for kept in (True, False))
-    return Domain(name, train, held_out, source)
+    train, held_out = (Part(Resilient(source, name), parts[kept], data.short) for kept in (True, False))
+    return Domain(label, train, held_out, source)
 
 
 def _same(a: Source, b: Source) -> bool:
     """Whether both are the same pictures of a folder, under whatever names of it."""
-    if not (isinstance(a, FolderSource | CsvSource) and isinstance(b, FolderSource | CsvSource)):
+    if not (isinstance(a, FileSource) and isinstance(b, FileSource)):
         return False
-    return len(a) == len(b) and all(os.path.samefile(a.file(i), b.file(i)) for i in range(len(a)))
+    return len(a) == len(b) and all(os.path.realpath(a.file(i)) == os.path.realpath(b.file(i)) for i in range(len(a)))
 
 
 def is_held_out(name: str) -> bool:

@@ -116,7 +116,7 @@ def _size(path: Path) -> int:
         return -1
 
 
-class _FileSource:
+class FileSource:
     """Picture files with names relative to a folder."""
 
     _root: Path
@@ -142,7 +142,7 @@ class _FileSource:
         return _listing((name, _size(self._root / name)) for name in self._names)
 
 
-class FolderSource(_FileSource):
+class FolderSource(FileSource):
     """The picture files under a folder, at any depth, sorted by path; links are followed (system/walk.py).
 
     Files that are not read are named in the log, in one line.
@@ -164,7 +164,7 @@ class FolderSource(_FileSource):
             _log.warning("`%s`: %s", name, told)
 
 
-class CsvSource(_FileSource):
+class CsvSource(FileSource):
     """The picture files that a table names in its column `path`, relative to the table's folder, sorted by path.
 
     spec: PATH:COLUMN=PATTERN takes the rows whose value in a column fits a pattern of `fnmatch`, such as Ukiyo_e/*;

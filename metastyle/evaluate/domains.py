@@ -162,10 +162,10 @@ def _content(params: vgg.Params, output: np.ndarray, photograph: np.ndarray) -> 
     return float(perceptual.ratio(kept, target)[0])
 
 
-def format_table(rows: Sequence[Row]) -> str:
-    """The rows as Markdown."""
-    lines = ["| method | KID | C | recall | grid | cycle |", "|---|---|---|---|---|---|"]
+def table(rows: Sequence[Row]) -> list[list[str]]:
+    """The cells of a table of the rows, below its head."""
+    lines = [["method", "KID", "C", "recall", "grid", "cycle"]]
     for row in rows:
         rest = ["" if x is None else f"{x:.2f}" for x in (row.C, row.recall, row.grid, row.cycle)]
-        lines.append(f"| {row.method} | {row.kid:.3f} ± {row.error:.3f} | {' | '.join(rest)} |")
-    return "\n".join(lines)
+        lines.append([row.method, f"{row.kid:.3f} ± {row.error:.3f}", *rest])
+    return lines

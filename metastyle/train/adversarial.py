@@ -19,7 +19,6 @@ from metastyle.nets.params import count_parameters
 from metastyle.system import compile_cache
 from metastyle.train import adversarial_systems, checkpoint, data_record, loop, mesh, multihost
 from metastyle.train.adversarial_systems import System
-from metastyle.train.multihost import STOP_FLAGS
 
 
 def train(settings: Adversarial, workdir: str | os.PathLike, timeout: float = config.PEER_TIMEOUT) -> None:
@@ -97,8 +96,7 @@ def _step(
     constants: Any,
     axis: str,
 ) -> tuple[game.State, loop.Metrics]:
-    samples = dict(batch)
-    noted = {STOP_FLAGS: samples.pop(STOP_FLAGS).mean()}
+    samples, noted = multihost.without_flags(batch)
     return game.step(settings, loss, state, samples, constants, axis, noted)
 
 

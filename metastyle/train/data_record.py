@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from metastyle.config import Data, Run
-from metastyle.data.sources import CsvSource, FolderSource, Kind, Source, TfdsSource, open_source
+from metastyle.data.sources import FileSource, Kind, Source, TfdsSource, open_source
 from metastyle.errors import Adjusted
 from metastyle.system import files
 
@@ -60,7 +60,7 @@ def _lists(sources: Mapping[str, Source]) -> _Lists:
     return {
         name: source.listing()._asdict()
         for name, source in sources.items()
-        if isinstance(source, FolderSource | CsvSource | TfdsSource)
+        if isinstance(source, FileSource | TfdsSource)
     }
 
 

@@ -26,7 +26,6 @@ from metastyle.nets import architecture, generator, style_encoder
 from metastyle.nets.params import Flat, count_parameters, split_by_scope
 from metastyle.system import compile_cache
 from metastyle.train import checkpoint, data_record, loop, mesh, multihost
-from metastyle.train.multihost import STOP_FLAGS
 from metastyle.weights import bundles, loss_network, vgg_files
 
 LOGGED = ("loss", "query", "support_first", "support_mean", "gradient_norm")
@@ -278,8 +277,7 @@ def _step(
     axis: str,
 ) -> tuple[outer_loop.MetaState, loop.Metrics]:
     """One outer step. The mean of the stop flags is among the metrics, so it travels in the same messages."""
-    tasks = dict(batch)
-    noted = {STOP_FLAGS: tasks.pop(STOP_FLAGS).mean()}
+    tasks, noted = multihost.without_flags(batch)
     return outer_loop.outer_step(problem, settings, first_order, state, tasks, constants, axis, noted)
 
 

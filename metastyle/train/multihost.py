@@ -91,6 +91,12 @@ def only_run(workdir: Path) -> Iterator[None]:
         yield
 
 
+def without_flags(batch: dict[str, jax.Array]) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    """The tasks of a batch, and the mean of its stop flags, to be averaged over devices in the same messages."""
+    tasks = dict(batch)
+    return tasks, {STOP_FLAGS: tasks.pop(STOP_FLAGS).mean()}
+
+
 class Lockstep(contextlib.AbstractContextManager):
     """A loop over steps that all processes take together.
 

@@ -128,6 +128,19 @@ def _in_its_colours(picture: Any, form: Format) -> Any:
     return picture.reformat(format=form.pixels, dst_colorspace="ITU709", dst_color_range="MPEG")
 
 
+def write_clip(path: Path, frames: Iterable[Frame], size: tuple[int, int], rate: int) -> None:
+    """Writes a clip of frames uint8 [H, W, 3] of this (height, width), whose times are their numbers, without sound.
+
+    rate: frames a second. Raises InputError where it can't be written.
+    """
+    clip = Clip("", size, Fraction(1, rate), Fraction(rate), 0, None, folder=True)
+    output = Output(str(path), audio=False)
+    with files.temporary_folder() as folder:
+        segment = folder / "frames.nut"
+        write_segment(segment, frames, clip, output)
+        join([segment], clip, output, Span(0, None))
+
+
 def join(segments: Sequence[Path], clip: Clip, output: Output, span: "Span") -> list[str]:
     """Joins the segments into the output, with the sound of the clip; returns what has to be said of it.
 

@@ -6,6 +6,7 @@ import pytest
 from metastyle import config
 from metastyle.errors import InputError
 from metastyle.evaluate import domains
+from metastyle.evaluate.report.table import markdown
 from metastyle.evaluate.studies import domain_report
 from metastyle.nets import vgg
 from metastyle.stylize import stylizer
@@ -59,7 +60,7 @@ def test_methods_lie_between_the_bounds():
     assert (outer.method, inner.method) == ("photographs", "training pictures")
     assert max(inner.kid, blocks.kid) < 0.2 * outer.kid and same.kid == pytest.approx(outer.kid, rel=0.02)
     assert same.recall == 1 and same.C < 1e-3 < blocks.C and outputs.shape == (4, 32, 32, 3)
-    table = domains.format_table([outer, same])
+    table = markdown(domains.table([outer, same]))
     assert table.splitlines()[2].startswith("| photographs | ") and table.splitlines()[3].count("|") == 7
 
 

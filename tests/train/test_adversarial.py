@@ -114,6 +114,7 @@ def test_a_cycle_gan_makes_a_style_file_for_each_way_and_goes_on_exactly(picture
         ({"kind": "x"}, "`kind`: expected one of hinge, least_squares, non_saturating, got 'x'"),
         ({"system": "x"}, "`system`: expected one of gan, cycle_gan, got 'x'"),
         ({"vgg": "nothing"}, "`vgg`: "),
+        ({"pool": 7}, "`pool`: expected 0 or at least `batch`, 8, got 7"),
         ({"batch": 3}, "`batch`: expected a multiple of the 8 devices, got 3; use 8"),
     ],
 )

@@ -54,6 +54,12 @@ _NEEDS = {  # what columns take that are there only where they were measured
 OF_SUMMARY = ("closed_median", "closed_ratio", "artfid", "pairs")  # columns that no single pair has
 
 
+def markdown(table: Sequence[Sequence[str]]) -> str:
+    """A table of cells, whose first line is its head, as Markdown."""
+    head, *lines = (f"| {' | '.join(line)} |" for line in table)
+    return "\n".join([head, "|---" * len(table[0]) + "|", *lines])
+
+
 def format_table(results: Results) -> str:
     """The summary for a terminal: a line per method and number of steps, then notes on what the numbers stand on."""
     columns = measured_columns(results.summary)

@@ -11,8 +11,9 @@ import numpy as np
 from metastyle.config import DomainData
 from metastyle.data import domains
 from metastyle.errors import InputError
-from metastyle.evaluate.domains import Measure, Row, format_table
+from metastyle.evaluate.domains import Measure, Row, table
 from metastyle.evaluate.report.html import Case, write_study
+from metastyle.evaluate.report.table import markdown
 from metastyle.images import codec, contact_sheet
 from metastyle.nets import vgg
 from metastyle.stylize import stylizer
@@ -52,7 +53,7 @@ def run(
     learned, back = (_loaded(texts, start) for texts in compared)
     if unknown := sorted(back.keys() - learned.keys()):
         raise InputError(f"`back`: expected names of --style_file, {', '.join(learned) or 'none'}, got {unknown[0]}")
-    photos, domain, *_ = domains.open_domains(data)
+    photos, domain, *_ = domains.open_domains(data, name="domains")
     for found in (photos, domain):
         if len(found.held_out) < 2:
             raise InputError(f"`domains`: expected at least 2 held-out pictures of {found.name}; add more pictures")
@@ -67,7 +68,7 @@ def run(
         row, sheet[name] = measure.of(name, *ways)
         rows.append(row)
     _write(out, domain.name, rows, sheet, held_out)
-    return format_table(rows)
+    return markdown(table(rows))
 
 
 def _loaded(texts: Sequence[str], start: stylizer.Stylizer) -> dict[str, Style]:
@@ -97,6 +98,4 @@ def _write(
     shown = [[column[i] if i < len(column) else None for column in columns.values()] for i in range(_SHOWN)]
     picture = contact_sheet.grid(shown, column_labels=list(columns))
     files.write(Path(out, "domains.png"), codec.encode(picture, ".png"))
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in format_table(rows).splitlines()]
-    table = [lines[0], *lines[2:]]
-    write_study(out, "domains.html", f"To {domain}", _LEAD, table, [Case("", {"domains.png": "Outputs"})])
+    write_study(out, "domains.html", f"To {domain}", _LEAD, table(rows), [Case("Outputs", {"domains.png": "Outputs"})])

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metastyle.config import STABILITY, Loss
+from metastyle.evaluate.report.table import markdown
 from metastyle.evaluate.studies import video_report
 from metastyle.evaluate.studies.video_scenes import Frames, Scene
 from metastyle.images import codec, masks
@@ -200,5 +201,4 @@ def _line(row: Row) -> str:
 
 def format_table(rows: Sequence[Row]) -> str:
     """The means over styles, as Markdown: a table of scenes and methods. E is a thousandth."""
-    lines = ["| " + " | ".join(line) + " |" for line in video_report.table(rows)]
-    return "\n".join([lines[0], "|---" * len(video_report.HEAD) + "|", *lines[1:]])
+    return markdown(video_report.table(rows))

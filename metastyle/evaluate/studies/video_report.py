@@ -3,7 +3,6 @@
 import io
 import os
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,12 @@ import numpy as np
 
 from metastyle.evaluate.report.html import Case, write_study
 from metastyle.images import codec
-from metastyle.images.clips import Clip, Frame, floats
+from metastyle.images.clips import Frame, floats
 from metastyle.images.codec import Picture
 from metastyle.images.contact_sheet import grid
 from metastyle.system import files
 from metastyle.system.optional import need
 from metastyle.video import writing
-from metastyle.video.writing import Output, Span
 
 HEAD = ("clip", "method", "E1", "E10", "measured in", "S", "C", "sharpness")
 _NUMBERS = ("E1", "E10", "cover1", "cover10", "S", "C", "sharpness")
@@ -55,18 +53,9 @@ def show(out: str | os.PathLike, scene: str, style: str, found: Mapping[str, Seq
     chosen = np.linspace(0, len(next(iter(found.values()))) - 1, _STRIP).round().astype(int)
     strip = grid([[floats(outputs[i]) for i in chosen] for outputs in found.values()], row_labels=list(found))
     files.write(Path(out, f"{scene}_{style}.png"), codec.encode(strip, ".png"))
-    _write_film(Path(out, f"{scene}_{style}.mp4"), found)
-
-
-def _write_film(path: Path, found: Mapping[str, Sequence[np.ndarray]]) -> None:
     frames = [Frame(codec.to_uint8(_beside(found, t)), t) for t in range(len(next(iter(found.values()))))]
     height, width = frames[0].pixels.shape[:2]
-    clip = Clip("", (height, width), Fraction(1, _RATE), Fraction(_RATE), len(frames), None, folder=True)
-    output = Output(str(path), audio=False)
-    with files.temporary_folder() as folder:
-        segment = folder / "frames.nut"
-        writing.write_segment(segment, frames, clip, output)
-        writing.join([segment], clip, output, Span(0, None))
+    writing.write_clip(Path(out, f"{scene}_{style}.mp4"), frames, (height, width), _RATE)
 
 
 def _beside(found: Mapping[str, Sequence[np.ndarray]], t: int) -> np.ndarray:
